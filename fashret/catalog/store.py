@@ -1,0 +1,136 @@
+"""The catalog folder: what is in it, opening it, and checking it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from fashret.errors import CatalogError
+from fashret.models.heads import Projection
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+META = "catalog_meta.parquet"
+HEADS = "heads.safetensors"
+EMBEDDINGS = {"image": "catalog_img.npy", "text": "catalog_txt.npy"}
+FEATURES = {"image": "features_img.npy", "text": "features_txt.npy"}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A catalog on disk; arrays are memory-mapped when they are asked for.
+
+    Row i of every array and of the meta table is row i of the item table.
+
+    Attributes:
+        folder: where it is.
+        manifest: its counts, keys, versions and checksums.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return int(self.manifest["count"])
+
+    @cached_property
+    def image(self) -> Tensor:
+        """(N, D) image embeddings, L2-normalised."""
+        return _mapped(self.folder / EMBEDDINGS["image"])
+
+    @cached_property
+    def text(self) -> Tensor:
+        """(N, D) text embeddings, L2-normalised; zero where an item has no text."""
+        return _mapped(self.folder / EMBEDDINGS["text"])
+
+    @cached_property
+    def image_features(self) -> Tensor:
+        """(N, F) what an image head is trained on."""
+        return _mapped(self.folder / FEATURES["image"])
+
+    @cached_property
+    def text_features(self) -> Tensor:
+        """(N, G) what a text head is trained on."""
+        return _mapped(self.folder / FEATURES["text"])
+
+    @cached_property
+    def heads(self) -> tuple[Projection, Projection]:
+        """The projections that turned the features into the embeddings: image, text."""
+        tensors = load_file(self.folder / HEADS)
+        return (
+            Projection(tensors["image.weight"], tensors.get("image.bias")),
+            Projection(tensors["text.weight"], tensors.get("text.bias")),
+        )
+
+    def meta(self) -> Any:
+        """The meta table as pandas: item_id, product_id, split, category, attributes, text."""
+        return pq.read_table(self.folder / META).to_pandas()
+
+
+def open_catalog(folder: Path, *, key: str | None = None) -> Catalog:
+    """Open a catalog, checking that it is whole and the one that is meant.
+
+    Args:
+        folder: of the catalog.
+        key: what its manifest must say, None for any.
+
+    Raises:
+        CatalogError: there is none, a file is missing or of another size, or the key differs.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, ValueError) as e:
+        raise CatalogError(f"{folder} is not a catalog: {path.name} cannot be read ({e})") from e
+    if manifest.get("format") != FORMAT:
+        raise CatalogError(
+            f"{folder} is a catalog of format {manifest.get('format')}, this fashret reads "
+            f"{FORMAT}: build it again with build_catalog.py"
+        )
+    if key is not None and manifest["key"] != key:
+        raise CatalogError(
+            f"{folder} holds a catalog of {manifest['model']} over {manifest['data']} with another "
+            "key: give another catalog.dir"
+        )
+    for name, file in manifest["files"].items():
+        size = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if size != file["bytes"]:
+            raise CatalogError(
+                f"{folder / name} has {size or 'no'} bytes, its manifest says {file['bytes']}: "
+                "delete the folder and build it again with build_catalog.py"
+            )
+    return Catalog(folder, manifest)
+
+
+def verify(catalog: Catalog) -> None:
+    """Compare every file with its checksum.
+
+    Raises:
+        CatalogError: a file was changed since it was written.
+    """
+    for name, file in catalog.manifest["files"].items():
+        if checksum(catalog.folder / name) != file["sha256"]:
+            raise CatalogError(
+                f"{catalog.folder / name} differs from its checksum: delete the folder and build "
+                "it again with build_catalog.py"
+            )
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mapped(path: Path) -> Tensor:
+    """A stored array as a tensor over the file; read-only by convention, never pickled."""
+    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))

@@ -1,0 +1,89 @@
+"""Run a command under Hydra, with messages for people. Light to import: no torch here."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fashret.config import config_dir, nearest_key
+from fashret.errors import CheckpointError, FashretError
+
+_TRACE = "HYDRA_FULL_ERROR"
+
+
+def run(name: str, body: Callable[[DictConfig], Any]) -> None:
+    """Compose `conf/<name>.yaml` with the command line, and run `body` with it.
+
+    An error that is the user's to mend is one message on standard error and exit status 1;
+    HYDRA_FULL_ERROR=1 shows the trace.
+    """
+    want_trace = os.environ.get(_TRACE) == "1"
+    os.environ[_TRACE] = "1"  # Hydra then hands errors on, and does not print them itself
+    try:
+        sys.argv[1:] = with_resumed(sys.argv[1:])
+        hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)(body)()
+    except FashretError as e:
+        if want_trace:
+            raise
+        sys.exit(f"error: {e}")
+    except (HydraException, OmegaConfBaseException) as e:
+        if want_trace:
+            raise
+        sys.exit(f"error: {_explain(e, name)}")
+    finally:
+        if not want_trace:
+            os.environ.pop(_TRACE, None)
+
+
+def with_resumed(arguments: list[str]) -> list[str]:
+    """The command line of a run that goes on: the first one's overrides, then the new ones.
+
+    `resume=<run folder>` runs the folder's own command again, in that folder.
+
+    Raises:
+        CheckpointError: the folder is not one of a run.
+    """
+    given = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
+    if not given or given[-1] in ("", "null"):
+        return arguments
+    folder = Path(given[-1]).expanduser()
+    overrides = folder / ".hydra" / "overrides.yaml"
+    if not overrides.is_file():
+        raise CheckpointError(
+            f"resume={given[-1]} is not a run folder: it holds no .hydra/overrides.yaml"
+        )
+    if not (folder / "checkpoints" / "last.ckpt").is_file():
+        raise CheckpointError(
+            f"resume={given[-1]}: the run has no checkpoints/last.ckpt, so there is nothing to go "
+            "on from; start it anew"
+        )
+    first = [str(override) for override in OmegaConf.to_container(OmegaConf.load(overrides)) or []]
+    first = [override for override in first if not override.startswith("resume=")]
+    return [*first, *arguments, f"hydra.run.dir={folder}"]
+
+
+def _explain(error: Exception, name: str) -> str:
+    """Hydra's message, with the nearest right name where a key does not exist."""
+    message = str(error).strip()
+    cause = error.__cause__
+    key = getattr(cause, "full_key", None)
+    if isinstance(cause, OmegaConfBaseException) and key and "is not in struct" in str(cause):
+        hint = nearest_key(str(key), _reference(name))
+        return f"{key}: there is no such key; {hint}"
+    return message if cause is None or not str(cause) else f"{message}\n{cause}"
+
+
+def _reference(name: str) -> DictConfig:
+    """The command's configuration as it is without overrides."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        return compose(name)

@@ -1,0 +1,178 @@
+"""What every command does first: check the configuration, find the model, prepare the data."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from fashret.catalog.build import ensure_catalog
+from fashret.catalog.store import Catalog
+from fashret.config import build, check
+from fashret.data.batches import ItemCodes
+from fashret.data.datamodule import FashionData
+from fashret.data.items import ItemTable, prepare, prepared_folder
+from fashret.data.source import Source
+from fashret.errors import ConfigError
+from fashret.metrics.options import RetrievalOptions
+from fashret.metrics.protocol import Protocol
+from fashret.models.backbone import Backbone, load_backbone
+from fashret.models.retriever import Retriever
+from fashret.models.spec import ModelSpec
+
+log = logging.getLogger(__name__)
+
+_LIVE = {"trainer": {"callbacks", "logger"}}
+_NOT_IN_REFERENCE = ("experiment", "debug")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A configuration that was checked, and the parts that every command is made of.
+
+    Attributes:
+        cfg: the configuration.
+        source: where items come from.
+        spec: which model.
+        table: the prepared items.
+        codes: of the table.
+        cache_dir: one place for all runs.
+        output_dir: the run folder.
+        device: where photos are encoded and searched.
+    """
+
+    cfg: DictConfig
+    source: Source
+    spec: ModelSpec
+    table: ItemTable
+    codes: ItemCodes
+    cache_dir: Path
+    output_dir: Path
+    device: torch.device
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> "Setup":
+        """Check everything that needs no data, then prepare the data.
+
+        Raises:
+            ConfigError: an option does not fit.
+            CheckpointError: the weights are not to be had.
+            DataError: the data cannot be used.
+        """
+        device = pick_device(cfg.device)
+        spec: ModelSpec = build(cfg.model)
+        source: Source = build(cfg.data)
+        if "retrieval" in cfg:
+            build(cfg.retrieval)
+        cache_dir = Path(cfg.paths.cache_dir).expanduser()
+        if not prepared_folder(source, cache_dir).exists():
+            # Weights that cannot be had should be known before minutes go into the data.
+            load_backbone(spec, cache_dir)
+        table = prepare(source, cache_dir)
+        log.info("data %s: %d items in %s", source.name, len(table), table.folder)
+        return cls(
+            cfg=cfg,
+            source=source,
+            spec=spec,
+            table=table,
+            codes=ItemCodes(table),
+            cache_dir=cache_dir,
+            output_dir=Path(cfg.paths.output_dir),
+            device=device,
+        )
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Of the untrained model."""
+        return self.spec.identity(self.cache_dir)
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The towers, loaded when they are first needed."""
+        return load_backbone(self.spec, self.cache_dir)
+
+    def protocol(self, split: str) -> Protocol:
+        """Who searches what in a split."""
+        options: RetrievalOptions = build(self.cfg.retrieval)
+        return Protocol.of(self.table, self.codes, split, options)
+
+    def baseline_catalog(self) -> Catalog:
+        """The catalog of the untrained model, from the cache or built now."""
+        return self.catalog(self.identity, lambda: Retriever.on(self.backbone))
+
+    def catalog(
+        self,
+        identity: Mapping[str, Any],
+        load: Callable[[], Retriever],
+        *,
+        base: Catalog | None = None,
+        folder: Path | None = None,
+    ) -> Catalog:
+        """The catalog of an encoder over the data."""
+        catalog = ensure_catalog(
+            self.table,
+            identity,
+            load,
+            self.cache_dir,
+            label=self.spec.label,
+            dtype=self.cfg.catalog.dtype,
+            base=base,
+            folder=folder,
+            device=self.device,
+            num_workers=self.source.num_workers,
+        )
+        log.info("catalog: %s", catalog.folder)
+        return catalog
+
+    def data_module(self, baseline: Catalog) -> FashionData:
+        """The loaders of a training run, evaluated on the validation split."""
+        frozen = self.spec.frozen
+        return FashionData(
+            self.table,
+            self.codes,
+            self.source,
+            self.protocol("validation"),
+            catalog=baseline if frozen else None,
+            backbone=None if frozen else self.backbone,
+            seed=self.cfg.seed,
+        )
+
+
+def check_composed(cfg: DictConfig, command: str) -> None:
+    """Hold a configuration against its groups as they are without experiment and overrides."""
+    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    overrides = [
+        f"{group}={choice}"
+        for group, choice in choices.items()
+        if choice is not None and "/" not in group and group not in ("hydra", *_NOT_IN_REFERENCE)
+    ]
+    reference = compose(command, overrides=overrides)
+    check(cfg, reference, _LIVE)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that a name stands for; `auto` takes the best there is.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as e:
+        raise ConfigError(f"device={name} is not to be had here: {str(e).splitlines()[0]}") from e
+    return torch.device(name)
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration as plain containers, which safe loading allows in a checkpoint."""
+    container = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}

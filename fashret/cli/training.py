@@ -1,0 +1,122 @@
+"""The parts of a training run, each made from its own node of the configuration."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from torch import Tensor
+
+from fashret.catalog.store import Catalog
+from fashret.cli.checkpoints import checkpoint_path, read_checkpoint
+from fashret.cli.setup import Setup, plain
+from fashret.config import build
+from fashret.engine.callbacks import TrainLog
+from fashret.engine.module import RetrievalModule
+from fashret.errors import ConfigError
+from fashret.metrics.evaluation import Evaluation
+from fashret.metrics.protocol import KEY_NAMES
+from fashret.models.retriever import Retriever
+
+
+def make_module(setup: Setup, baseline: Catalog) -> RetrievalModule:
+    """The module: heads over stored features, or over towers that learn."""
+    cfg = setup.cfg
+    if setup.spec.frozen:
+        retriever = Retriever(*baseline.heads)
+    else:
+        retriever = Retriever.on(setup.backbone)
+    retriever.set_training(setup.spec)
+    miner = build(cfg.miner)
+    miner.prepare(baseline)
+    return RetrievalModule(
+        retriever,
+        build(cfg.loss),
+        miner,
+        build(cfg.optimizer),
+        build(cfg.scheduler),
+        plain(cfg),
+    )
+
+
+def make_trainer(setup: Setup) -> pl.Trainer:
+    """Lightning's trainer with the callbacks and loggers of the configuration."""
+    cfg = setup.cfg
+    trainer: pl.Trainer = build(
+        cfg.trainer, callbacks=_made(cfg.callbacks), logger=_made(cfg.logger) or False
+    )
+    for logger in trainer.loggers:
+        hparams = {name: plain(cfg)[name] for name in _HPARAMS if name in cfg}
+        logger.log_hyperparams(hparams, {cfg.monitor: 0.0})  # type: ignore[call-arg]  # TensorBoard's takes metrics
+    return trainer
+
+
+_HPARAMS = ("data", "model", "loss", "miner", "optimizer", "scheduler", "seed")
+
+
+def log_evaluations(
+    trainer: pl.Trainer, evaluations: Sequence[Evaluation], *, to_train_log: bool
+) -> None:
+    """Put evaluations into the loggers at the trainer's step; the baseline's is epoch 0."""
+    for evaluation in evaluations:
+        means = evaluation.means()
+        known = {key: value for key, value in means.items() if not math.isnan(value)}
+        for logger in trainer.loggers:
+            logger.log_metrics(known, step=trainer.global_step)
+        if to_train_log and evaluation.protocol.split == "validation":
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in its type
+                if isinstance(callback, TrainLog) and callback.is_empty:
+                    callback.write(means, epoch=0, step=0)
+
+
+def resume_from(cfg: DictConfig) -> str | None:
+    """The checkpoint that a resumed run goes on from."""
+    if cfg.resume is None:
+        return None
+    return str(checkpoint_path(cfg.resume, "last"))
+
+
+def title(setup: Setup, split: str) -> str:
+    """What a training run's scoreboard is headed with."""
+    what = f"{setup.cfg.ckpt} checkpoint" if setup.spec.learns else "baseline"
+    return f"{setup.spec.label} on {setup.source.name}, {split}, {what}"
+
+
+def splits_to_judge(setup: Setup) -> list[str]:
+    """Validation, and test where the set has one: the last is what the scoreboard shows."""
+    if "test" in setup.table.splits:
+        return ["validation", "test"]
+    print(f"data {setup.source.name} has no test split: the scoreboard is validation's")
+    return ["validation"]
+
+
+def final_state(setup: Setup, module: RetrievalModule) -> dict[str, Tensor]:
+    """The weights that are judged: the checkpoint that `ckpt` names, as it can be read again."""
+    ckpt = setup.cfg.ckpt
+    if ckpt not in ("last", "best"):
+        raise ConfigError(f"ckpt={ckpt}: a training run judges its last or its best")
+    if ckpt == "last" and not (setup.output_dir / "checkpoints" / "last.ckpt").is_file():
+        return module.state_dict()  # a run that keeps none (fast_dev_run, no checkpoint callback)
+    return read_checkpoint(checkpoint_path(str(setup.output_dir), ckpt))[1]
+
+
+def monitored(setup: Setup, evaluations: Sequence[Evaluation]) -> float:
+    """The monitored metric, for a sweep to compare; the worst value where it is undefined.
+
+    Raises:
+        ConfigError: `monitor` names no metric.
+    """
+    means: dict[str, float] = {}
+    for evaluation in evaluations:
+        means |= evaluation.means()
+    key = setup.cfg.monitor
+    if key not in means:
+        split = KEY_NAMES["validation"]
+        raise ConfigError(f"monitor={key} is no metric of this run, such as {split}/...")
+    return 0.0 if math.isnan(means[key]) else means[key]
+
+
+def _made(group: DictConfig | None) -> list[Any]:
+    """The objects of a group of named nodes; a node set to null is left out."""
+    return [build(node) for node in (group or {}).values() if node is not None]

@@ -1,0 +1,172 @@
+"""Batches of items: photos decoded by workers, or stored features sliced by index."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fashret.data.augment import Augment
+from fashret.data.items import ItemTable
+from fashret.data.photos import decode_photo
+from fashret.data.samplers import Rows
+from fashret.functional.similarity import Vectors
+from fashret.types import Batch
+
+
+class ItemCodes:
+    """What batches and metrics know of items: ids and values as codes, by row of the table.
+
+    Attributes:
+        product: (N,) long.
+        caption: (N,) long, UNKNOWN where an item has no text.
+        captions: the distinct texts, in the order of their codes.
+        described: codes and values of the category and of each attribute.
+    """
+
+    def __init__(self, table: ItemTable) -> None:
+        self.product = torch.from_numpy(table.codes("product_id")[0])
+        codes, self.captions = table.codes("text")
+        self.caption = torch.from_numpy(codes)
+        self.described: dict[str, tuple[Tensor, list[str]]] = {}
+        for name in table.described:
+            codes, values = table.codes(name)
+            self.described[name] = (torch.from_numpy(codes), values)
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The codes of some rows."""
+        return Batch(index=rows, product=self.product[rows], caption=self.caption[rows])
+
+
+class PhotoDataset(Dataset[Batch]):
+    """Photos and tokens, a batch at a time.
+
+    Args:
+        table: the items.
+        codes: of the table.
+        transform: a photo to a (3, H, W) tensor.
+        tokens: (captions, L) tokens of the distinct texts, in the order of their codes.
+        augment: how training photos are varied; None shows them as they are.
+        seed: of that variation.
+    """
+
+    def __init__(
+        self,
+        table: ItemTable,
+        codes: ItemCodes,
+        transform: Callable[[Any], Tensor],
+        tokens: Tensor,
+        *,
+        augment: Augment | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.table = table
+        self.codes = codes
+        self.transform = transform
+        self.tokens = tokens
+        self.augment = augment
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitems__(self, place: Rows) -> Batch:
+        """The items of one batch."""
+        batch = self.codes.batch(torch.from_numpy(place.rows))
+        photos = [self._photo(row, place.epoch) for row in place.rows.tolist()]
+        batch["images"] = torch.stack(photos)
+        # An item without text is shown the first one's tokens; its code keeps it out.
+        batch["tokens"] = self.tokens[batch["caption"].clamp(min=0)]
+        return batch
+
+    def _photo(self, row: int, epoch: int) -> Tensor:
+        photo = decode_photo(self.table.photo(row))
+        if self.augment is not None:
+            photo = self.augment(photo, f"{self.seed}-{epoch}-{row}")
+        return self.transform(photo)
+
+
+class PhotoLoader(DataLoader[Batch]):
+    """Reads a `PhotoDataset` in worker processes, in the order that a sampler gives.
+
+    Args:
+        dataset: the photos.
+        batches: yields the rows of each batch.
+        num_workers: processes that decode; 0 decodes here.
+    """
+
+    def __init__(
+        self, dataset: PhotoDataset, batches: Sampler[Rows], *, num_workers: int
+    ) -> None:
+        super().__init__(
+            dataset,
+            batch_sampler=batches,
+            num_workers=num_workers,
+            collate_fn=_as_is,
+            persistent_workers=num_workers > 0,
+        )
+
+
+class FeatureLoader:
+    """Slices stored features by the rows of each batch.
+
+    It keeps the place it has reached, so that a run goes on where it was stopped.
+
+    Args:
+        codes: of the table.
+        image: (N, F) stored image features.
+        text: (N, G) stored text features.
+        sampler: yields the rows of each batch.
+    """
+
+    def __init__(
+        self, codes: ItemCodes, image: Vectors, text: Vectors, sampler: Sampler[Rows]
+    ) -> None:
+        self.codes = codes
+        self.image = image
+        self.text = text
+        self.sampler = sampler
+        self._done = 0
+        self._skip = 0
+
+    def __len__(self) -> int:
+        return len(self.sampler)  # type: ignore[arg-type]  # every sampler here has a length
+
+    def __iter__(self) -> Iterator[Batch]:
+        skip, self._skip = self._skip, 0
+        self._done = skip
+        for number, place in enumerate(self.sampler):
+            if number < skip:
+                continue
+            self._done += 1
+            rows = torch.from_numpy(place.rows)
+            batch = self.codes.batch(rows)
+            batch["image_features"] = self.image[rows]
+            batch["text_features"] = self.text[rows]
+            yield batch
+        self._done = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch were given out."""
+        return {"done": self._done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Leave out, once, the batches that were given out before."""
+        self._skip = state["done"]
+
+
+def tokenized(
+    tokenize: Callable[[Sequence[str]], Tensor], captions: Sequence[str], *, chunk: int = 4096
+) -> Tensor:
+    """(len(captions), L) int32 tokens; one row of zeros if there is no caption at all."""
+    parts = [
+        tokenize(captions[start : start + chunk]).to(torch.int32)
+        for start in range(0, len(captions), chunk)
+    ]
+    return torch.cat(parts) if parts else tokenize([""]).to(torch.int32)
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+

@@ -1,0 +1,95 @@
+"""The Lightning data module: which loader serves which regime."""
+
+import numpy as np
+import pytorch_lightning as pl
+from torch import Tensor
+
+from fashret.catalog.store import Catalog
+from fashret.data.augment import Augment
+from fashret.data.batches import FeatureLoader, ItemCodes, PhotoDataset, PhotoLoader, tokenized
+from fashret.data.items import ItemTable
+from fashret.data.samplers import EvaluationBatches, ShuffledBatches
+from fashret.data.source import Source
+from fashret.metrics.protocol import Protocol
+from fashret.models.backbone import Backbone
+
+
+class FashionData(pl.LightningDataModule):
+    """Serves a prepared set: stored features while towers are frozen, photos while they learn.
+
+    Args:
+        table: the items.
+        codes: of the table.
+        source: batch size, workers and augmentation.
+        protocol: who is judged after each epoch.
+        catalog: the frozen towers' features; None reads photos.
+        backbone: how photos and texts are prepared, where there is no catalog.
+        seed: of the order and of the augmentation.
+    """
+
+    def __init__(
+        self,
+        table: ItemTable,
+        codes: ItemCodes,
+        source: Source,
+        protocol: Protocol,
+        *,
+        catalog: Catalog | None = None,
+        backbone: Backbone | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.table = table
+        self.codes = codes
+        self.source = source
+        self.protocol = protocol
+        self.catalog = catalog
+        self.backbone = backbone
+        self.seed = seed
+        self._tokens: Tensor | None = None
+
+    def train_dataloader(self) -> FeatureLoader | PhotoLoader:
+        """Every training item once an epoch, shuffled."""
+        rank, world = self._place()
+        batches = ShuffledBatches(
+            self.table.rows("train"),
+            batch_size=self.source.batch_size,
+            seed=self.seed,
+            reshuffle=self.trainer is None or not self.trainer.overfit_batches,
+            rank=rank,
+            world=world,
+        )
+        return self._loader(batches, self.source.augment)
+
+    def val_dataloader(self) -> FeatureLoader | PhotoLoader:
+        """Every item that the protocol needs embedded, in order."""
+        rank, world = self._place()
+        needed = self.protocol.rows
+        parts = [np.intersect1d(self.table.rows(split), needed) for split in self.table.splits]
+        batches = EvaluationBatches(parts, rank=rank, world=world)
+        return self._loader(batches, None)
+
+    def _loader(
+        self, batches: ShuffledBatches | EvaluationBatches, augment: Augment | None
+    ) -> FeatureLoader | PhotoLoader:
+        if self.catalog is not None:
+            features = self.catalog.image_features, self.catalog.text_features
+            return FeatureLoader(self.codes, *features, batches)
+        assert self.backbone is not None, "photos need towers"
+        if self._tokens is None:
+            self._tokens = tokenized(self.backbone.tokenize, self.codes.captions)
+        photos = PhotoDataset(
+            self.table,
+            self.codes,
+            self.backbone.photo_transform(),
+            self._tokens,
+            augment=augment,
+            seed=self.seed,
+        )
+        return PhotoLoader(photos, batches, num_workers=self.source.num_workers)
+
+    def _place(self) -> tuple[int, int]:
+        """This process's rank and the number of processes."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size

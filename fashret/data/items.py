@@ -1,0 +1,344 @@
+"""The item table: one row an item, prepared once, cached under a key of its content."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, Features, Image, Value, load_from_disk
+from datasets.arrow_writer import ArrowWriter
+from filelock import FileLock
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from fashret.data.photos import decode_photo, read_photo
+from fashret.data.report import Report
+from fashret.data.source import SPLITS, Item, Source
+from fashret.errors import DataError
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_CHUNK = 512
+"""Photos that are read and checked at a time."""
+
+UNKNOWN_VALUES = ("", "unknown")
+
+
+class ItemTable:
+    """A prepared set of items: rows ordered train, validation, test.
+
+    Args:
+        folder: what `prepare` wrote.
+        attributes: the attribute columns.
+    """
+
+    def __init__(self, folder: Path, attributes: Sequence[str]) -> None:
+        self.folder = folder
+        self.attributes = tuple(attributes)
+        self.dataset = load_from_disk(str(folder / "table"))
+        self.key = folder.name
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What preparation counted."""
+        report: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
+        return report
+
+    @property
+    def described(self) -> tuple[str, ...]:
+        """The columns whose values can be matched: the category and the attributes."""
+        return ("category", *self.attributes)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that hold items."""
+        return tuple(split for split in SPLITS if len(self.rows(split)))
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """The rows of a split, ascending."""
+        return np.flatnonzero(self._split_codes == SPLITS.index(split)).astype(np.int64)
+
+    def column(self, name: str) -> list[Any]:
+        """A column's values, row by row. Photos are `photo`'s."""
+        values: list[Any] = self.dataset.data.column(name).to_pylist()
+        return values
+
+    def codes(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
+        """A column as codes into its sorted distinct values.
+
+        Returns:
+            (N,) codes, -1 where the value is null, empty or `unknown`; and the values.
+        """
+        return _encode(self.dataset.data.column(name))
+
+    def photo(self, row: int) -> bytes:
+        """The encoded photo of a row."""
+        encoded: bytes = self._photos[int(row)].as_py()
+        return encoded
+
+    @cached_property
+    def _photos(self) -> pa.ChunkedArray:
+        return pc.struct_field(self.dataset.data.column("image"), "bytes")
+
+    @cached_property
+    def _split_codes(self) -> NDArray[np.int64]:
+        return np.array([SPLITS.index(split) for split in self.column("split")])
+
+
+def prepare(source: Source, cache_dir: Path) -> ItemTable:
+    """The item table of a source: from the cache, or made now.
+
+    Two runs that want the same table wait for one another; a run that is killed leaves nothing
+    that the next would take for a table.
+
+    Raises:
+        DataError: the source cannot be read, no photo of it is usable, or a split is empty.
+    """
+    folder = prepared_folder(source, cache_dir)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            partial = folder.with_name(f"{folder.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            report = _write_table(source, partial)
+            (partial / "report.json").write_text(json.dumps(report.to_dict(), indent=2))
+            partial.rename(folder)
+            log.info("prepared %s: %s", source.name, report.summary())
+            log.info("its report: %s", folder / "report.json")
+    return ItemTable(folder, source.attributes)
+
+
+def prepared_folder(source: Source, cache_dir: Path) -> Path:
+    """Where the cache has the item table of a source, or will have it."""
+    key = _digest(
+        [
+            _FORMAT,
+            type(source).__name__,
+            source.identity(),
+            list(source.attributes),
+            dict(source.splits),
+            source.split_seed,
+        ]
+    )
+    return cache_dir / "data" / f"{source.label}-{key}"
+
+
+def assign_splits(
+    groups: Sequence[str], shares: Mapping[str, float], seed: int
+) -> dict[str, str]:
+    """Give every group of items to a split.
+
+    Groups are put in the order of a hash of their name and the seed, and cut where the shares
+    of the items end: nearly every group stays where it was when a set grows.
+
+    Args:
+        groups: the group of each item.
+        shares: of each split, adding up to 1.
+        seed: changes the order.
+
+    Returns:
+        The split of each group.
+    """
+    names, counts = np.unique(np.asarray(groups), return_counts=True)
+    order = np.argsort([_digest([seed, str(name)]) for name in names])
+    middles = (counts[order].cumsum() - counts[order] / 2) / counts.sum()
+    used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
+    cuts = np.searchsorted(middles, np.cumsum([shares[split] for split in used])[:-1])
+    for i in range(len(cuts)):  # no split of a small set stays empty
+        least = int(cuts[i - 1]) + 1 if i else 1
+        cuts[i] = max(least, min(int(cuts[i]), len(names) - len(cuts) + i))
+    places = np.searchsorted(cuts, np.arange(len(names)), side="right")
+    return {str(names[i]): used[place] for i, place in zip(order, places, strict=True)}
+
+
+def _write_table(source: Source, folder: Path) -> Report:
+    """Read, check and split the items; write them as `folder/table`."""
+    report = Report()
+    features = Features(
+        {
+            "item_id": Value("string"),
+            "image": Image(),
+            "text": Value("string"),
+            "category": Value("string"),
+            **{name: Value("string") for name in source.attributes},
+        }
+    )
+    kept: list[Item] = []
+    hashes: list[str] = []
+    draft = str(folder / "draft.arrow")
+    with ArrowWriter(path=draft, features=features) as writer:
+        for item, encoded in _checked(source.items(report), report, source.name):
+            writer.write(_row(item, encoded, source.attributes, report))
+            hashes.append(hashlib.blake2b(encoded, digest_size=16).hexdigest())
+            item.image = b""  # only what decides products and splits is held
+            kept.append(item)
+        if not kept:
+            raise DataError(
+                f"no item of data '{source.name}' can be used: {report.summary()}; "
+                f"examples: {_some_examples(report)}"
+            )
+        writer.finalize()
+    report.rows_kept = len(kept)
+    products = _products(source, kept, hashes)
+    splits = _splits(source, kept, products, report)
+
+    table = Dataset.from_file(draft)
+    table = table.add_column("product_id", products, feature=Value("string"))
+    confidences = [item.product_confidence for item in kept]
+    table = table.add_column("product_confidence", confidences, feature=Value("float32"))
+    table = table.add_column("split", splits, feature=Value("string"))
+    if any(item.role for item in kept):
+        roles = [item.role for item in kept]
+        table = table.add_column("role", roles, feature=Value("string"))
+    order = np.argsort([SPLITS.index(split) for split in splits], kind="stable")
+    table.select(order).save_to_disk(str(folder / "table"))
+    os.unlink(draft)
+    _report_coverage(source, kept, splits, report)
+    return report
+
+
+def _checked(items: Iterator[Item], report: Report, name: str) -> Iterator[tuple[Item, bytes]]:
+    """The items that have a whole photo and an id of their own, with the photo's bytes."""
+    seen: set[str] = set()
+    stream = iter(tqdm(items, desc=f"preparing {name}", unit=" items", smoothing=0.05))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while chunk := list(islice(stream, _CHUNK)):
+            for item, encoded in zip(chunk, pool.map(_load, chunk), strict=True):
+                where = item.origin or item.item_id
+                if isinstance(encoded, DataError):
+                    missing = isinstance(item.image, Path) and not item.image.exists()
+                    reason = "missing photo" if missing else "corrupt photo"
+                    report.drop(reason, f"{where}: {encoded}")
+                elif item.item_id in seen:
+                    report.drop("duplicate item_id", f"{where}: {item.item_id}")
+                else:
+                    seen.add(item.item_id)
+                    yield item, encoded
+
+
+def _load(item: Item) -> bytes | DataError:
+    """An item's photo if it decodes, else why not."""
+    try:
+        encoded = item.image if isinstance(item.image, bytes) else read_photo(item.image)
+        decode_photo(encoded)
+    except DataError as e:
+        return e
+    return encoded
+
+
+def _row(
+    item: Item, encoded: bytes, attributes: Sequence[str], report: Report
+) -> dict[str, Any]:
+    """An item as a row of the table."""
+    text = " ".join(item.text.split())
+    if text != item.text:
+        report.repair("white space in text", item.origin or item.item_id)
+    values = {name: item.attributes.get(name) or "unknown" for name in attributes}
+    return {
+        "item_id": item.item_id,
+        "image": {"bytes": encoded, "path": None},
+        "text": text,
+        "category": item.category or "unknown",
+        **values,
+    }
+
+
+def _products(source: Source, items: list[Item], hashes: list[str]) -> list[str | None]:
+    """The product of each item, with those joined that the source takes for one product."""
+    first: dict[Any, str | None] = {}
+    products = []
+    for item, photo_hash in zip(items, hashes, strict=True):
+        key = source.join_key(item, photo_hash)
+        product = item.product_id
+        products.append(product if key is None else first.setdefault(key, product))
+    return products
+
+
+def _splits(
+    source: Source, items: list[Item], products: list[str | None], report: Report
+) -> list[str]:
+    """The split of each item: the set's own, or a cut between groups of products."""
+    groups = [
+        item.split_group or product or item.item_id
+        for item, product in zip(items, products, strict=True)
+    ]
+    own = [item.split for item in items]
+    if None in own:
+        if any(own):
+            where = items[own.index(None)]
+            raise DataError(
+                f"data '{source.name}': {where.origin or where.item_id} has no split, others have"
+            )
+        chosen = assign_splits(groups, source.splits, source.split_seed)
+        splits = [chosen[group] for group in groups]
+    else:
+        splits = [str(split) for split in own]
+        if "validation" not in splits and "train" in splits:
+            splits = _carve_validation(source, groups, splits)
+            report.note("the set has no validation split: one was taken from train, by product")
+    for split in SPLITS:
+        asked = None in own and source.splits.get(split, 0.0) > 0.0
+        if split not in splits and (asked or split == "validation"):
+            raise DataError(
+                f"data '{source.name}' has no item in split {split}: {len(items)} items of "
+                f"{len(set(groups))} products, data.splits={dict(source.splits)}"
+            )
+    return splits
+
+
+def _carve_validation(source: Source, groups: list[str], splits: list[str]) -> list[str]:
+    """Move a share of the training products to validation."""
+    share = source.splits.get("validation", 0.0)
+    training = [g for g, split in zip(groups, splits, strict=True) if split == "train"]
+    shares = {"train": 1.0 - share, "validation": share}
+    chosen = assign_splits(training, shares, source.split_seed)
+    return [
+        chosen[group] if split == "train" else split
+        for group, split in zip(groups, splits, strict=True)
+    ]
+
+
+def _report_coverage(
+    source: Source, items: list[Item], splits: list[str], report: Report
+) -> None:
+    """Say how many items each split has and how many state each attribute."""
+    counts = ", ".join(f"{split} {splits.count(split)}" for split in SPLITS)
+    report.note(f"splits: {counts}")
+    for name in source.attributes:
+        known = sum((item.attributes.get(name) or "unknown") != "unknown" for item in items)
+        report.note(f"{name} is known for {known} of {len(items)} items")
+
+
+def _some_examples(report: Report) -> str:
+    examples = report.to_dict()["examples"]
+    return "; ".join(example for found in examples.values() for example in found[:2]) or "none"
+
+
+def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
+    """Codes of a string column; see `ItemTable.codes`."""
+    unknown = pc.is_in(column, value_set=pa.array(UNKNOWN_VALUES))
+    known = pc.if_else(unknown, pa.scalar(None, pa.string()), column)
+    values = sorted(value for value in pc.unique(known).to_pylist() if value is not None)
+    codes = pc.index_in(known, value_set=pa.array(values, pa.string()))
+    return pc.fill_null(codes, -1).to_numpy().astype(np.int64), values
+
+
+def _digest(value: object) -> str:
+    """A short name for a value that JSON can hold."""
+    encoded = json.dumps(value, sort_keys=True, default=str).encode()
+    return hashlib.blake2b(encoded, digest_size=6).hexdigest()

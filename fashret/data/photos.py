@@ -1,0 +1,62 @@
+"""Photos as a person sees them: any file that a shop might hold, as RGB pixels."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fashret.errors import DataError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+"""The endings of the files that a folder of photos is searched for."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+
+
+def decode_photo(encoded: bytes) -> Image.Image:
+    """Decode a photo, whole, to upright RGB.
+
+    The first frame of an animation; transparency over white; 16-bit samples scaled to 8 bits;
+    greyscale, palette and CMYK converted; the EXIF orientation applied.
+
+    Raises:
+        DataError: the bytes are not a whole photo of a known format, or one of more pixels than
+            Pillow holds safe.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            photo: Image.Image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
+            photo.seek(0)
+            photo.load()
+            return _to_rgb(ImageOps.exif_transpose(photo))
+    except (OSError, ValueError, SyntaxError, EOFError, Warning, Image.DecompressionBombError) as e:
+        raise DataError(f"not a readable photo: {e}") from e
+
+
+def read_photo(path: Path) -> bytes:
+    """The bytes of a photo's file.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise DataError(f"no readable file {path}: {e.strerror}") from e
+
+
+def _to_rgb(photo: Image.Image) -> Image.Image:
+    """The same picture in 8-bit RGB."""
+    if photo.mode.startswith("I") or photo.mode == "F":
+        samples = np.asarray(photo, dtype=np.float64)
+        # 16-bit files use the whole range; the 32-bit ones that scanners write seldom do.
+        peak = 65535.0 if photo.mode.startswith("I;16") else max(255.0, float(samples.max()))
+        photo = Image.fromarray((samples / peak * 255.0).clip(0, 255).astype(np.uint8))
+    if photo.mode in ("RGBA", "LA", "PA") or "transparency" in photo.info:
+        layer = photo.convert("RGBA")
+        photo = Image.new("RGBA", layer.size, "white")
+        photo.alpha_composite(layer)
+    return photo.convert("RGB")

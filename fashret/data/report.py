@@ -1,0 +1,57 @@
+"""What happened to the rows of a source on their way into the item table."""
+
+from collections import Counter, defaultdict
+from typing import Any
+
+_EXAMPLES = 20
+
+
+class Report:
+    """Counts rows in, kept, dropped and repaired, with examples of each reason.
+
+    `rows_in == rows_kept + sum(dropped.values())` once preparation has ended.
+    """
+
+    def __init__(self) -> None:
+        self.rows_in = 0
+        self.rows_kept = 0
+        self.dropped: Counter[str] = Counter()
+        self.repaired: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self._examples: defaultdict[str, list[str]] = defaultdict(list)
+
+    def drop(self, reason: str, example: str) -> None:
+        """Count a row that does not reach the table."""
+        self.dropped[reason] += 1
+        self._example(reason, example)
+
+    def repair(self, reason: str, example: str) -> None:
+        """Count a row that reached the table changed."""
+        self.repaired[reason] += 1
+        self._example(reason, example)
+
+    def note(self, text: str) -> None:
+        """Say something about the set as a whole."""
+        self.notes.append(text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as it stands in report.json."""
+        return {
+            "rows_in": self.rows_in,
+            "rows_kept": self.rows_kept,
+            "dropped": dict(self.dropped),
+            "repaired": dict(self.repaired),
+            "examples": dict(self._examples),
+            "notes": self.notes,
+        }
+
+    def summary(self) -> str:
+        """One line for the screen."""
+        parts = [f"{self.rows_kept} of {self.rows_in} rows kept"]
+        parts += [f"dropped {n}: {reason}" for reason, n in self.dropped.items()]
+        parts += [f"repaired {n}: {reason}" for reason, n in self.repaired.items()]
+        return "; ".join(parts)
+
+    def _example(self, reason: str, example: str) -> None:
+        if len(self._examples[reason]) < _EXAMPLES:
+            self._examples[reason].append(example)

@@ -1,0 +1,100 @@
+"""Which rows make which batch: seeded, the same for any number of workers, shared out by rank."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+EVALUATION_BATCH = 256
+"""Rows that are encoded together. It is fixed, and batches are cut from the start of a split, so
+that training, building a catalog and evaluating compute the same numbers to the last bit."""
+
+
+class Rows(NamedTuple):
+    """The rows of one batch, and the epoch in which they are seen."""
+
+    rows: NDArray[np.int64]
+    epoch: int
+
+
+class ShuffledBatches(Sampler[Rows]):
+    """Every row once an epoch, in an order drawn from the seed and the epoch.
+
+    All ranks get equally many batches of equal size; the rows left over at the end of an epoch
+    are others each time.
+
+    Args:
+        rows: (n,) rows of the table.
+        batch_size: rows in a batch of one process; all of them if there are fewer.
+        seed: of the order.
+        reshuffle: false gives every epoch the first one's order (for overfitting a batch).
+        rank: of this process.
+        world: how many processes there are.
+    """
+
+    def __init__(
+        self,
+        rows: NDArray[np.int64],
+        *,
+        batch_size: int,
+        seed: int,
+        reshuffle: bool = True,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.rows = rows
+        self.batch_size = max(1, min(batch_size, len(rows) // world))
+        self.seed = seed
+        self.reshuffle = reshuffle
+        self.rank = rank
+        self.world = world
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.rows) // (self.batch_size * self.world)
+
+    def __iter__(self) -> Iterator[Rows]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
+        for number in range(len(self)):
+            start = (number * self.world + self.rank) * self.batch_size
+            yield Rows(order[start : start + self.batch_size], self.epoch)
+
+    @property
+    def sampler(self) -> "ShuffledBatches":
+        """Where Lightning looks for `set_epoch` when batches are drawn as a whole."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch if self.reshuffle else 0
+
+
+class EvaluationBatches(Sampler[Rows]):
+    """Rows in order, in batches of a fixed size; every `world`-th batch is this rank's.
+
+    Args:
+        parts: rows of the table, a split at a time: no batch reaches over the end of one.
+        rank: of this process.
+        world: how many processes there are.
+        skip: batches that were already dealt with.
+    """
+
+    def __init__(
+        self, parts: Sequence[NDArray[np.int64]], *, rank: int = 0, world: int = 1, skip: int = 0
+    ) -> None:
+        batches = [
+            rows[start : start + EVALUATION_BATCH]
+            for rows in parts
+            for start in range(0, len(rows), EVALUATION_BATCH)
+        ]
+        self.total = len(batches)
+        self.batches = batches[skip:][rank::world]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Rows]:
+        for batch in self.batches:
+            yield Rows(batch, 0)

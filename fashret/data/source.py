@@ -1,0 +1,134 @@
+"""What every source of items has in common."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fashret.data.augment import Augment
+from fashret.data.report import Report
+from fashret.errors import ConfigError, DataError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass
+class Item:
+    """One photo and what is said of it, as a source reads it.
+
+    Attributes:
+        item_id: unique in the set.
+        image: the file, or the encoded bytes.
+        text: the caption or title, "" where there is none.
+        category: the kind of garment, "unknown" where it is not known.
+        product_id: shared by the photos of one product; None where that is not known.
+        product_confidence: how sure the product is, 0 to 1.
+        attributes: values by attribute; one that is missing is unknown.
+        split: train, validation or test where the set says so.
+        split_group: items of one group stay on one side of a split; the product by default.
+        role: query or gallery where the set has an official protocol.
+        origin: where the item stands in the source, for messages.
+    """
+
+    item_id: str
+    image: Path | bytes
+    text: str = ""
+    category: str = "unknown"
+    product_id: str | None = None
+    product_confidence: float = 1.0
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    split: str | None = None
+    split_group: str | None = None
+    role: str | None = None
+    origin: str = ""
+
+
+@dataclass(kw_only=True)
+class Source(ABC):
+    """A set of items, and how they are split and read.
+
+    Args:
+        name: the set; stands in results and, shortened, in the cache's folder names.
+        attributes: the attribute columns of the item table.
+        splits: shares of train, validation and test, for a set without splits of its own.
+        seed: of what is drawn when items are made.
+        split_seed: of which products go to which split.
+        batch_size: items in a batch.
+        num_workers: processes that decode photos.
+        augment: how training photos differ each time they are seen.
+    """
+
+    name: str
+    attributes: Sequence[str]
+    splits: Mapping[str, float]
+    seed: int
+    split_seed: int
+    batch_size: int
+    num_workers: int
+    augment: Augment
+
+    def __post_init__(self) -> None:
+        unknown = set(self.splits) - set(SPLITS)
+        if unknown or abs(sum(self.splits.values()) - 1.0) > 1e-6:
+            raise ConfigError(
+                f"data.splits is {dict(self.splits)}: it needs shares of {', '.join(SPLITS)} that "
+                "add up to 1"
+            )
+        for key in ("batch_size", "num_workers"):
+            least = 0 if key == "num_workers" else 1
+            if getattr(self, key) < least:
+                raise ConfigError(f"data.{key} is {getattr(self, key)}: it must be >= {least}")
+
+    @property
+    def label(self) -> str:
+        """The name as a part of a file name."""
+        return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(self.name).name)[:60] or "data"
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides what the items are: the key of their cache is made of it.
+
+        Raises:
+            DataError: the files that the source reads are not there.
+        """
+
+    @abstractmethod
+    def items(self, report: Report) -> Iterator[Item]:
+        """The items, and what was dropped or repaired on the way counted in the report."""
+
+    def join_key(self, item: Item, photo_hash: str) -> object:
+        """Items with an equal key are one product; None where the product id stands as it is.
+
+        Args:
+            item: as it was read.
+            photo_hash: of the photo's bytes.
+        """
+        return None
+
+
+def existing_root(root: str, *, key: str, layout: str) -> Path:
+    """The folder that a source reads.
+
+    Args:
+        root: what the user gave.
+        key: the config key that names it.
+        layout: what should be in it, for the message.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        raise DataError(f"{key}={root} is not a folder: it should hold {layout}")
+    return path
+
+
+def file_stamps(paths: Sequence[Path], root: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of files: different when any of them was changed."""
+    stamps = []
+    for path in paths:
+        stat = path.stat()
+        stamps.append((str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns))
+    return stamps

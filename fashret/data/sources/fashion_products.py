@@ -1,0 +1,107 @@
+"""Fashion Product Images (Kaggle): styles.csv and images/<id>.jpg."""
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fashret.data.report import Report
+from fashret.data.source import Item, Source, existing_root, file_stamps
+from fashret.errors import DataError
+
+_COLUMNS = (
+    "id",
+    "gender",
+    "masterCategory",
+    "subCategory",
+    "articleType",
+    "baseColour",
+    "season",
+    "year",
+    "usage",
+    "productDisplayName",
+)
+_ATTRIBUTES = {
+    "colour": "baseColour",
+    "gender": "gender",
+    "usage": "usage",
+    "season": "season",
+    "sub_category": "subCategory",
+}
+_LAYOUT = "styles.csv and images/ of the Fashion Product Images set (kaggle.com, paramaggarwal)"
+
+
+@dataclass(kw_only=True)
+class FashionProducts(Source):
+    """Catalog photos with a title, an article type and five attributes.
+
+    The category is the article type. The product is the id; rows with an equal title and equal
+    photo bytes are one product, and rows with equal titles stay in one split. `NA` is a value of
+    the set, not a missing number: a colour, usage or title of `NA` is kept like any other.
+
+    Args:
+        root: the folder with styles.csv and images/.
+    """
+
+    root: str
+
+    def identity(self) -> dict[str, Any]:
+        """The table's bytes, and name, size and time of every photo."""
+        root = self._root()
+        photos = sorted((root / "images").glob("*.jpg"))
+        stamps = hashlib.blake2b(repr(file_stamps(photos, root)).encode()).hexdigest()
+        styles = hashlib.blake2b((root / "styles.csv").read_bytes()).hexdigest()
+        return {"styles": styles, "photos": stamps}
+
+    def items(self, report: Report) -> Iterator[Item]:
+        """A row an item; commas that the last field does not quote are put back."""
+        root = self._root()
+        path = root / "styles.csv"
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            if tuple(header) != _COLUMNS:
+                raise DataError(
+                    f"{path} has the columns {', '.join(header)}; "
+                    f"expected are {', '.join(_COLUMNS)}"
+                )
+            for fields in reader:
+                report.rows_in += 1
+                where = f"{path.name} line {reader.line_num}"
+                if len(fields) < len(_COLUMNS):
+                    report.drop("too few fields", f"{where}: {len(fields)}")
+                    continue
+                if len(fields) > len(_COLUMNS):
+                    report.repair("unquoted commas in productDisplayName", where)
+                    last = len(_COLUMNS) - 1
+                    fields = [*fields[:last], ",".join(fields[last:])]
+                yield self._item(dict(zip(_COLUMNS, fields, strict=True)), root, where, report)
+
+    def join_key(self, item: Item, photo_hash: str) -> object:
+        """Equal title and equal photo."""
+        return (item.split_group, photo_hash)
+
+    def _item(self, row: dict[str, str], root: Path, where: str, report: Report) -> Item:
+        title = row["productDisplayName"]
+        for name, column in _ATTRIBUTES.items():
+            if not row[column].strip():
+                report.repair(f"empty {name}: unknown", where)
+        return Item(
+            item_id=row["id"],
+            image=root / "images" / f"{row['id']}.jpg",
+            text=title,
+            category=row["articleType"],
+            product_id=row["id"],
+            attributes={name: row[column].strip() for name, column in _ATTRIBUTES.items()},
+            split_group=" ".join(title.lower().split()) or row["id"],
+            origin=where,
+        )
+
+    def _root(self) -> Path:
+        root = existing_root(self.root, key="data.root", layout=_LAYOUT)
+        for name in ("styles.csv", "images"):
+            if not (root / name).exists():
+                raise DataError(f"data.root={self.root} holds no {name}: it should be {_LAYOUT}")
+        return root

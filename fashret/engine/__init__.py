@@ -1,0 +1,1 @@
+"""Lightning: the module that learns and the callbacks that judge it."""

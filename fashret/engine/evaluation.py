@@ -1,0 +1,44 @@
+"""Judge a retriever over stored features, without a training run."""
+
+import numpy as np
+import torch
+
+from fashret.catalog.store import Catalog
+from fashret.data.batches import FeatureLoader, ItemCodes
+from fashret.data.items import ItemTable
+from fashret.data.samplers import EvaluationBatches
+from fashret.engine.ranking import Embedded, rank
+from fashret.metrics.evaluation import Evaluation
+from fashret.metrics.protocol import Protocol
+from fashret.models.retriever import Retriever
+
+
+def evaluate(
+    retriever: Retriever, catalog: Catalog, table: ItemTable, codes: ItemCodes, protocol: Protocol
+) -> Evaluation:
+    """Embed the protocol's rows from a catalog's features, search, and judge.
+
+    The batches are those of a training run's own evaluation, so that the numbers are too.
+    """
+    embedded = embed_stored(retriever, catalog, table, codes, protocol)
+    found = rank(protocol, embedded)
+    return Evaluation.of(protocol, {mode: ranking for mode, (_, ranking) in found.items()})
+
+
+@torch.inference_mode()
+def embed_stored(
+    retriever: Retriever, catalog: Catalog, table: ItemTable, codes: ItemCodes, protocol: Protocol
+) -> Embedded:
+    """The embeddings that a retriever's heads make of a catalog's features."""
+    device = retriever.image_head.weight.device
+    rows = protocol.rows
+    image = torch.zeros(len(rows), retriever.dim, device=device)
+    text = torch.zeros_like(image)
+    batches = EvaluationBatches([np.intersect1d(table.rows(s), rows) for s in table.splits])
+    for batch in FeatureLoader(codes, catalog.image_features, catalog.text_features, batches):
+        places = np.searchsorted(rows, batch["index"].numpy())
+        batch["image_features"] = batch["image_features"].to(device)
+        batch["text_features"] = batch["text_features"].to(device)
+        batch["caption"] = batch["caption"].to(device)
+        image[places], text[places] = retriever(batch)
+    return Embedded(image, text)

@@ -1,0 +1,131 @@
+"""The Lightning module: one training step, one evaluation step, and what a checkpoint holds."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from fashret.errors import CheckpointError
+from fashret.functional.relations import pair_relations
+from fashret.models.retriever import Retriever
+from fashret.types import Batch, Miner
+
+_RETRIEVER = "retriever."
+
+
+class RetrievalModule(pl.LightningModule):
+    """Trains a retriever to find photos by captions and captions by photos.
+
+    Args:
+        retriever: what is trained, as `Retriever.set_training` left it.
+        loss: over rows, columns and relations; its own parameters learn too.
+        miner: chooses among the valid pairs.
+        optimizer: makes an optimizer of parameter groups.
+        scheduler: makes a schedule of an optimizer, given `steps_per_epoch`.
+        config: the run's whole configuration as plain containers, kept in every checkpoint.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        loss: nn.Module,
+        miner: Miner,
+        optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer],
+        scheduler: Callable[..., LRScheduler],
+        config: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.strict_loading = False  # frozen towers are not in a checkpoint
+        self.save_hyperparameters({"config": config}, logger=False)
+        self.retriever = retriever
+        self.loss = loss
+        self.miner = miner
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of the photos against the captions."""
+        images, texts = self.retriever(batch)
+        with torch.no_grad():
+            relations = pair_relations(batch, batch)
+            relations = self.miner.select(images, texts, relations)
+        loss: Tensor = self.loss(images, texts, relations)
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            self.log("train/loss", loss, prog_bar=True)
+            self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+            if isinstance(temperature := getattr(self.loss, "temperature", None), Tensor):
+                self.log("train/temperature", temperature)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Embed a batch, in full precision whatever the training's."""
+        with torch.autocast(self.device.type, enabled=False):
+            images, texts = self.retriever(batch)
+        return {"index": batch["index"], "image": images, "text": texts}
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Weight decay for matrices; none for norms, biases and scales."""
+        decayed, plain = [], []
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                (decayed if parameter.ndim > 1 else plain).append(parameter)
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        optimizer = self.optimizer([group for group in groups if group["params"]])
+        epochs = self.trainer.max_epochs
+        steps = self.trainer.estimated_stepping_batches
+        per_epoch = steps / epochs if epochs and epochs > 0 else 1.0
+        schedule = self.scheduler(optimizer, steps_per_epoch=per_epoch)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out what did not learn."""
+        learned = {_RETRIEVER + name for name in self.retriever.learned_state()}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {
+            name: value
+            for name, value in state.items()
+            if name in learned or not name.startswith(_RETRIEVER)
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make sure that the checkpoint holds what learns here, and nothing else."""
+        check_state(checkpoint["state_dict"], self.retriever)
+
+
+def check_state(state: Mapping[str, Tensor], retriever: Retriever) -> None:
+    """Compare the names and shapes of a checkpoint with what learns.
+
+    Raises:
+        CheckpointError: they differ, so that loading would leave weights as they were.
+    """
+    expected = {_RETRIEVER + name: value for name, value in retriever.learned_state().items()}
+    held = {name: value for name, value in state.items() if name.startswith(_RETRIEVER)}
+    missing, unexpected = expected.keys() - held.keys(), held.keys() - expected.keys()
+    shapes = [n for n in expected.keys() & held.keys() if expected[n].shape != held[n].shape]
+    if missing or unexpected or shapes:
+        raise CheckpointError(
+            f"the checkpoint is of another model: missing {sorted(missing)[:3]}, unexpected "
+            f"{sorted(unexpected)[:3]}, of another shape {sorted(shapes)[:3]}"
+        )
+
+
+def load_learned(state: Mapping[str, Tensor], retriever: Retriever) -> None:
+    """Give a retriever the weights of a checkpoint.
+
+    Raises:
+        CheckpointError: see `check_state`.
+    """
+    check_state(state, retriever)
+    held = {
+        name.removeprefix(_RETRIEVER): value
+        for name, value in state.items()
+        if name.startswith(_RETRIEVER)
+    }
+    retriever.load_state_dict(held, strict=False)

@@ -1,0 +1,85 @@
+"""Rank what each query of a protocol finds, given everybody's embeddings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fashret.functional.similarity import Fused, Vectors
+from fashret.functional.topk import Excluded, Ranking, rank_rows, topk
+from fashret.metrics.protocol import MODES, Protocol
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The embeddings of a protocol's rows.
+
+    Attributes:
+        image: (n, D), row i of `protocol.rows`.
+        text: (n, D), zero where an item has no text.
+    """
+
+    image: Tensor
+    text: Tensor
+
+
+def rank(
+    protocol: Protocol, embedded: Embedded, *, part: int = 0, parts: int = 1
+) -> Mapping[str, tuple[Tensor, Ranking]]:
+    """Search the catalog for every `parts`-th query.
+
+    Args:
+        protocol: who searches what.
+        embedded: by the rows of the protocol.
+        part: which share of the queries, 0 to parts - 1.
+        parts: into how many shares the queries are dealt.
+
+    Returns:
+        For each mode the positions of its queries and their rankings, whose rows are positions
+        in the protocol's catalog; all on the CPU.
+    """
+    device = embedded.image.device
+    places = torch.from_numpy(np.searchsorted(protocol.rows, protocol.queries)).to(device)
+    catalog = torch.from_numpy(np.searchsorted(protocol.rows, protocol.catalog)).to(device)
+    whole = len(catalog) == len(embedded.image)
+    image = embedded.image if whole else embedded.image[catalog]
+    text = embedded.text if whole else embedded.text[catalog]
+    mine = torch.arange(part, len(places), parts, device=device)
+    asked = places[mine]
+    weight = protocol.options.weight_image
+    searches: dict[str, tuple[Vectors, Vectors]] = {
+        "image": (embedded.image[asked], image),
+        "text": (embedded.text[asked], image),
+        "fused": (
+            Fused(embedded.image[asked], embedded.text[asked], weight),
+            Fused(image, text, weight),
+        ),
+    }
+    found = {}
+    for mode in MODES:
+        queries, items = searches[mode]
+        barred = _share(protocol.excluded(mode), part, parts, device)
+        k = max(protocol.options.k)
+        candidates = protocol.options.candidates
+        if mode == "fused" and candidates is not None:
+            first = topk(*searches["image"], candidates, exclude=barred)
+            ranking = rank_rows(queries[:], items, first.rows)
+            ranking = Ranking(ranking.rows[:, :k], ranking.scores[:, :k])
+        else:
+            ranking = topk(queries, items, k, exclude=barred)
+        found[mode] = (mine.cpu(), Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
+    return found
+
+
+def _share(
+    excluded: Excluded | None, part: int, parts: int, device: torch.device
+) -> Excluded | None:
+    """The exclusions of every `parts`-th query, counted among those."""
+    if excluded is None:
+        return None
+    mine = excluded.queries % parts == part
+    return Excluded(
+        (excluded.queries[mine] // parts).to(device), excluded.rows[mine].to(device)
+    )

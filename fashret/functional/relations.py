@@ -1,0 +1,42 @@
+"""Which pairs of a batch are right, wrong, or neither: the one place that decides it."""
+
+from torch import Tensor
+
+from fashret.types import UNKNOWN, Batch, Relations
+
+
+def equal_codes(rows: Tensor, columns: Tensor) -> Tensor:
+    """Whether two codes are known and equal.
+
+    Args:
+        rows: (B,) long.
+        columns: (M,) long.
+
+    Returns:
+        (B, M) bool. `UNKNOWN` equals nothing.
+    """
+    return (rows[:, None] == columns[None, :]) & (rows[:, None] != UNKNOWN)
+
+
+def pair_relations(rows: Batch, columns: Batch) -> Relations:
+    """How the photos of `rows` relate to the captions of `columns`.
+
+    An item's own caption is its positive. Other photos of the product and other items with an
+    equal caption are neither positive nor negative: they would be false negatives. A column
+    without a caption is ignored by every row, and a row without one by every column.
+
+    Args:
+        rows: a batch with `index`, `product` and `caption` of B items.
+        columns: the same of M items.
+
+    Returns:
+        Masks of (B, M).
+    """
+    captioned = (rows["caption"] != UNKNOWN)[:, None] & (columns["caption"] != UNKNOWN)[None, :]
+    own = rows["index"][:, None] == columns["index"][None, :]
+    related = (
+        own
+        | equal_codes(rows["product"], columns["product"])
+        | equal_codes(rows["caption"], columns["caption"])
+    )
+    return Relations(positive=own & captioned, negative=~related & captioned)

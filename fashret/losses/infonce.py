@@ -1,0 +1,73 @@
+"""Symmetric InfoNCE with a learnable temperature."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from fashret.types import Relations, no_pairs
+
+
+class InfoNCE(nn.Module):
+    """Pulls each photo to its caption and each caption to its photo, against the batch.
+
+    Over a row i with positives P(i) and negatives N(i), and the logits s = similarity /
+    temperature:
+
+        - mean over p in P(i) of  log( exp(s_ip) / (exp(s_ip) + sum over n in N(i) exp(s_in)) )
+
+    averaged over the rows that have both, and over the two directions (van den Oord et al.,
+    Representation Learning with Contrastive Predictive Coding, 2018; the symmetric form is
+    CLIP's, Radford et al., 2021). Pairs in neither mask do not stand in the denominator: other
+    photos of the product and equal captions are not pushed apart.
+
+    Use it with large batches of captioned photos. With small batches, or over several machines,
+    `siglip` does not need the whole batch in one softmax.
+
+    Args:
+        temperature: what similarities are divided by at the start; above 0.
+        learn_temperature: whether it is trained.
+        max_scale: the largest 1 / temperature (CLIP's 100 keeps training stable).
+    """
+
+    def __init__(
+        self, *, temperature: float = 0.07, learn_temperature: bool = True, max_scale: float = 100.0
+    ) -> None:
+        super().__init__()
+        self.max_scale = max_scale
+        self.log_scale = nn.Parameter(
+            torch.tensor(-math.log(temperature)), requires_grad=learn_temperature
+        )
+
+    @property
+    def temperature(self) -> Tensor:
+        """What similarities are divided by now."""
+        return 1.0 / self._scale()
+
+    def forward(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
+        """The loss of (B, D) rows and (M, D) columns, both L2-normalised."""
+        logits = rows @ columns.T * self._scale()
+        directions = [
+            _one_direction(logits, relations),
+            _one_direction(logits.T, relations.T),
+        ]
+        valid = [loss for loss in directions if loss is not None]
+        return torch.stack(valid).mean() if valid else no_pairs(rows, columns)
+
+    def _scale(self) -> Tensor:
+        return self.log_scale.exp().clamp(max=self.max_scale)
+
+
+def _one_direction(logits: Tensor, relations: Relations) -> Tensor | None:
+    """The mean over the rows with a positive and a negative; None if there is no such row."""
+    positive = relations.positive
+    valid = positive.any(dim=1) & relations.negative.any(dim=1)
+    if not bool(valid.any()):
+        return None
+    # The lowest finite number, not -inf: a row without negatives would have a NaN gradient.
+    lowest = torch.finfo(logits.dtype).min
+    others = logits.masked_fill(~relations.negative, lowest).logsumexp(dim=1)  # (B,)
+    row, column = (positive & valid[:, None]).nonzero(as_tuple=True)
+    per_pair = torch.nn.functional.softplus(others[row] - logits[row, column])
+    num_positive = positive.sum(dim=1)[row]
+    return (per_pair / num_positive).sum() / valid.sum()

@@ -1,0 +1,1 @@
+"""torchmetrics classes over `functional`, and what an evaluation reports."""

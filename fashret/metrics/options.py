@@ -1,0 +1,76 @@
+"""How retrieval is judged."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fashret.data.source import SPLITS
+from fashret.errors import ConfigError
+from fashret.functional.retrieval import METRICS
+
+EXCLUDE = ("self", "product", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalOptions:
+    """Who searches what, and what is counted; see docs/metrics.md.
+
+    Args:
+        k: the cut-offs.
+        exclude: what an item does not find: itself (self), all photos of its product (product),
+            or nothing (none). Text queries are not items: nothing is taken out for them.
+        weight_image: the image's weight in a fused query, 0 to 1.
+        candidates: fused queries rank only so many of the best by image; null ranks everything.
+        catalog_splits: the splits that are searched; null searches the queries' own.
+        slice_metrics: the metrics that are also given for each value of an attribute.
+        max_queries: so many queries at most, a seeded sample; null for all.
+        max_items: so many catalog items at most, a seeded sample; null for all.
+        seed: of the samples and of the bootstrap.
+        resamples: of the bootstrap behind final results' intervals.
+    """
+
+    k: Sequence[int]
+    exclude: str
+    weight_image: float
+    candidates: int | None
+    catalog_splits: Sequence[str] | None
+    slice_metrics: Sequence[str]
+    max_queries: int | None
+    max_items: int | None
+    seed: int
+    resamples: int
+
+    def __post_init__(self) -> None:
+        if not self.k or min(self.k) < 1 or len(set(self.k)) < len(self.k):
+            raise ConfigError(f"retrieval.k={list(self.k)}: it needs distinct numbers from 1 up")
+        if self.exclude not in EXCLUDE:
+            raise ConfigError(
+                f"retrieval.exclude={self.exclude}: it must be one of {', '.join(EXCLUDE)}"
+            )
+        if not 0.0 <= self.weight_image <= 1.0:
+            raise ConfigError(
+                f"retrieval.weight_image={self.weight_image}: it must be within 0 and 1"
+            )
+        for split in self.catalog_splits or ():
+            if split not in SPLITS:
+                raise ConfigError(
+                    f"retrieval.catalog_splits holds '{split}': there are {', '.join(SPLITS)}"
+                )
+        for name in self.slice_metrics:
+            if name not in METRICS:
+                raise ConfigError(
+                    f"retrieval.slice_metrics holds '{name}': there are {', '.join(METRICS)}"
+                )
+        for key in ("candidates", "max_queries", "max_items"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ConfigError(f"retrieval.{key}={value}: it must be at least 1, or null")
+        if self.candidates is not None and self.candidates < max(self.k):
+            raise ConfigError(
+                f"retrieval.candidates={self.candidates} is below the largest retrieval.k "
+                f"({max(self.k)})"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options as they stand in metrics.json."""
+        return asdict(self)

@@ -1,0 +1,120 @@
+"""Who searches what: the queries and the catalog of one evaluation, and how they relate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fashret.data.batches import ItemCodes
+from fashret.data.items import ItemTable
+from fashret.errors import ConfigError
+from fashret.functional.topk import Excluded
+from fashret.metrics.options import RetrievalOptions
+from fashret.types import UNKNOWN
+
+MODES = ("image", "text", "fused")
+"""What a query is made of."""
+
+KEY_NAMES = {"train": "train", "validation": "val", "test": "test"}
+"""How keys call the splits."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The queries of a split and what they search.
+
+    Attributes:
+        split: whose queries.
+        options: how they are judged.
+        queries: (Q,) rows of the item table, ascending.
+        catalog: (N,) rows of the item table, ascending.
+        codes: of the item table.
+        described: the relevances that are values: the category and the attributes.
+    """
+
+    split: str
+    options: RetrievalOptions
+    queries: NDArray[np.int64]
+    catalog: NDArray[np.int64]
+    codes: ItemCodes
+    described: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, table: ItemTable, codes: ItemCodes, split: str, options: RetrievalOptions
+    ) -> "Protocol":
+        """The default protocol: a split searches itself, or `catalog_splits`; roles decide.
+
+        Raises:
+            ConfigError: a split has no items.
+        """
+        sought = tuple(options.catalog_splits or (split,))
+        for name in (split, *sought):
+            if name not in table.splits:
+                raise ConfigError(
+                    f"the data has no split {name}; it has {', '.join(table.splits)}"
+                )
+        queries = table.rows(split)
+        catalog = np.sort(np.concatenate([table.rows(name) for name in dict.fromkeys(sought)]))
+        if "role" in table.dataset.column_names:
+            roles = np.array([str(role) for role in table.column("role")])
+            queries = queries[roles[queries] == "query"]
+            catalog = catalog[roles[catalog] == "gallery"]
+        rng = np.random.default_rng(options.seed)
+        if options.max_items is not None and options.max_items < len(catalog):
+            catalog = np.sort(rng.choice(catalog, options.max_items, replace=False))
+            inside = queries[np.isin(queries, catalog)]  # a query's matches are then searched too
+            queries = inside if len(inside) else queries
+        if options.max_queries is not None and options.max_queries < len(queries):
+            queries = np.sort(rng.choice(queries, options.max_queries, replace=False))
+        return cls(split, options, queries, catalog, codes, table.described)
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Every row that has to be embedded, ascending."""
+        return np.union1d(self.queries, self.catalog)
+
+    def excluded(self, mode: str) -> Excluded | None:
+        """What single queries must not find, as positions in queries and catalog."""
+        if mode == "text" or self.options.exclude == "none":
+            return None
+        if self.options.exclude == "self":
+            places = np.searchsorted(self.catalog, self.queries).clip(max=len(self.catalog) - 1)
+            found = self.catalog[places] == self.queries
+            return Excluded(
+                torch.from_numpy(np.flatnonzero(found)), torch.from_numpy(places[found])
+            )
+        return self._same_product()
+
+    def relevances(self, mode: str) -> tuple[str, ...]:
+        """What a query of a mode is judged by."""
+        first = ("product", "pair") if mode == "text" else ("product",)
+        return (*first, *self.described)
+
+    def relevance_codes(self, relevance: str) -> tuple[Tensor, Tensor]:
+        """(Q,) and (N,) codes: a query and an item match where both are known and equal."""
+        if relevance == "product":
+            codes = self.codes.product
+        elif relevance == "pair":
+            codes = self.codes.caption
+        else:
+            codes = self.codes.described[relevance][0]
+        return codes[torch.from_numpy(self.queries)], codes[torch.from_numpy(self.catalog)]
+
+    def _same_product(self) -> Excluded:
+        """Every pair of a query and a catalog item of one product, or of one item."""
+        products = self.codes.product.numpy()
+        alone = products.max(initial=0) + 1 + np.arange(len(products))
+        unit = np.where(products == UNKNOWN, alone, products)
+        order = np.argsort(unit[self.catalog], kind="stable")
+        ordered = unit[self.catalog][order]
+        first = np.searchsorted(ordered, unit[self.queries], side="left")
+        last = np.searchsorted(ordered, unit[self.queries], side="right")
+        counts = last - first
+        queries = np.repeat(np.arange(len(self.queries)), counts)
+        offsets = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+        return Excluded(
+            torch.from_numpy(queries), torch.from_numpy(order[np.repeat(first, counts) + offsets])
+        )

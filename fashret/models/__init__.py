@@ -1,0 +1,1 @@
+"""Models: an open_clip backbone and linear heads that begin as its own projections."""

@@ -1,0 +1,209 @@
+"""The two towers of an open_clip model, cut before their last linear map."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+from PIL import Image
+from torch import Tensor, nn
+
+from fashret.errors import CheckpointError, ConfigError
+from fashret.models.heads import Projection
+from fashret.models.spec import ARCHITECTURES, ModelSpec
+
+PhotoTransform = Callable[[Image.Image], Tensor]
+"""A photo to a (3, H, W) float tensor."""
+
+
+class Backbone(nn.Module):
+    """An open_clip model whose towers end before their own linear projections.
+
+    Attributes:
+        image_projection: the map that was cut off the image tower; None where it has none that is
+            linear and last (SigLIP, ResNet), whose features then are its embedding.
+        text_projection: the same for the text tower.
+        preprocess: the settings of the photos that the towers were trained on.
+    """
+
+    def __init__(self, clip: nn.Module, tokenizer: Any, preprocess: PreprocessCfg) -> None:
+        super().__init__()
+        self.image_projection = _cut_image_projection(clip.visual)
+        self.text_projection = _cut_text_projection(clip)
+        self.clip = clip
+        self.tokenizer = tokenizer
+        self.preprocess = preprocess
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float -> (B, F) features."""
+        features: Tensor = self.clip.encode_image(images, normalize=False)
+        return features
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """(B, L) long -> (B, G) features."""
+        features: Tensor = self.clip.encode_text(tokens, normalize=False)
+        return features
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Token ids of texts, (len(texts), L) long."""
+        tokens: Tensor = self.tokenizer(list(texts))
+        return tokens
+
+    def photo_transform(self) -> PhotoTransform:
+        """How a photo is shown to the image tower when it is judged."""
+        transform: PhotoTransform = image_transform_v2(self.preprocess, is_train=False)
+        return transform
+
+    def blocks(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """The blocks of the image tower and of the text tower, in order.
+
+        Raises:
+            ConfigError: a tower is built in a way that has no list of blocks.
+        """
+        return _blocks(self.clip.visual), _blocks(getattr(self.clip, "text", self.clip))
+
+
+def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
+    """Build the towers and load their weights.
+
+    Raises:
+        ConfigError: there is no such architecture.
+        CheckpointError: the weights cannot be had, or are of another architecture.
+    """
+    for path in ARCHITECTURES.glob("*.json"):
+        if path.stem not in open_clip.list_models():
+            open_clip.add_model_config(path)
+    check_name(spec)
+    random = spec.pretrained is None and not spec.carries_weights
+    logging.getLogger().addFilter(_expected_random) if random else None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(spec.seed)
+            clip = open_clip.create_model(
+                spec.name,
+                pretrained=os.path.expanduser(spec.pretrained) if spec.pretrained else None,
+                cache_dir=str(cache_dir / "weights"),
+                require_pretrained=not random,
+            )
+        tokenizer = open_clip.get_tokenizer(spec.name, cache_dir=str(cache_dir / "weights"))
+    except ImportError as e:
+        raise CheckpointError(
+            f"the tokenizer of '{spec.name}' needs another package ({e}): "
+            'pip install "fashret[siglip]"'
+        ) from e
+    except (RuntimeError, OSError, ValueError, KeyError, EOFError) as e:
+        raise CheckpointError(_cannot_load(spec, e)) from e
+    finally:
+        logging.getLogger().removeFilter(_expected_random)
+    changes = {"resize_mode": spec.resize, "fill_color": spec.fill}
+    settings = merge_preprocess_dict(clip.visual.preprocess_cfg, changes)
+    return Backbone(clip, tokenizer, PreprocessCfg(**settings))
+
+
+def check_name(spec: ModelSpec) -> None:
+    """Raise ConfigError for an architecture or a tag that open_clip does not know."""
+    if spec.carries_weights:
+        return
+    names = open_clip.list_models()
+    if spec.name not in names:
+        import difflib
+
+        near = difflib.get_close_matches(spec.name, names, n=3, cutoff=0.4)
+        raise ConfigError(
+            f"model.name={spec.name}: open_clip has no such architecture; near: {', '.join(near)}"
+        )
+    tags = open_clip.list_pretrained_tags_by_model(spec.name)
+    if spec.pretrained and not spec.looks_like_a_file and spec.pretrained not in tags:
+        raise ConfigError(
+            f"model.pretrained={spec.pretrained} is neither a file nor a tag of '{spec.name}', "
+            f"which has {', '.join(tags) or 'none'}"
+        )
+
+
+def _expected_random(record: logging.LogRecord) -> bool:
+    """Leave out open_clip's warning about random weights where they were asked for."""
+    return "No pretrained weights loaded" not in record.getMessage()
+
+
+def _cannot_load(spec: ModelSpec, error: Exception) -> str:
+    if spec.looks_like_a_file:
+        return (
+            f"model.pretrained={spec.pretrained} cannot be loaded into '{spec.name}': "
+            f"{str(error)[:300]}"
+        )
+    what = spec.name if spec.carries_weights else f"{spec.name} with weights '{spec.pretrained}'"
+    return (
+        f"{what} cannot be loaded ({str(error)[:200]}). Without a network there are three ways: "
+        "run once where there is one and copy the cache (paths.cache_dir); give a local file of "
+        "weights, model.pretrained=<file>, or a bundle, model.name=local-dir:<folder>; or train a "
+        "model that needs none, model=tiny"
+    )
+
+
+def _cut_image_projection(visual: nn.Module) -> Projection | None:
+    """Take the last linear map off an image tower; None where there is none to take."""
+    proj = getattr(visual, "proj", None)
+    if isinstance(proj, Tensor):  # open_clip's own ViT, CoCa's too: features @ proj
+        visual.proj = None
+        return Projection(proj.detach().T.clone(), None)
+    head = getattr(visual, "head", None)  # a timm trunk and open_clip's head on it
+    if head is not None and isinstance(getattr(head, "proj", None), nn.Linear):
+        projection = Projection.of(head.proj)
+        head.proj = nn.Identity()
+        return projection
+    trunk = getattr(visual, "trunk", None)
+    if trunk is not None and not len(head) and isinstance(trunk.get_classifier(), nn.Linear):
+        return _cut_module(trunk, trunk.get_classifier())
+    return None
+
+
+def _cut_text_projection(clip: nn.Module) -> Projection | None:
+    """Take the last linear map off the text tower; None where there is none to take."""
+    tower = getattr(clip, "text", clip)
+    proj = getattr(tower, "text_projection", None)
+    if isinstance(proj, Tensor):
+        tower.text_projection = None
+        return Projection(proj.detach().T.clone(), None)
+    if isinstance(proj, nn.Linear):
+        tower.text_projection = None
+        return Projection.of(proj)
+    if isinstance(getattr(tower, "proj", None), nn.Linear):  # a tower of transformers
+        return _cut_module(tower, tower.proj)
+    return None
+
+
+def _cut_module(parent: nn.Module, linear: nn.Linear) -> Projection:
+    """Put an identity in the place of a linear layer somewhere in a module."""
+    name = next(name for name, module in parent.named_modules() if module is linear)
+    path, _, leaf = name.rpartition(".")
+    setattr(parent.get_submodule(path), leaf, nn.Identity())
+    return Projection.of(linear)
+
+
+def _blocks(tower: nn.Module) -> list[nn.Module]:
+    """The repeated blocks of a tower."""
+    for lists in _candidates(tower):
+        if len(lists) > 1:
+            return list(lists)
+    raise ConfigError(
+        f"model.train=blocks: {type(tower).__name__} has no list of blocks; use model.train=all"
+    )
+
+
+def _candidates(tower: nn.Module) -> Iterator[nn.ModuleList | nn.Sequential]:
+    for path in (
+        "transformer.resblocks",
+        "trunk.blocks",
+        "trunk.stages",
+        "transformer.encoder.layer",
+        "transformer.layers",
+    ):
+        module: Any = tower
+        for name in path.split("."):
+            module = getattr(module, name, None)
+        if isinstance(module, nn.ModuleList | nn.Sequential):
+            yield module

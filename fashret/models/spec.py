@@ -1,0 +1,143 @@
+"""Which model, from which weights, and what of it learns: what `model=` composes.
+
+Light to build: the towers are loaded when something has to be encoded, so that a run over stored
+features never reads them.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fashret.errors import CheckpointError, ConfigError
+
+ARCHITECTURES = Path(__file__).parent / "architectures"
+"""Architectures of our own, as open_clip configurations."""
+
+TRAIN_MODES = ("heads", "blocks", "all")
+RESIZE_MODES = ("longest", "shortest", "squash")
+
+
+@dataclass(kw_only=True)
+class ModelSpec:
+    """An open_clip model and what of it learns.
+
+    Args:
+        name: an open_clip architecture, one of ours, `hf-hub:<repository>` or
+            `local-dir:<folder>`.
+        pretrained: a tag of open_clip, a local file of weights, or null for random weights. Must
+            be null with `hf-hub:` and `local-dir:`, which carry their weights.
+        train: heads, blocks (the heads and the last blocks of each tower) or all.
+        train_blocks: how many blocks of each tower, for train=blocks.
+        heads: false leaves the projections as they are; with train=heads nothing then learns.
+        resize: how a photo becomes a square: longest (the whole garment, padded), shortest
+            (CLIP's own crop of the middle) or squash.
+        fill: the grey of the padding, 0 to 255.
+        seed: of random weights.
+    """
+
+    name: str
+    pretrained: str | None
+    train: str
+    train_blocks: int
+    heads: bool
+    resize: str
+    fill: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _one_of("model.train", self.train, TRAIN_MODES)
+        _one_of("model.resize", self.resize, RESIZE_MODES)
+        if self.train == "blocks" and self.train_blocks < 1:
+            raise ConfigError(f"model.train_blocks is {self.train_blocks}: it must be >= 1")
+        if self.carries_weights and self.pretrained is not None:
+            raise ConfigError(
+                f"model.pretrained={self.pretrained}: '{self.name}' carries its own weights, set "
+                "model.pretrained=null"
+            )
+        if self.looks_like_a_file and not Path(str(self.pretrained)).expanduser().is_file():
+            raise CheckpointError(
+                f"model.pretrained={self.pretrained} is no file; it takes a tag of open_clip "
+                "(such as openai), a local file of weights, or null"
+            )
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the towers stay as they are, so that features can be stored."""
+        return self.train == "heads"
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything is trained at all."""
+        return self.heads or not self.frozen
+
+    @property
+    def carries_weights(self) -> bool:
+        """Whether the name itself says where the weights are."""
+        return self.name.startswith(("hf-hub:", "local-dir:"))
+
+    @property
+    def looks_like_a_file(self) -> bool:
+        """Whether `pretrained` names a file, not a tag."""
+        if self.pretrained is None:
+            return False
+        path = Path(self.pretrained).expanduser()
+        return path.suffix in (".pt", ".pth", ".bin", ".safetensors") or path.is_file()
+
+    def identity(self, cache_dir: Path) -> dict[str, Any]:
+        """Everything that could change a feature: the part of a catalog's key that is the model.
+
+        A file of weights counts by its content; its hash is kept in the cache, by path, size and
+        time, since a large one takes seconds.
+        """
+        weights: object = self.pretrained
+        if self.looks_like_a_file:
+            weights = _file_hash(Path(str(self.pretrained)).expanduser(), cache_dir)
+        elif self.name.startswith("local-dir:"):
+            folder = Path(self.name.removeprefix("local-dir:")).expanduser()
+            weights = {p.name: _file_hash(p, cache_dir) for p in sorted(folder.glob("*.*"))}
+        elif self.pretrained is None and not self.carries_weights:
+            weights = {"random": self.seed}
+        own = ARCHITECTURES / f"{self.name}.json"
+        return {
+            "architecture": self.name,
+            "definition": own.read_text() if own.is_file() else None,
+            "weights": weights,
+            "resize": self.resize,
+            "fill": self.fill if self.resize == "longest" else None,
+        }
+
+    @property
+    def label(self) -> str:
+        """The model as a part of a file name."""
+        return self.name.split(":")[-1].rstrip("/").split("/")[-1]
+
+
+def describe(identity: Mapping[str, Any]) -> str:
+    """A model's identity in a few words, for messages."""
+    return f"{identity['architecture']} with weights {json.dumps(identity['weights'])[:80]}"
+
+
+def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{key}={value}: it must be one of {', '.join(allowed)}")
+
+
+def _file_hash(path: Path, cache_dir: Path) -> str:
+    """The hash of a file's content, from the cache where the file has not changed."""
+    stat = path.stat()
+    stamp = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+    name = hashlib.blake2b(stamp.encode(), digest_size=16).hexdigest()
+    known = cache_dir / "hashes" / name
+    if known.is_file():
+        return known.read_text()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    known.parent.mkdir(parents=True, exist_ok=True)
+    partial = known.with_name(f"{name}.{os.getpid()}")
+    partial.write_text(digest)
+    partial.replace(known)
+    return digest

@@ -1,0 +1,137 @@
+"""The files of an evaluation: metrics.json, metrics by value, and what every query found."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from fashret.data.items import ItemTable
+from fashret.metrics.evaluation import Evaluation
+from fashret.metrics.protocol import Protocol
+from fashret.reports.scoreboard import Scoreboard
+
+FORMAT = 1
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+def write_results(
+    folder: Path,
+    *,
+    model: str,
+    data: str,
+    catalog: Path,
+    evaluations: Sequence[Evaluation],
+    results: Results,
+) -> None:
+    """Write metrics.json and one metrics_by_<attribute>.json for each sliced attribute.
+
+    Args:
+        folder: where to.
+        model: its label.
+        data: its name.
+        catalog: the folder that was searched.
+        evaluations: of one or more splits; their options are equal.
+        results: of all of them, by key.
+    """
+    options = evaluations[0].protocol.options.to_dict()
+    searched = {
+        evaluation.protocol.split: {
+            "queries": len(evaluation.protocol.queries),
+            "items": len(evaluation.protocol.catalog),
+            "catalog_splits": list(options["catalog_splits"] or [evaluation.protocol.split]),
+            "without_relevant_item": evaluation.unanswerable(),
+        }
+        for evaluation in evaluations
+    }
+    _write_json(
+        folder / "metrics.json",
+        {
+            "format": FORMAT,
+            "model": model,
+            "data": data,
+            "catalog": str(catalog.resolve()),
+            "retrieval": options,
+            "searched": searched,
+            "metrics": results,
+        },
+    )
+    for attribute in evaluations[0].protocol.described:
+        values: dict[str, dict[str, Any]] = {}
+        for key, result in results.items():
+            if f"/{attribute}/" in key and key.endswith("]"):
+                values.setdefault(key.partition("[")[2][:-1], {})[key] = dict(result)
+        if values:
+            _write_json(folder / f"metrics_by_{attribute}.json", values)
+
+
+def write_scoreboard(folder: Path, scoreboard: Scoreboard) -> None:
+    """Write scoreboard.md and scoreboard.json."""
+    _write_text(folder / "scoreboard.md", scoreboard.to_markdown())
+    _write_json(folder / "scoreboard.json", scoreboard.to_dict())
+
+
+def write_per_query(folder: Path, table: ItemTable, evaluations: Sequence[Evaluation]) -> None:
+    """Write per_query_results.parquet: a row a query and mode, what was found and what was right."""
+    ids = table.column("item_id")
+    frames = []
+    for evaluation in evaluations:
+        protocol = evaluation.protocol
+        for mode, ranking in evaluation.rankings.items():
+            rows, scores = ranking.rows.tolist(), ranking.scores.tolist()
+            lengths = [sum(row >= 0 for row in found) for found in rows]
+            columns: dict[str, Any] = {
+                "query_id": [ids[row] for row in protocol.queries],
+                "mode": mode,
+                "split": protocol.split,
+                "retrieved_ids": [
+                    [ids[protocol.catalog[row]] for row in found[:n]]
+                    for found, n in zip(rows, lengths, strict=True)
+                ],
+                "scores": [found[:n] for found, n in zip(scores, lengths, strict=True)],
+            }
+            for relevance in protocol.relevances(mode):
+                hits = evaluation.hits[mode, relevance].tolist()
+                columns[f"hits_{relevance}"] = [
+                    found[:n] for found, n in zip(hits, lengths, strict=True)
+                ]
+            frames.append(pd.DataFrame(columns))
+    path = folder / "per_query_results.parquet"
+    partial = path.with_suffix(".partial")
+    pd.concat(frames, ignore_index=True).to_parquet(partial, index=False)
+    os.replace(partial, path)
+
+
+def slice_products(protocol: Protocol, results: Results) -> dict[str, int]:
+    """How many products stand behind each slice, where products have several views."""
+    rows = torch.from_numpy(protocol.queries)
+    products = protocol.codes.product[rows]
+    if len(products.unique()) == len(products):
+        return {}
+    counts: dict[str, int] = {}
+    for relevance in protocol.described:
+        codes, values = protocol.codes.described[relevance]
+        of_query = codes[rows]
+        by_value = {
+            value: len(products[of_query == code].unique()) for code, value in enumerate(values)
+        }
+        for key in results:
+            if f"/{relevance}/" in key and key.endswith("]") and not key.endswith("[macro]"):
+                counts[key] = by_value[key.partition("[")[2][:-1]]
+    return counts
+
+
+def _write_json(path: Path, value: Any) -> None:
+    _write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,77 @@
+"""The contracts that losses, miners, data and engine share."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypedDict
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from fashret.catalog.store import Catalog
+
+UNKNOWN = -1
+"""The code of a value that is not known: it equals nothing, itself included."""
+
+
+class Batch(TypedDict, total=False):
+    """B items. Either photos and tokens (towers that learn) or their stored features.
+
+    Codes are positions in a sorted list of distinct values; `UNKNOWN` where there is none.
+    """
+
+    index: Tensor  # (B,) long: the row in the item table
+    product: Tensor  # (B,) long: code of the product id
+    caption: Tensor  # (B,) long: code of the text, UNKNOWN where the item has none
+    images: Tensor  # (B, 3, H, W) float
+    tokens: Tensor  # (B, L) long
+    image_features: Tensor  # (B, F) float: a tower's output before its projection
+    text_features: Tensor  # (B, G) float
+
+
+@dataclass(frozen=True)
+class Relations:
+    """Which columns are right and which are wrong answers for each row.
+
+    A pair that is in neither mask is ignored: the same caption under another id, say, or an
+    attribute that is unknown. No pair is in both.
+
+    Attributes:
+        positive: (B, M) bool.
+        negative: (B, M) bool.
+    """
+
+    positive: Tensor
+    negative: Tensor
+
+    @property
+    def T(self) -> "Relations":
+        """The relations of the columns to the rows."""
+        return Relations(positive=self.positive.T, negative=self.negative.T)
+
+
+class Loss(Protocol):
+    """A differentiable scalar over rows, columns and how they relate."""
+
+    def __call__(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
+        """Judge `rows` (B, D) against `columns` (M, D), both L2-normalised.
+
+        Returns a scalar: zero, with a gradient, where no pair is valid.
+        """
+        ...
+
+
+class Miner(Protocol):
+    """Chooses which of the valid pairs a loss is to see."""
+
+    def prepare(self, catalog: "Catalog") -> None:
+        """Mine the baseline's catalog once, before training."""
+        ...
+
+    def select(self, rows: Tensor, columns: Tensor, relations: Relations) -> Relations:
+        """Narrow the relations of one batch; called without gradient."""
+        ...
+
+
+def no_pairs(rows: Tensor, columns: Tensor) -> Tensor:
+    """The loss of a batch without a valid pair: zero, and differentiable."""
+    return (rows.sum() + columns.sum()) * torch.zeros((), dtype=rows.dtype, device=rows.device)
