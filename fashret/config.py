@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, Node
 from omegaconf.errors import OmegaConfBaseException
 
 from fashret.errors import ConfigError
@@ -63,10 +63,7 @@ def check(cfg: DictConfig, reference: DictConfig, live: Mapping[str, set[str]]) 
     Raises:
         ConfigError: naming every fault at once, with the nearest right name.
     """
-    faults = [
-        f"{key} is not set: {key}=<value>"
-        for key in sorted(map(str, OmegaConf.missing_keys(cfg)))
-    ]
+    faults = [f"{key} is not set: {key}=<value>" for key in _missing(cfg, "")]
     faults += _walk(cfg, reference, "", live)
     if faults:
         lines = "\n".join(f"  - {fault}" for fault in faults)
@@ -138,8 +135,7 @@ def _check_target(node: DictConfig, path: str, live: set[str]) -> Iterator[str]:
     names = [p.name for p in parameters]
     given = {str(key) for key in node} - _RESERVED
     for name in sorted(given - set(names)):
-        open_names = [n for n in names if n not in given]
-        yield f"{path}.{name}: {target} has no such argument; {nearest(name, open_names)}"
+        yield f"{path}.{name}: {target} has no such argument; {nearest(name, names)}"
     if node.get("_partial_"):
         return
     for parameter in parameters:
@@ -160,16 +156,27 @@ def _locate(target: str) -> Callable[..., Any]:
 
 def _child(node: DictConfig, key: Any) -> DictConfig | None:
     """A child that is a mapping, None for any other."""
-    if OmegaConf.is_missing(node, key):
-        return None
     child = node._get_node(key)
-    return child if isinstance(child, DictConfig) and not child._is_none() else None
+    plain = isinstance(child, DictConfig) and not child._is_none() and not child._is_missing()
+    return child if plain and isinstance(child, DictConfig) else None
+
+
+def _missing(node: DictConfig, path: str) -> Iterator[str]:
+    """Every key that is `???`; one that only refers to such a key is not another fault."""
+    for key in node:
+        where = f"{path}.{key!s}" if path else str(key)
+        held = node._get_node(key)
+        if isinstance(held, Node) and held._value() == "???":
+            yield where
+        child = _child(node, key)
+        if child is not None:
+            yield from _missing(child, where)
 
 
 def _keys(node: DictConfig, path: str) -> Iterator[str]:
     """Every dotted key of a configuration."""
     for key in node:
-        where = f"{path}.{key}" if path else str(key)
+        where = f"{path}.{key!s}" if path else str(key)
         yield where
         child = _child(node, key)
         if child is not None:

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import torch
 from filelock import FileLock
 from safetensors.torch import save_file
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from fashret import __version__
@@ -29,7 +28,10 @@ from fashret.types import UNKNOWN
 
 log = logging.getLogger(__name__)
 
-DTYPES = {"float16": np.float16, "float32": np.float32}
+_SAVE_EVERY = 20
+"""Batches between two savings: what a killed build encodes again at most."""
+
+DTYPES: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": np.float32}
 
 
 def catalog_key(identity: Mapping[str, Any], table: ItemTable, dtype: str) -> str:
@@ -161,7 +163,7 @@ def _encode(
         arrays["image"][here] = images.float().cpu().numpy()
         arrays["text"][here] = (texts * known).float().cpu().numpy()
         done += 1
-        if done % 20 == 0 or done == batches.total:
+        if done % _SAVE_EVERY == 0 or done == batches.total:
             _save_progress(arrays, progress, done)
         bar.update(len(here))
     bar.close()
@@ -248,7 +250,5 @@ def _array(
         existing: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="r+")
         if existing.shape == shape and existing.dtype == dtype:
             return existing
-    made: np.memmap[Any, Any] = np.lib.format.open_memmap(
-        path, mode="w+", dtype=dtype, shape=shape
-    )
+    made: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     return made

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -71,6 +71,8 @@ def with_resumed(arguments: list[str]) -> list[str]:
 def _explain(error: Exception, name: str) -> str:
     """Hydra's message, with the nearest right name where a key does not exist."""
     message = str(error).strip()
+    if isinstance(error, OverrideParseException):
+        message = f"{error.override}: {message.splitlines()[0]}"
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     if isinstance(cause, OmegaConfBaseException) and key and "is not in struct" in str(cause):

@@ -77,6 +77,8 @@ def publish(
         slice_products(protocol, results),
     )
     write_scoreboard(folder, scoreboard)
-    scoreboard.show(Console())
+    console = Console()
+    # A pipe or a log has no width of its own; rich would cut the numbers to fit 80 columns.
+    scoreboard.show(console if console.is_terminal else Console(width=120))
     print(f"written to {folder}: scoreboard.md, metrics.json, per_query_results.parquet")
     return results

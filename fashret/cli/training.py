@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from fashret.catalog.store import Catalog
@@ -31,7 +32,7 @@ def make_module(setup: Setup, baseline: Catalog) -> RetrievalModule:
     miner = build(cfg.miner)
     miner.prepare(baseline)
     return RetrievalModule(
-        retriever,
+        retriever.train(),
         build(cfg.loss),
         miner,
         build(cfg.optimizer),
@@ -47,8 +48,9 @@ def make_trainer(setup: Setup) -> pl.Trainer:
         cfg.trainer, callbacks=_made(cfg.callbacks), logger=_made(cfg.logger) or False
     )
     for logger in trainer.loggers:
-        hparams = {name: plain(cfg)[name] for name in _HPARAMS if name in cfg}
-        logger.log_hyperparams(hparams, {cfg.monitor: 0.0})  # type: ignore[call-arg]  # TensorBoard's takes metrics
+        if isinstance(logger, TensorBoardLogger):  # its table shows the metric's latest value
+            hparams = {name: plain(cfg)[name] for name in _HPARAMS}
+            logger.log_hyperparams(hparams, {cfg.monitor: 0.0})
     return trainer
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from fashret.data.augment import Augment
 from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
-from fashret.data.samplers import Rows
+from fashret.data.samplers import EvaluationBatches, Rows, ShuffledBatches
 from fashret.functional.similarity import Vectors
 from fashret.types import Batch
 
@@ -90,6 +90,8 @@ class PhotoDataset(Dataset[Batch]):
 class PhotoLoader(DataLoader[Batch]):
     """Reads a `PhotoDataset` in worker processes, in the order that a sampler gives.
 
+    It knows the place it has reached, so that a run goes on where it was stopped.
+
     Args:
         dataset: the photos.
         batches: yields the rows of each batch.
@@ -97,21 +99,37 @@ class PhotoLoader(DataLoader[Batch]):
     """
 
     def __init__(
-        self, dataset: PhotoDataset, batches: Sampler[Rows], *, num_workers: int
+        self,
+        dataset: PhotoDataset,
+        batches: ShuffledBatches | EvaluationBatches,
+        *,
+        num_workers: int,
     ) -> None:
         super().__init__(
             dataset,
-            batch_sampler=batches,
+            batch_sampler=batches,  # type: ignore[arg-type]  # a batch is `Rows`, not a list
             num_workers=num_workers,
-            collate_fn=_as_is,
+            collate_fn=_as_is,  # type: ignore[arg-type]  # __getitems__ makes a whole batch
             persistent_workers=num_workers > 0,
         )
+        self._place = _Place(batches)
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch's is private
+        return self._place.follow(super().__iter__())
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch were given out."""
+        return self._place.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Leave out, once, the batches that were given out before."""
+        self._place.load_state_dict(state)
 
 
 class FeatureLoader:
     """Slices stored features by the rows of each batch.
 
-    It keeps the place it has reached, so that a run goes on where it was stopped.
+    It knows the place it has reached, so that a run goes on where it was stopped.
 
     Args:
         codes: of the table.
@@ -120,40 +138,66 @@ class FeatureLoader:
         sampler: yields the rows of each batch.
     """
 
+    batch_sampler = None  # Lightning looks for one on every loader with a sampler
+
     def __init__(
-        self, codes: ItemCodes, image: Vectors, text: Vectors, sampler: Sampler[Rows]
+        self,
+        codes: ItemCodes,
+        image: Vectors,
+        text: Vectors,
+        sampler: ShuffledBatches | EvaluationBatches,
     ) -> None:
         self.codes = codes
         self.image = image
         self.text = text
         self.sampler = sampler
-        self._done = 0
-        self._skip = 0
+        self._place = _Place(sampler)
 
     def __len__(self) -> int:
-        return len(self.sampler)  # type: ignore[arg-type]  # every sampler here has a length
+        return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        skip, self._skip = self._skip, 0
-        self._done = skip
-        for number, place in enumerate(self.sampler):
-            if number < skip:
-                continue
-            self._done += 1
-            rows = torch.from_numpy(place.rows)
-            batch = self.codes.batch(rows)
-            batch["image_features"] = self.image[rows]
-            batch["text_features"] = self.text[rows]
-            yield batch
-        self._done = 0
+        return self._place.follow(map(self._slice, self.sampler))
 
     def state_dict(self) -> dict[str, int]:
         """How many batches of the epoch were given out."""
-        return {"done": self._done}
+        return self._place.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Leave out, once, the batches that were given out before."""
-        self._skip = state["done"]
+        self._place.load_state_dict(state)
+
+    def _slice(self, place: Rows) -> Batch:
+        rows = torch.from_numpy(place.rows)
+        batch = self.codes.batch(rows)
+        batch["image_features"] = self.image[rows]
+        batch["text_features"] = self.text[rows]
+        return batch
+
+
+class _Place:
+    """How far into an epoch a loader is."""
+
+    def __init__(self, batches: ShuffledBatches | EvaluationBatches) -> None:
+        self.batches = batches
+        self.done = 0
+
+    def follow(self, iterator: Iterator[Batch]) -> Iterator[Batch]:
+        self.done = self.skipped
+        for batch in iterator:
+            self.done += 1
+            yield batch
+
+    @property
+    def skipped(self) -> int:
+        return self.batches.skip if isinstance(self.batches, ShuffledBatches) else 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"done": self.done % max(1, len(self.batches))}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        if isinstance(self.batches, ShuffledBatches):
+            self.batches.skip = state["done"]
 
 
 def tokenized(
@@ -169,4 +213,3 @@ def tokenized(
 
 def _as_is(batch: Batch) -> Batch:
     return batch
-

@@ -55,7 +55,7 @@ class FashionData(pl.LightningDataModule):
             self.table.rows("train"),
             batch_size=self.source.batch_size,
             seed=self.seed,
-            reshuffle=self.trainer is None or not self.trainer.overfit_batches,
+            reshuffle=not getattr(self.trainer, "overfit_batches", 0),
             rank=rank,
             world=world,
         )

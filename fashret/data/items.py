@@ -138,9 +138,7 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
     return cache_dir / "data" / f"{source.label}-{key}"
 
 
-def assign_splits(
-    groups: Sequence[str], shares: Mapping[str, float], seed: int
-) -> dict[str, str]:
+def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
     """Give every group of items to a split.
 
     Groups are put in the order of a hash of their name and the seed, and cut where the shares
@@ -241,9 +239,7 @@ def _load(item: Item) -> bytes | DataError:
     return encoded
 
 
-def _row(
-    item: Item, encoded: bytes, attributes: Sequence[str], report: Report
-) -> dict[str, Any]:
+def _row(item: Item, encoded: bytes, attributes: Sequence[str], report: Report) -> dict[str, Any]:
     """An item as a row of the table."""
     text = " ".join(item.text.split())
     if text != item.text:
@@ -313,9 +309,7 @@ def _carve_validation(source: Source, groups: list[str], splits: list[str]) -> l
     ]
 
 
-def _report_coverage(
-    source: Source, items: list[Item], splits: list[str], report: Report
-) -> None:
+def _report_coverage(source: Source, items: list[Item], splits: list[str], report: Report) -> None:
     """Say how many items each split has and how many state each attribute."""
     counts = ", ".join(f"{split} {splits.count(split)}" for split in SPLITS)
     report.note(f"splits: {counts}")

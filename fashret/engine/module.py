@@ -54,7 +54,8 @@ class RetrievalModule(pl.LightningModule):
             relations = pair_relations(batch, batch)
             relations = self.miner.select(images, texts, relations)
         loss: Tensor = self.loss(images, texts, relations)
-        if self.global_step % self.trainer.log_every_n_steps == 0:
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+        if self.global_step % every == 0:
             self.log("train/loss", loss, prog_bar=True)
             self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
             if isinstance(temperature := getattr(self.loss, "temperature", None), Tensor):
@@ -67,9 +68,10 @@ class RetrievalModule(pl.LightningModule):
             images, texts = self.retriever(batch)
         return {"index": batch["index"], "image": images, "text": texts}
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Weight decay for matrices; none for norms, biases and scales."""
-        decayed, plain = [], []
+        decayed: list[Tensor] = []
+        plain: list[Tensor] = []
         for parameter in self.parameters():
             if parameter.requires_grad:
                 (decayed if parameter.ndim > 1 else plain).append(parameter)

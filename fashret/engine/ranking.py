@@ -80,6 +80,4 @@ def _share(
     if excluded is None:
         return None
     mine = excluded.queries % parts == part
-    return Excluded(
-        (excluded.queries[mine] // parts).to(device), excluded.rows[mine].to(device)
-    )
+    return Excluded((excluded.queries[mine] // parts).to(device), excluded.rows[mine].to(device))

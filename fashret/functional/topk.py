@@ -71,9 +71,7 @@ def topk(
         barred = None if exclude is None else exclude.of(start, stop)
         parts.append(_topk_block(queries[start:stop], catalog, k, barred, catalog_chunk))
     if not parts:
-        return Ranking(
-            torch.empty(0, k, dtype=torch.long), torch.empty(0, k, dtype=torch.float64)
-        )
+        return Ranking(torch.empty(0, k, dtype=torch.long), torch.empty(0, k, dtype=torch.float64))
     return Ranking(torch.cat([p.rows for p in parts]), torch.cat([p.scores for p in parts]))
 
 

@@ -123,7 +123,7 @@ class Evaluation:
             parts.append((key, column))
             codes, values = self.slices.get(key, (None, []))
             for code, value in enumerate(values):
-                inside = codes == code
+                inside = torch.eq(codes, code)
                 masked = [
                     torch.where(inside, t, torch.nan)
                     for t in (column.values, column.ceiling, column.chance)

@@ -53,9 +53,7 @@ class Protocol:
         sought = tuple(options.catalog_splits or (split,))
         for name in (split, *sought):
             if name not in table.splits:
-                raise ConfigError(
-                    f"the data has no split {name}; it has {', '.join(table.splits)}"
-                )
+                raise ConfigError(f"the data has no split {name}; it has {', '.join(table.splits)}")
         queries = table.rows(split)
         catalog = np.sort(np.concatenate([table.rows(name) for name in dict.fromkeys(sought)]))
         if "role" in table.dataset.column_names:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,10 @@ class Backbone(nn.Module):
 
     def __init__(self, clip: nn.Module, tokenizer: Any, preprocess: PreprocessCfg) -> None:
         super().__init__()
-        self.image_projection = _cut_image_projection(clip.visual)
-        self.text_projection = _cut_text_projection(clip)
-        self.clip = clip
+        # Any: the attributes of open_clip's models are not typed
+        self.clip: Any = clip
+        self.image_projection = _cut_image_projection(self.clip.visual)
+        self.text_projection = _cut_text_projection(self.clip)
         self.tokenizer = tokenizer
         self.preprocess = preprocess
 
@@ -95,7 +96,7 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
             f"the tokenizer of '{spec.name}' needs another package ({e}): "
             'pip install "fashret[siglip]"'
         ) from e
-    except (RuntimeError, OSError, ValueError, KeyError, EOFError) as e:
+    except Exception as e:  # torch and the hub have no one error for weights that do not load
         raise CheckpointError(_cannot_load(spec, e)) from e
     finally:
         logging.getLogger().removeFilter(_expected_random)
@@ -144,7 +145,7 @@ def _cannot_load(spec: ModelSpec, error: Exception) -> str:
     )
 
 
-def _cut_image_projection(visual: nn.Module) -> Projection | None:
+def _cut_image_projection(visual: Any) -> Projection | None:
     """Take the last linear map off an image tower; None where there is none to take."""
     proj = getattr(visual, "proj", None)
     if isinstance(proj, Tensor):  # open_clip's own ViT, CoCa's too: features @ proj
@@ -161,7 +162,7 @@ def _cut_image_projection(visual: nn.Module) -> Projection | None:
     return None
 
 
-def _cut_text_projection(clip: nn.Module) -> Projection | None:
+def _cut_text_projection(clip: Any) -> Projection | None:
     """Take the last linear map off the text tower; None where there is none to take."""
     tower = getattr(clip, "text", clip)
     proj = getattr(tower, "text_projection", None)
@@ -186,24 +187,24 @@ def _cut_module(parent: nn.Module, linear: nn.Linear) -> Projection:
 
 def _blocks(tower: nn.Module) -> list[nn.Module]:
     """The repeated blocks of a tower."""
-    for lists in _candidates(tower):
-        if len(lists) > 1:
-            return list(lists)
+    for path in _BLOCK_LISTS:
+        module: Any = tower
+        for name in path.split("."):
+            module = getattr(module, name, None)
+        if isinstance(module, nn.ModuleList | nn.Sequential) and len(module) > 1:
+            return list(module)
+    stages = [getattr(tower, f"layer{i}", None) for i in range(1, 5)]  # open_clip's ResNet
+    if all(stage is not None for stage in stages):
+        return [stage for stage in stages if stage is not None]
     raise ConfigError(
         f"model.train=blocks: {type(tower).__name__} has no list of blocks; use model.train=all"
     )
 
 
-def _candidates(tower: nn.Module) -> Iterator[nn.ModuleList | nn.Sequential]:
-    for path in (
-        "transformer.resblocks",
-        "trunk.blocks",
-        "trunk.stages",
-        "transformer.encoder.layer",
-        "transformer.layers",
-    ):
-        module: Any = tower
-        for name in path.split("."):
-            module = getattr(module, name, None)
-        if isinstance(module, nn.ModuleList | nn.Sequential):
-            yield module
+_BLOCK_LISTS = (
+    "transformer.resblocks",
+    "trunk.blocks",
+    "trunk.stages",
+    "transformer.encoder.layer",
+    "transformer.layers",
+)

@@ -105,13 +105,23 @@ class Retriever(nn.Module):
             for module in self.backbone.modules():
                 own = list(module.parameters(recurse=False))
                 if own and not any(p.requires_grad for p in own):
-                    module.eval()
+                    module.training = False  # not eval(), which its children would follow
         return self
+
+    def _heads(self) -> list[tuple[nn.Linear, Projection | None]]:
+        """The heads and what they began as; None for the identity."""
+        towers = self.backbone
+        image = None if towers is None else towers.image_projection
+        text = None if towers is None else towers.text_projection
+        return [(self.image_head, image), (self.text_head, text)]
 
     def _to_train(self, spec: ModelSpec) -> Iterator[nn.Parameter]:
         if spec.heads:
-            yield from self.image_head.parameters()
-            yield from self.text_head.parameters()
+            for head, projection in self._heads():
+                # Behind a tower that learns whole, a head that began as the identity only adds
+                # a second way to do the same, and unsettles training from nothing.
+                if projection is not None or spec.train != "all":
+                    yield from head.parameters()
         if spec.frozen or self.backbone is None:
             return
         if spec.train == "all":

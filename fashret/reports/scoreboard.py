@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol
 
@@ -116,18 +118,18 @@ class Scoreboard:
 
     def show(self, console: Console) -> None:
         """The headlines as a table on the screen."""
-        table = Table(title=self.title, title_justify="left")
-        for name in _HEADER:
-            table.add_column(name, justify="left" if name == "metric" else "right")
+        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for name in _HEADER[:-1]:  # the ceiling is in the files
+            left = name == "metric"
+            table.add_column(name, justify="left" if left else "right", no_wrap=True)
         for row in self.rows:
-            delta = row.delta or 0.0
-            style = "green" if delta > 0 else "red" if delta < 0 else ""
-            cells = _cells(row)
-            table.add_row(*cells[:2], f"[{style}]{cells[2]}[/]" if style else cells[2], *cells[3:])
+            cells = [Text(cell) for cell in _cells(row)[:-1]]
+            cells[3].stylize("green" if (row.delta or 0) > 0 else "red" if row.delta else "")
+            table.add_row(*cells)
         console.print(table)
 
 
-_HEADER = ("metric", "baseline", "delta", "value", "interval", "n", "chance", "ceiling")
+_HEADER = ("metric", "baseline", "value", "delta", "interval", "n", "chance", "ceiling")
 
 
 def _row(
@@ -160,14 +162,14 @@ def _cells(row: Row) -> list[str]:
     """A row as text, in the order of `_HEADER`."""
     interval = "" if row.low is None else f"{_points(row.low)} to {_points(row.high)}"
     delta = "" if row.delta is None else f"{100 * row.delta:+.1f}"
-    name = row.name if row.enough else f"{row.name} (insufficient)"
+    n = str(row.n) if row.enough else f"{row.n} insufficient"
     return [
-        name,
+        row.name,
         _points(row.baseline),
-        delta,
         _points(row.value),
+        delta,
         interval,
-        str(row.n),
+        n,
         _points(row.chance),
         _points(row.ceiling),
     ]

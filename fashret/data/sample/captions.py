@@ -44,13 +44,13 @@ def caption(product: Product, rng: np.random.Generator) -> str:
     if style == 0:
         return f"{_opening(own, rng)} {_facts(own, rng)} {_facts(other, rng)}"
     if style == 1:
-        partner = _noun_phrase(other, rng)
+        partner = f"{_article(other.colour, other)} {_noun(other)}"
         return f"{_opening(own, rng)} {_facts(own, rng)} It is worn with {partner}."
+    partner = _noun(other) if _is_plural(other) else f"a {_noun(other)}"
+    outfit = f"{_noun_phrase(own, rng)}{_trimmings(own, rng)}"
     if style == 2:
-        tail = _trimmings(own, rng)
-        return f"{_cap(_noun_phrase(own, rng))}{tail}, paired with {_noun_phrase(other, rng)}."
-    outfit = f"{_noun_phrase(own, rng)}{_trimmings(own, rng)} and {_noun_phrase(other, rng)}"
-    return f"This person is in {outfit}."
+        return f"{outfit[0].upper()}{outfit[1:]}, paired with {partner}."
+    return f"This person is in {outfit} and {partner}."
 
 
 def _opening(own: Garment, rng: np.random.Generator) -> str:
@@ -110,7 +110,3 @@ def _pattern(garment: Garment, rng: np.random.Generator) -> str:
 
 def _pick(options: list[str], rng: np.random.Generator) -> str:
     return options[int(rng.integers(len(options)))]
-
-
-def _cap(text: str) -> str:
-    return text[0].upper() + text[1:]

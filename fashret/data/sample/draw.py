@@ -25,7 +25,7 @@ _SKINS = [(244, 212, 186), (226, 182, 150), (196, 146, 112), (150, 102, 74), (10
 _GROUNDS = [(240, 240, 238), (226, 228, 232), (236, 228, 218), (214, 220, 222), (232, 222, 226)]
 
 # The view of each slot: top and bottom edge, in body heights from the crown of the head.
-_FRAMES = {"upper": (0.06, 0.66), "outer": (0.06, 0.72), "full": (0.05, 0.9), "lower": (0.36, 1.0)}
+_FRAMES = {"upper": (0.09, 0.6), "outer": (0.09, 0.66), "full": (0.07, 0.86), "lower": (0.36, 1.0)}
 
 _HEMS = {
     "tees": 0.53,
@@ -183,7 +183,9 @@ class _Photo:
         if category in ("skirts", "dresses"):
             hem = 0.68 if self.variant % 2 else 0.8
             flare = 0.13 if self.variant % 3 else 0.19
-            folds = [(x, hem + 0.012 * (i % 2)) for i, x in enumerate(np.linspace(flare, -flare, 7))]
+            folds = [
+                (x, hem + 0.012 * (i % 2)) for i, x in enumerate(np.linspace(flare, -flare, 7))
+            ]
             return [waist, [(-0.1, 0.46), (0.1, 0.46), *folds]]
         if category in ("shorts", "rompers"):
             return [waist, *(self._leg(side, 0.2, 0.062, 0.062) for side in (-1.0, 1.0))]
@@ -223,9 +225,9 @@ class _Photo:
         """What the neckline leaves open."""
         neckline = garment.neckline
         if neckline == "v_neck":
-            return [[(-0.052, 0.15), (0.052, 0.15), (0.0, 0.272)]]
+            return [[(-0.062, 0.15), (0.062, 0.15), (0.0, 0.3)]]
         if neckline == "square":
-            return [[(-0.058, 0.15), (0.058, 0.15), (0.058, 0.24), (-0.058, 0.24)]]
+            return [[(-0.068, 0.15), (0.068, 0.15), (0.068, 0.25), (-0.068, 0.25)]]
         if neckline == "suspenders":
             inner = [(-0.052, 0.15), (0.052, 0.15), (0.052, 0.242), (-0.052, 0.242)]
             sides = [
@@ -237,18 +239,18 @@ class _Photo:
             return [[(-0.036, 0.15), (0.036, 0.15), (0.0, 0.225)]]
         if neckline == "high":
             return []
-        return [_ellipse(0, 0.168, 0.052, 0.034)]
+        return [_ellipse(0, 0.168, 0.058, 0.042)]
 
     def _trim(self, garment: Garment, cloth: Pixels, hem: float, ease: float) -> None:
         """Collars, plackets, ribs, pockets: what tells a shirt from a tee."""
         category = garment.category
         dark, light = cloth * 0.72, np.minimum(cloth * 1.16 + 14, 255)
         if garment.neckline == "high":
-            self._paint(self._mask([_box(0, 0.158, 0.046, 0.03)]), cloth * 0.88)
-            self._paint(self._mask([_box(0, 0.134, 0.043, 0.004)]), dark)
+            self._paint(self._mask([_box(0, 0.152, 0.048, 0.036)]), cloth * 0.88)
+            self._paint(self._mask([_box(0, 0.122, 0.045, 0.005)]), dark)
         if garment.neckline == "collared":
             for s in (-1.0, 1.0):
-                lapel = [(s * 0.03, 0.15), (s * 0.068, 0.178), (s * 0.046, 0.25), (0.0, 0.232)]
+                lapel = [(s * 0.03, 0.15), (s * 0.08, 0.182), (s * 0.056, 0.27), (0.0, 0.236)]
                 self._paint(self._mask([lapel]), light if s > 0 else cloth * 0.85)
         if category in ("shirts", "blouses", "coats"):
             self._paint(self._mask([_box(0, (0.24 + hem) / 2, 0.004, (hem - 0.24) / 2)]), dark)
@@ -262,7 +264,12 @@ class _Photo:
         if category in ("jackets", "coats"):
             y = hem - 0.085
             for s in (-1.0, 1.0):
-                flap = [(s * 0.045, y), (s * 0.085, y - 0.012), (s * 0.086, y), (s * 0.046, y + 0.012)]
+                flap = [
+                    (s * 0.045, y),
+                    (s * 0.085, y - 0.012),
+                    (s * 0.086, y),
+                    (s * 0.046, y + 0.012),
+                ]
                 self._paint(self._mask([flap]), dark)
         if garment.category in ("rompers", "dresses"):
             self._paint(self._mask([_box(0, 0.415, 0.088, 0.007)]), dark)
@@ -274,12 +281,19 @@ class _Photo:
         shirt = np.array([246, 244, 240] if self.variant % 2 else [58, 58, 62], dtype=np.float32)
         self._paint(self._mask([inner]), self._flat(shirt))
         edge = [
-            [(s * wide * 0.6, 0.23), (s * (wide * 0.6 + 0.008), 0.23), (s * (wide + 0.008), hem), (s * wide, hem)]
+            [
+                (s * wide * 0.6, 0.23),
+                (s * (wide * 0.6 + 0.008), 0.23),
+                (s * (wide + 0.008), hem),
+                (s * wide, hem),
+            ]
             for s in (-1.0, 1.0)
         ]
         self._paint(self._mask(edge), cloth * 0.78)
         if garment.category == "cardigans":
-            spots = [_ellipse(wide + 0.014, y, 0.006, 0.006) for y in np.arange(0.3, hem - 0.02, 0.05)]
+            spots = [
+                _ellipse(wide + 0.014, y, 0.006, 0.006) for y in np.arange(0.3, hem - 0.02, 0.05)
+            ]
             self._paint(self._mask(spots), self._flat(np.array([60, 50, 44], dtype=np.float32)))
 
     def _fill(
@@ -294,7 +308,9 @@ class _Photo:
         if hole:
             mask = mask * (1.0 - self._mask(hole))
         if garment.material == "furry":  # a ragged edge
-            soft = Image.fromarray((mask * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(5))
+            soft = Image.fromarray((mask * 255).astype(np.uint8)).filter(
+                ImageFilter.GaussianBlur(5)
+            )
             edge = np.asarray(soft, dtype=np.float32) / 255.0
             ragged = edge + 0.35 * (cut(fabric("furry"), _H, _W, self.rng) - 0.95)
             mask = np.clip((ragged - 0.42) * 8.0, 0.0, 1.0)
@@ -311,7 +327,8 @@ class _Photo:
         light = cut(fabric(garment.material), _H, _W, self.rng)[..., None]
         base = self._shade(garment.colour)
         if garment.pattern == "solid":
-            return np.minimum(base * light, 255)
+            plain: Pixels = np.minimum(base * light, 255)
+            return plain
         if garment.pattern == "graphic":
             mix = self._emblem(garment)
         elif garment.pattern == "color_block":
@@ -331,7 +348,11 @@ class _Photo:
         if kind == 0:
             shapes = [_ellipse(0, y, 0.045, 0.045)]
         elif kind == 1:
-            shapes = [_box(0, y - 0.03, 0.05, 0.01), _box(0, y, 0.04, 0.01), _box(0, y + 0.03, 0.05, 0.01)]
+            shapes = [
+                _box(0, y - 0.03, 0.05, 0.01),
+                _box(0, y, 0.04, 0.01),
+                _box(0, y + 0.03, 0.05, 0.01),
+            ]
         elif kind == 2:
             angles = np.arange(10) * np.pi / 5 - np.pi / 2
             radii = np.where(np.arange(10) % 2, 0.022, 0.055)

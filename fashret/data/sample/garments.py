@@ -30,21 +30,24 @@ class Kind:
     sleeves: Mapping[str, float]
 
 
-_NECKS = {"round": 0.28, "v_neck": 0.22, "square": 0.16, "high": 0.18, "suspenders": 0.16}
-_COLLARS = {"collared": 0.55, "v_neck": 0.2, "round": 0.15, "high": 0.1}
 _SLEEVES = {"sleeveless": 0.2, "short": 0.4, "medium": 0.15, "long": 0.25}
 _LONG = {"short": 0.1, "medium": 0.2, "long": 0.7}
 
 KINDS: dict[str, Kind] = {
     "tees": Kind(
-        "tee", "upper", 0.15, {"cotton": 0.75, "knitted": 0.15, "chiffon": 0.1}, _NECKS, _SLEEVES
+        "tee",
+        "upper",
+        0.15,
+        {"cotton": 0.75, "knitted": 0.15, "chiffon": 0.1},
+        {"round": 0.45, "v_neck": 0.2, "suspenders": 0.2, "square": 0.15},
+        _SLEEVES,
     ),
     "dresses": Kind(
         "dress",
         "full",
         0.14,
         {"chiffon": 0.35, "cotton": 0.4, "knitted": 0.15, "denim": 0.1},
-        _NECKS,
+        {"square": 0.35, "suspenders": 0.3, "v_neck": 0.2, "high": 0.15},
         _SLEEVES,
     ),
     "pants": Kind(
@@ -60,7 +63,7 @@ KINDS: dict[str, Kind] = {
         "upper",
         0.11,
         {"chiffon": 0.5, "cotton": 0.4, "knitted": 0.1},
-        {"v_neck": 0.3, "collared": 0.25, "round": 0.25, "square": 0.2},
+        {"v_neck": 0.5, "square": 0.3, "round": 0.2},
         _LONG,
     ),
     "sweaters": Kind(
@@ -68,7 +71,7 @@ KINDS: dict[str, Kind] = {
         "upper",
         0.09,
         {"knitted": 0.7, "furry": 0.2, "cotton": 0.1},
-        {"high": 0.35, "round": 0.4, "v_neck": 0.25},
+        {"high": 0.55, "round": 0.35, "v_neck": 0.1},
         _LONG,
     ),
     "skirts": Kind(
@@ -84,18 +87,23 @@ KINDS: dict[str, Kind] = {
         "outer",
         0.07,
         {"cotton": 0.35, "leather": 0.3, "denim": 0.2, "furry": 0.15},
-        {"collared": 0.6, "round": 0.2, "high": 0.2},
+        {"collared": 0.7, "high": 0.3},
         {"long": 0.85, "medium": 0.15},
     ),
     "shirts": Kind(
-        "shirt", "upper", 0.06, {"cotton": 0.85, "denim": 0.15}, _COLLARS, {"short": 0.4, "long": 0.6}
+        "shirt",
+        "upper",
+        0.06,
+        {"cotton": 0.85, "denim": 0.15},
+        {"collared": 0.85, "v_neck": 0.15},
+        {"short": 0.4, "long": 0.6},
     ),
     "cardigans": Kind(
         "cardigan",
         "outer",
         0.06,
         {"knitted": 0.7, "furry": 0.15, "cotton": 0.15},
-        {"v_neck": 0.5, "round": 0.3, "collared": 0.2},
+        {"v_neck": 0.6, "round": 0.4},
         {"long": 0.75, "medium": 0.25},
     ),
     "shorts": Kind(
@@ -106,11 +114,16 @@ KINDS: dict[str, Kind] = {
         "outer",
         0.03,
         {"cotton": 0.5, "furry": 0.3, "leather": 0.2},
-        {"collared": 0.7, "high": 0.3},
+        {"collared": 0.75, "high": 0.25},
         {"long": 1.0},
     ),
     "rompers": Kind(
-        "romper", "full", 0.03, {"cotton": 0.7, "chiffon": 0.3}, _NECKS, _SLEEVES
+        "romper",
+        "full",
+        0.03,
+        {"cotton": 0.7, "chiffon": 0.3},
+        {"suspenders": 0.5, "square": 0.3, "round": 0.2},
+        _SLEEVES,
     ),
 }
 

@@ -76,7 +76,7 @@ def _noise(
     shape = tuple(max(3, int(SIZE / (scale * factor))) for factor in stretch)
     coarse = rng.normal(size=shape).astype(np.float32)
     fine = Image.fromarray(coarse, mode="F").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    return np.asarray(fine) * 0.6
+    return np.asarray(fine, dtype=np.float32) * np.float32(0.6)
 
 
 def _flowers(rng: np.random.Generator) -> Tile:
@@ -96,4 +96,5 @@ def _flowers(rng: np.random.Generator) -> Tile:
                 size = radius * 0.72
                 draw.ellipse([px - size, py - size, px + size, py + size], fill=255)
             draw.ellipse([cx - 3, cy - 3, cx + 3, cy + 3], fill=0)
-    return np.asarray(canvas.filter(ImageFilter.GaussianBlur(0.8)), dtype=np.float32) / 255.0
+    blurred = np.asarray(canvas.filter(ImageFilter.GaussianBlur(0.8)), dtype=np.float32)
+    return blurred / np.float32(255.0)

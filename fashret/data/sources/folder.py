@@ -57,9 +57,7 @@ class Folder(Source):
     def _photo_items(self, root: Path, report: Report) -> Iterator[Item]:
         paths = _photos(root)
         if not paths:
-            raise DataError(
-                f"data.root={self.root} holds no photo ({', '.join(sorted(SUFFIXES))})"
-            )
+            raise DataError(f"data.root={self.root} holds no photo ({', '.join(sorted(SUFFIXES))})")
         tops = {path.relative_to(root).parts[0] for path in paths}
         names = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
         in_splits = tops <= set(names) and "train" in tops

@@ -13,6 +13,7 @@ from fashret.functional.topk import Ranking
 from fashret.metrics.evaluation import Evaluation, metric_keys
 from fashret.metrics.protocol import MODES, Protocol
 from fashret.metrics.ranked import RankedRows
+from fashret.models.retriever import Retriever
 
 
 class RetrievalEvaluation(pl.Callback):
@@ -40,9 +41,7 @@ class RetrievalEvaluation(pl.Callback):
         protocol: Protocol = trainer.datamodule.protocol  # type: ignore[attr-defined]  # Lightning's type has no datamodule
         self._protocol = protocol
         k = max(protocol.options.k)
-        self._metrics = {
-            mode: RankedRows(num_queries=len(protocol.queries), k=k) for mode in MODES
-        }
+        self._metrics = {mode: RankedRows(num_queries=len(protocol.queries), k=k) for mode in MODES}
         keys = metric_keys(protocol)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # nor callbacks
             monitor = getattr(callback, "monitor", None)
@@ -52,12 +51,12 @@ class RetrievalEvaluation(pl.Callback):
                     f"run; such as {', '.join(keys[:3])}"
                 )
 
-    def on_validation_epoch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> None:
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin with an empty table."""
         assert self._protocol is not None
-        shape = (len(self._protocol.rows), pl_module.retriever.dim)
+        retriever = pl_module.retriever
+        assert isinstance(retriever, Retriever)
+        shape = (len(self._protocol.rows), retriever.dim)
         self._image = torch.zeros(shape, device=pl_module.device)
         self._text = torch.zeros(shape, device=pl_module.device)
         self._seen = torch.zeros(shape[0], device=pl_module.device)

@@ -1,0 +1,70 @@
+"""What the tests share: a cache, a small sample, and commands run in-process."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from fashret.config import config_dir
+
+torch.set_num_threads(2)
+
+SMALL = ("data.products=48", "data.batch_size=16", "data.num_workers=0", "retrieval.resamples=100")
+"""A sample that is drawn in a second."""
+
+QUIET = ("trainer.enable_progress_bar=false", "trainer.enable_model_summary=false")
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache for all tests: data is prepared once."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("FASHRET_CACHE")
+    os.environ["FASHRET_CACHE"] = str(folder)
+    yield folder
+    os.environ.pop("FASHRET_CACHE")
+    if before is not None:
+        os.environ["FASHRET_CACHE"] = before
+
+
+def composed(command: str, overrides: list[str]) -> DictConfig:
+    """A command's configuration as Hydra would hand it over."""
+    GlobalHydra.instance().clear()
+    initialize_config_dir(config_dir(), version_base="1.3")
+    cfg = compose(command, overrides=overrides, return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    OmegaConf.set_struct(cfg, True)
+    return cfg
+
+
+Run = Callable[..., Path]
+
+
+@pytest.fixture
+def run(cache_dir: Path, tmp_path: Path) -> Run:
+    """Run a command in-process on the small sample; returns its output folder."""
+    from fashret.cli.build_catalog import build_catalog
+    from fashret.cli.evaluate import evaluate
+    from fashret.cli.train import train
+
+    bodies = {"train": train, "evaluate": evaluate, "build_catalog": build_catalog}
+
+    def call(command: str, *overrides: str, folder: str = "run", small: bool = True) -> Path:
+        out = tmp_path / folder
+        given = [f"paths.output_dir={out}", f"paths.cache_dir={cache_dir}", "device=cpu"]
+        if small:
+            given += SMALL if command != "build_catalog" else SMALL[:3]
+        if command == "train":
+            given += [*QUIET, "trainer.accelerator=cpu", "trainer.devices=1"]
+        bodies[command](composed(command, [*given, *overrides]))
+        return out
+
+    return call

@@ -1,0 +1,148 @@
+"""Catalogs: whole or not at all, never encoded twice, never mistaken for another."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Run
+
+from fashret.catalog.build import ensure_catalog
+from fashret.catalog.store import Catalog, open_catalog, verify
+from fashret.data.augment import Augment
+from fashret.data.items import ItemTable, prepare
+from fashret.data.sources import Sample
+from fashret.errors import CatalogError
+from fashret.models.backbone import load_backbone
+from fashret.models.retriever import Retriever
+from fashret.models.spec import ModelSpec
+
+
+@pytest.fixture(scope="module")
+def table(cache_dir: Path) -> ItemTable:
+    source = Sample(
+        name="s", attributes=["neckline"], products=60, views=5, seed=0, split_seed=0,
+        splits={"train": 0.8, "validation": 0.1, "test": 0.1}, batch_size=8, num_workers=0,
+        augment=Augment(flip=0.0, crop=0.0),
+    )  # fmt: skip
+    return prepare(source, cache_dir)
+
+
+SPEC = ModelSpec(
+    name="fashret-tiny", pretrained=None, train="heads", train_blocks=1, heads=True,
+    resize="longest", fill=255, seed=0,
+)  # fmt: skip
+
+
+def build(table: ItemTable, cache: Path, **options: Any) -> Catalog:
+    identity = options.pop("identity", SPEC.identity(cache))
+    load = options.pop("load", lambda: Retriever.on(load_backbone(SPEC, cache)))
+    return ensure_catalog(table, identity, load, cache, label="tiny", **options)
+
+
+def test_a_catalog_holds_what_it_says(table: ItemTable, tmp_path: Path) -> None:
+    catalog = build(table, tmp_path)
+    assert {p.name for p in catalog.folder.iterdir()} == {
+        "catalog_img.npy", "catalog_txt.npy", "features_img.npy", "features_txt.npy",
+        "catalog_meta.parquet", "manifest.json", "heads.safetensors",
+    }  # fmt: skip
+    assert len(catalog) == len(table) == 300
+    assert torch.allclose(catalog.image.norm(dim=1), torch.ones(300), atol=1e-5)
+    assert catalog.meta()["item_id"].tolist() == table.column("item_id")
+    assert set(catalog.manifest["files"]) == {
+        p.name for p in catalog.folder.iterdir() if p.name != "manifest.json"
+    }
+    verify(catalog)
+
+
+def test_a_killed_build_goes_on_and_encodes_nothing_twice(
+    table: ItemTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = build(table, tmp_path / "whole")
+    monkeypatch.setattr("fashret.data.samplers.EVALUATION_BATCH", 32)
+    seen: list[int] = []
+
+    def counting(after: int | None) -> Retriever:
+        backbone = load_backbone(SPEC, tmp_path)
+        encode = backbone.encode_image
+
+        def encode_image(images: torch.Tensor) -> torch.Tensor:
+            if after is not None and len(seen) == after:
+                raise KeyboardInterrupt
+            seen.append(len(images))
+            return encode(images)
+
+        monkeypatch.setattr(backbone, "encode_image", encode_image)
+        return Retriever.on(backbone)
+
+    monkeypatch.setattr("fashret.catalog.build._SAVE_EVERY", 2)
+    with pytest.raises(KeyboardInterrupt):
+        build(table, tmp_path, load=lambda: counting(5))
+    assert not list((tmp_path / "catalogs").glob("*/manifest.json"))
+    built = build(table, tmp_path, load=lambda: counting(None))
+    # The 150 training items make 4 batches of 32, which were saved, and one of 22, which was not.
+    assert seen[:5] == [32, 32, 32, 32, 22]
+    assert sum(seen) == 300 + 22
+    for name in ("image", "text", "image_features"):
+        assert torch.allclose(getattr(built, name), getattr(whole, name), atol=1e-6), name
+    build(table, tmp_path, load=lambda: pytest.fail("the catalog is there"))
+
+
+def test_any_change_makes_another_catalog(table: ItemTable, tmp_path: Path) -> None:
+    first = build(table, tmp_path)
+    other = build(table, tmp_path, identity=SPEC.identity(tmp_path) | {"resize": "squash"})
+    half = build(table, tmp_path, dtype="float16")
+    assert len({first.folder, other.folder, half.folder}) == 3
+    assert half.image.dtype == torch.float16
+    assert torch.allclose(half.image.float(), first.image, atol=1e-3)
+
+
+def test_a_damaged_catalog_is_named(table: ItemTable, tmp_path: Path) -> None:
+    catalog = build(table, tmp_path)
+    cut = shutil.copytree(catalog.folder, tmp_path / "cut")
+    (cut / "catalog_txt.npy").write_bytes(b"x")
+    with pytest.raises(CatalogError, match=r"catalog_txt.npy has 1 bytes, its manifest says"):
+        open_catalog(cut)
+    changed = shutil.copytree(catalog.folder, tmp_path / "changed")
+    array = np.load(changed / "catalog_img.npy", mmap_mode="r+")
+    array[0, 0] += 1
+    array.flush()
+    with pytest.raises(CatalogError, match="differs from its checksum"):
+        verify(open_catalog(changed))
+    with pytest.raises(CatalogError, match="is not a catalog"):
+        open_catalog(tmp_path)
+    old = shutil.copytree(catalog.folder, tmp_path / "old")
+    manifest = json.loads((old / "manifest.json").read_text())
+    (old / "manifest.json").write_text(json.dumps(manifest | {"format": 0}))
+    with pytest.raises(CatalogError, match="format 0, this fashret reads 1"):
+        open_catalog(old)
+
+
+def test_a_folder_of_something_else_is_not_overwritten(table: ItemTable, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("precious")
+    with pytest.raises(CatalogError, match="is not a catalog"):
+        build(table, tmp_path, folder=mine)
+    assert (mine / "thesis.tex").read_text() == "precious"
+    build(table, tmp_path, folder=tmp_path / "here")
+    with pytest.raises(CatalogError, match="another key: give another catalog.dir"):
+        build(table, tmp_path, folder=tmp_path / "here", identity={"architecture": "x"})
+
+
+def test_pickles_are_not_loaded(table: ItemTable, tmp_path: Path) -> None:
+    catalog = build(table, tmp_path)
+    path = catalog.folder / "catalog_img.npy"
+    np.save(path, np.array([{"evil": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="Python objects"):
+        _ = Catalog(catalog.folder, catalog.manifest).image
+
+
+def test_build_catalog_prints_where(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("build_catalog")
+    printed = capsys.readouterr().out
+    assert "96 items, 256 dimensions, verified: " in printed
+    assert (Path(printed.split("verified: ")[1].strip()) / "manifest.json").is_file()

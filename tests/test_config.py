@@ -1,0 +1,152 @@
+"""The configuration: every option composes and is checked, and mistakes are answered."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import composed
+from omegaconf import OmegaConf, open_dict
+
+from fashret.cli.setup import check_composed, plain
+from fashret.config import build, config_dir
+from fashret.errors import ConfigError
+
+CONF = Path(config_dir())
+ROOT = Path(__file__).parents[1]
+FRAGMENTS = {"data/default", "data/columns", "model/default"}
+"""Parts of other options, of no use alone."""
+
+NEEDED = {
+    "data=folder": ["data.root=photos"],
+    "data=fashion_products": ["data.root=photos"],
+    "data=hub": ["data.name=some/set"],
+}
+
+
+def options() -> list[str]:
+    """Every option of every group, as an override."""
+    found = []
+    for path in sorted(CONF.rglob("*.yaml")):
+        name = path.relative_to(CONF).with_suffix("").as_posix()
+        if "/" in name and name not in FRAGMENTS and not name.startswith("hydra/"):
+            found.append(name.replace("/", "="))
+    return found
+
+
+def test_every_option_of_every_group_composes_and_passes_the_check(cache_dir: Path) -> None:
+    seen = options()
+    for option in seen:
+        overrides = [option, *NEEDED.get(option, []), f"paths.output_dir={cache_dir}"]
+        if option.startswith("trainer=gpu"):
+            overrides.append("trainer.accelerator=cpu")
+        cfg = composed("train", overrides)
+        check_composed(cfg, "train")
+        for group in ("data", "model", "loss", "miner", "optimizer", "scheduler", "retrieval"):
+            build(cfg[group])
+        assert plain(cfg)["seed"] == 0
+    assert len(seen) == 31
+    groups = {option.split("=")[0] for option in seen}
+    assert groups == {p.name for p in CONF.iterdir() if p.is_dir()} - {"hydra"}
+
+
+@pytest.mark.parametrize("command", ["evaluate", "build_catalog"])
+def test_the_other_commands_pass_the_check(command: str, cache_dir: Path) -> None:
+    check_composed(composed(command, [f"paths.output_dir={cache_dir}"]), command)
+
+
+def test_all_faults_are_reported_at_once_with_the_nearest_name(cache_dir: Path) -> None:
+    cfg = composed("train", ["data=folder", f"paths.output_dir={cache_dir}"])
+    with open_dict(cfg):
+        cfg.loss.temprature = 0.1
+        cfg.trainer.max_epoch = 3
+        cfg.retrieval.weight_img = 0.5
+        cfg.modle = {"pretrained": None}
+        cfg.paths.cache = "x"
+        cfg.callbacks.mine = {"_target_": "fashret.engine.callbacks.TrainLogg"}
+        cfg.logger.evil = {"_target_": "os.system", "command": "true"}
+    with pytest.raises(ConfigError) as e:
+        check_composed(cfg, "train")
+    message = str(e.value)
+    for part in (
+        "8 fault(s)",
+        "data.root is not set",
+        "loss.temprature: fashret.losses.InfoNCE has no such argument; did you mean temperature?",
+        "trainer.max_epoch: pytorch_lightning.Trainer has no such argument; did you mean max_epochs?",
+        "did you mean weight_image?",
+        "modle: there is no such key; did you mean model?",
+        "paths.cache: there is no such key; did you mean cache_dir?",
+        "callbacks.mine._target_: fashret.engine.callbacks.TrainLogg cannot be found",
+        "logger.evil._target_: os.system is not one of fashret.*",
+    ):
+        assert part in message
+
+
+def test_a_new_callback_is_welcome(cache_dir: Path) -> None:
+    cfg = composed("train", [f"paths.output_dir={cache_dir}"])
+    with open_dict(cfg):
+        cfg.callbacks.lr = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
+    check_composed(cfg, "train")
+
+
+def test_a_wrong_key_in_an_experiment_file_is_found(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\nloss:\n  temprature: 0.1\ntrainr:\n  max_epochs: 1\n"
+    )
+    done = command("train", f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine")
+    assert done.returncode == 1
+    assert "did you mean temperature?" in done.stderr
+    assert "trainr: there is no such key; did you mean trainer?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def command(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A root script as a user calls it."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / f"{name}.py"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("typo", "answer"),
+    [
+        ("trainer.max_epoch=3", "did you mean trainer.max_epochs?"),
+        ("modle=vitb32", "did you mean model?"),
+        ("loss.temprature=0.1", "did you mean loss.temperature?"),
+        ("batch_size=4", "did you mean data.batch_size?"),
+        ("model=vitb23", "vitb32"),
+        ("trainer.max_epochs=[", "trainer.max_epochs"),
+    ],
+)
+def test_a_typo_on_the_command_line_is_one_message(typo: str, answer: str) -> None:
+    done = command("train", typo)
+    assert done.returncode == 1
+    assert answer in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_experiments_and_debug_files_open_with_their_command() -> None:
+    for group in ("experiment", "debug"):
+        for path in (CONF / group).glob("*.yaml"):
+            lines = path.read_text().splitlines()
+            assert lines[0] == "# @package _global_"
+            assert lines[1].startswith(f"# python train.py {group}={path.stem}")
+
+
+def test_hydra_interpolations_stand_in_paths_alone() -> None:
+    for path in CONF.rglob("*.yaml"):
+        if path.parent.name not in ("paths", "hydra"):
+            assert "${hydra:" not in path.read_text(), path
+
+
+def test_the_run_folder_and_cache_are_plain_values(cache_dir: Path) -> None:
+    cfg = composed("train", [f"paths.output_dir={cache_dir}"])
+    assert OmegaConf.to_container(cfg.paths, resolve=True) == {
+        "output_dir": str(cache_dir),
+        "cache_dir": str(cache_dir),
+    }

@@ -1,0 +1,117 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from fashret.functional.relations import pair_relations
+from fashret.losses import InfoNCE, SigLIP
+from fashret.types import Batch, Loss, Relations
+
+
+def batch() -> Batch:
+    """Six items: 0 and 1 are one product, 2 and 3 have one caption, 5 has no caption."""
+    return Batch(
+        index=torch.arange(6),
+        product=torch.tensor([0, 0, 1, 2, -1, -1]),
+        caption=torch.tensor([0, 1, 2, 2, 3, -1]),
+    )
+
+
+def embeddings(seed: int = 0, rows: int = 6) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    made = [
+        normalize(torch.randn(rows, 8, generator=generator), dim=1).requires_grad_()
+        for _ in range(2)
+    ]
+    return made[0], made[1]
+
+
+def test_own_captions_are_positive_and_false_negatives_are_ignored() -> None:
+    relations = pair_relations(batch(), batch())
+    positive = [(i, i) for i in range(5)]  # item 5 has no caption
+    assert relations.positive.nonzero().tolist() == [list(pair) for pair in positive]
+    ignored = {(0, 1), (1, 0), (2, 3), (3, 2)}
+    for row in range(6):
+        for column in range(6):
+            expected = row != column and 5 not in (row, column) and (row, column) not in ignored
+            assert bool(relations.negative[row, column]) == expected, (row, column)
+
+
+def test_infonce_equals_a_loop() -> None:
+    rows, columns = embeddings()
+    relations = pair_relations(batch(), batch())
+    similarity = (rows @ columns.T).tolist()
+
+    def direction(get: object, positive: Tensor, negative: Tensor) -> float:
+        losses = []
+        for i in range(6):
+            others = [math.exp(get(i, j) / 0.1) for j in range(6) if negative[i, j]]  # type: ignore[operator]
+            if positive[i, i] and others:
+                own = math.exp(get(i, i) / 0.1)  # type: ignore[operator]
+                losses.append(-math.log(own / (own + sum(others))))
+        return sum(losses) / len(losses)
+
+    expected = (
+        direction(lambda i, j: similarity[i][j], relations.positive, relations.negative)
+        + direction(lambda i, j: similarity[j][i], relations.positive.T, relations.negative.T)
+    ) / 2
+    value = InfoNCE(temperature=0.1)(rows, columns, relations)
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+
+
+def test_infonce_without_masks_is_cross_entropy() -> None:
+    rows, columns = embeddings(1, 32)
+    own = torch.eye(32, dtype=torch.bool)
+    logits = rows @ columns.T / 0.07
+    labels = torch.arange(32)
+    expected = (
+        nn.functional.cross_entropy(logits, labels) + nn.functional.cross_entropy(logits.T, labels)
+    ) / 2
+    value = InfoNCE()(rows, columns, Relations(own, ~own))
+    assert float(value) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_siglip_equals_a_loop() -> None:
+    rows, columns = embeddings(2)
+    relations = pair_relations(batch(), batch())
+    total = 0.0
+    for i in range(6):
+        for j in range(6):
+            logit = 10.0 * float(rows[i] @ columns[j]) - 10.0
+            if relations.positive[i, j]:
+                total -= math.log(1 / (1 + math.exp(-logit)))
+            elif relations.negative[i, j]:
+                total -= math.log(1 / (1 + math.exp(logit)))
+    assert float(SigLIP()(rows, columns, relations)) == pytest.approx(total / 6, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [InfoNCE(), SigLIP()], ids=lambda loss: type(loss).__name__)
+def test_no_valid_pair_gives_a_differentiable_zero(loss: Loss) -> None:
+    rows, columns = embeddings()
+    none = torch.zeros(6, 6, dtype=torch.bool)
+    value = loss(rows, columns, Relations(none, none))
+    value.backward()
+    assert float(value) == 0.0
+    assert rows.grad is not None
+    assert bool(rows.grad.eq(0).all())
+
+
+@pytest.mark.parametrize("loss", [InfoNCE(), SigLIP()], ids=lambda loss: type(loss).__name__)
+def test_ignored_pairs_have_no_gradient(loss: Loss) -> None:
+    rows, columns = embeddings()
+    only = torch.zeros(6, 6, dtype=torch.bool)
+    only[0, 0] = True
+    negative = torch.zeros_like(only)
+    negative[0, 1] = negative[1, 0] = True
+    loss(rows, columns, Relations(only, negative)).backward()
+    assert rows.grad is not None
+    assert bool(rows.grad[2:].eq(0).all())
+    assert bool(rows.grad.isfinite().all())
+    assert bool(rows.grad[0].ne(0).any())
+
+
+def test_the_temperature_is_clamped() -> None:
+    loss = InfoNCE(temperature=0.001, max_scale=50.0)
+    assert float(loss.temperature) == pytest.approx(0.02)

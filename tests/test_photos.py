@@ -1,0 +1,83 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fashret.data.photos import decode_photo, read_photo
+from fashret.errors import DataError
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=form, **options)
+    return buffer.getvalue()
+
+
+def pixel(data: bytes, x: int = 2, y: int = 2) -> tuple[int, ...]:
+    photo = decode_photo(data)
+    assert photo.mode == "RGB"
+    value = photo.getpixel((x, y))
+    assert isinstance(value, tuple)
+    return value
+
+
+def test_greyscale_and_palette() -> None:
+    assert pixel(encoded(Image.new("L", (5, 5), 90))) == (90, 90, 90)
+    palette = Image.new("RGB", (5, 5), (200, 10, 30)).convert("P")
+    assert pixel(encoded(palette)) == pytest.approx((200, 10, 30), abs=26)
+
+
+def test_cmyk_jpeg() -> None:
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    assert pixel(encoded(cyan, "JPEG", quality=95)) == pytest.approx((0, 255, 255), abs=4)
+
+
+def test_16_bit_is_scaled_not_clipped() -> None:
+    samples = np.full((5, 5), 32768, dtype=np.uint16)
+    assert pixel(encoded(Image.fromarray(samples))) == pytest.approx((127, 127, 127), abs=1)
+
+
+def test_transparency_lies_over_white() -> None:
+    assert pixel(encoded(Image.new("RGBA", (5, 5), (255, 0, 0, 0)))) == (255, 255, 255)
+    half = pixel(encoded(Image.new("RGBA", (5, 5), (0, 0, 0, 128))))
+    assert half == pytest.approx((127, 127, 127), abs=1)
+
+
+def test_an_animation_shows_its_first_frame() -> None:
+    frames = [Image.new("RGB", (5, 5), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert pixel(data) == pytest.approx((255, 0, 0), abs=2)
+
+
+def test_exif_orientation_turns_the_photo_upright() -> None:
+    image = Image.new("RGB", (40, 20), "white")
+    image.paste((0, 0, 255), (0, 0, 20, 20))  # blue on the left
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees to see it upright
+    data = encoded(image, "JPEG", exif=exif, quality=95)
+    photo = decode_photo(data)
+    assert photo.size == (20, 40)
+    assert pixel(data, 10, 4) == pytest.approx((0, 0, 255), abs=12)  # blue is on top
+
+
+NOISE = np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8)
+TORN = encoded(Image.fromarray(NOISE))[:900]
+
+
+@pytest.mark.parametrize("data", [b"", b"not a photo", TORN], ids=["empty", "text", "torn"])
+def test_what_is_no_whole_photo_is_refused(data: bytes) -> None:
+    with pytest.raises(DataError, match="not a readable photo"):
+        decode_photo(data)
+
+
+def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match="pixels"):
+        decode_photo(encoded(Image.new("RGB", (12, 12))))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="gone.jpg"):
+        read_photo(tmp_path / "gone.jpg")

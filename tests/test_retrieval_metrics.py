@@ -1,0 +1,113 @@
+"""The metrics against ranx and pytrec_eval, against arithmetic, and against simulation."""
+
+import math
+import os
+
+import pytest
+import pytrec_eval
+import torch
+from torch import Tensor
+
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx would compile for a minute
+import ranx
+
+from fashret.functional.retrieval import METRICS, ceiling, chance, per_query
+
+KS = (1, 3, 5, 10)
+
+
+def random_rankings(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rankings of 40 documents for 25 queries: hits, relevant documents, all relevance."""
+    generator = torch.Generator().manual_seed(seed)
+    relevance = torch.rand(25, 40, generator=generator) < 0.15
+    relevance[0] = False  # nothing to find
+    relevance[1] = True
+    relevance[2] = False
+    relevance[2, 39] = True  # out of reach of any k
+    return relevance[:, :10], relevance.sum(1), relevance
+
+
+def peer_inputs(relevance: Tensor) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, float]]]:
+    """Judgements and a run whose scores are all negative and fall with the rank."""
+    counted = [q for q in range(len(relevance)) if relevance[q].any()]
+    qrels = {f"q{q:02d}": {f"d{d:02d}": 1 for d in range(40) if relevance[q, d]} for q in counted}
+    run = {f"q{q:02d}": {f"d{d:02d}": -1.0 - d for d in range(40)} for q in counted}
+    return qrels, run
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("name", "peer"),
+    [("hit", "hit_rate"), ("recall", "recall"), ("precision", "precision"), ("mrr", "mrr"),
+     ("ndcg", "ndcg"), ("map", "map")],
+)  # fmt: skip
+def test_metrics_equal_ranx(name: str, peer: str, seed: int) -> None:
+    hits, relevant, relevance = random_rankings(seed)
+    qrels, run = peer_inputs(relevance)
+    counted = relevant > 0
+    for k in KS:
+        theirs = ranx.evaluate(ranx.Qrels(qrels), ranx.Run(run), f"{peer}@{k}", return_mean=False)
+        ours = per_query(hits, relevant, KS)[f"{name}@{k}"][counted]
+        if name == "map":  # ranx divides by R, we by min(k, R)
+            ours = ours * relevant[counted].clamp(max=k) / relevant[counted]
+        assert ours.tolist() == pytest.approx(list(theirs), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "peer"),
+    [("hit", "success"), ("recall", "recall"), ("precision", "P"), ("ndcg", "ndcg_cut")],
+)
+def test_metrics_equal_pytrec_eval(name: str, peer: str) -> None:
+    hits, relevant, relevance = random_rankings(7)
+    qrels, run = peer_inputs(relevance)
+    asked = {f"{peer}.{','.join(map(str, KS))}"}
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, asked).evaluate(run)
+    for k in KS:
+        ours = per_query(hits, relevant, KS)[f"{name}@{k}"]
+        for query, values in theirs.items():
+            expected = values[f"{peer}_{k}"]
+            assert float(ours[int(query[1:])]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_toy_by_hand() -> None:
+    # 3 relevant items, hits at ranks 1, 4 and 5
+    hits = torch.tensor([[True, False, False, True, True]])
+    values = per_query(hits, torch.tensor([3]), (1, 2, 5))
+    assert float(values["precision@5"]) == pytest.approx(0.6)
+    assert float(values["recall@5"]) == pytest.approx(1.0)
+    assert float(values["map@2"]) == pytest.approx(0.5)
+    assert float(values["mrr@5"]) == pytest.approx(1.0)
+    # (1 + 1/log2(5) + 1/log2(6)) / (1 + 1/log2(3) + 1/log2(4))
+    ideal = 1 + 1 / math.log2(3) + 0.5
+    assert float(values["ndcg@5"]) == pytest.approx(
+        (1 + 1 / math.log2(5) + 1 / math.log2(6)) / ideal
+    )
+
+
+def test_a_query_without_relevant_items_is_not_counted() -> None:
+    values = per_query(torch.zeros(2, 5, dtype=torch.bool), torch.tensor([0, 2]), (5,))
+    for value in values.values():
+        assert value[0].isnan()
+        assert float(value[1]) == 0.0
+
+
+def test_the_best_ranking_reaches_the_ceiling() -> None:
+    relevant = torch.tensor([1, 2, 3, 7, 40])
+    best = torch.arange(10) < relevant[:, None]
+    for key, values in per_query(best, relevant, KS).items():
+        name, k = key.split("@")
+        assert torch.allclose(values, ceiling(name, relevant, int(k))), key
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize(("relevant", "ranked"), [(1, 30), (4, 30), (12, 30), (3, 6)])
+def test_chance_is_the_mean_of_random_rankings(name: str, relevant: int, ranked: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    order = torch.rand(40_000, ranked, generator=generator).argsort(dim=1)
+    hits = torch.nn.functional.pad(order < relevant, (0, 10))[:, :10]
+    num_relevant = torch.full((len(hits),), relevant)
+    for k in (1, 5, 10):
+        simulated = METRICS[name](hits, num_relevant, k)
+        expected = chance(name, num_relevant[:1], torch.tensor([ranked]), k)
+        error = 5 * float(simulated.std()) / len(hits) ** 0.5  # five standard errors
+        assert float(simulated.mean()) == pytest.approx(float(expected), abs=error + 1e-12)

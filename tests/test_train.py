@@ -1,0 +1,241 @@
+"""Whole runs, in-process, on the small sample."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pandas as pd
+import pytest
+import torch
+from conftest import Run
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fashret.catalog.store import open_catalog
+from fashret.errors import CheckpointError, ConfigError
+
+ONE_EPOCH = ("trainer.max_epochs=1",)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
+
+
+def metrics(folder: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads((folder / "metrics.json").read_text())["metrics"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the tiny architecture, as a user's own file."""
+    from fashret.models.spec import ARCHITECTURES
+
+    path = tmp_path_factory.mktemp("weights") / "tiny.pt"
+    open_clip.add_model_config(ARCHITECTURES)
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        torch.save(open_clip.create_model("fashret-tiny").state_dict(), path)
+    return path
+
+
+def test_an_unfrozen_run_leaves_what_it_promises(run: Run) -> None:
+    folder = run("train", "trainer.max_epochs=2")
+    log = lines(folder)
+    assert [line["epoch"] for line in log] == [0, 1, 2]
+    assert log[0]["step"] == 0
+    for key in ("train/loss_epoch", "train/lr", "train/temperature", "train/items_per_s"):
+        assert key in log[1]
+    for key in (
+        "val/image/product/hit@10",
+        "val/text/pair/hit@1",
+        "val/fused/category/precision@10",
+        "val/image/category/precision@5[cardigans]",
+        "val/image/neckline/precision@10[macro]",
+        "val/image/material/ndcg@10",
+    ):
+        assert key in log[0]
+        assert key in log[2]
+    found = metrics(folder)
+    assert {key.split("/")[0] for key in found} == {"val", "test"}
+    entry = found["test/image/category/precision@10"]
+    assert set(entry) == {"value", "low", "high", "n", "ceiling", "chance"}
+    assert entry["low"] <= entry["value"] <= entry["high"] <= 1.0
+    assert found["val/image/category/precision@10"]["value"] == pytest.approx(
+        log[2]["val/image/category/precision@10"], abs=1e-12
+    )
+    for name in ("scoreboard.md", "scoreboard.json", "metrics_by_neckline.json"):
+        assert (folder / name).is_file()
+    board = json.loads((folder / "scoreboard.json").read_text())
+    assert board["rows"][0]["baseline"] is not None
+    assert list((folder / "tensorboard").glob("events*"))
+    assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_evaluate_reproduces_the_runs_last_epoch(run: Run) -> None:
+    folder = run("train", "trainer.max_epochs=2", "retrieval.exclude=product")
+    judged = run("evaluate", f"run={folder}", folder="evaluation", small=False)
+    again = metrics(judged)
+    last = lines(folder)[-1]
+    compared = 0
+    for key, value in last.items():
+        if key.startswith("val/"):
+            compared += 1
+            assert again[key]["value"] == value or (value is None and again[key]["n"] == 0), key
+    assert compared > 400
+    held = json.loads((judged / "metrics.json").read_text())
+    assert held["retrieval"]["exclude"] == "product"  # the run's own option
+    catalog = open_catalog(Path(held["catalog"]))
+    assert catalog.manifest["encoder"]["learned"]
+
+
+def test_a_frozen_run_encodes_once_and_begins_at_the_baseline(
+    run: Run, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = (f"model.pretrained={weights}", "model.train=heads", *ONE_EPOCH)
+    first = run("train", *frozen)
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("a tower was loaded")
+
+    monkeypatch.setattr("fashret.cli.setup.load_backbone", refuse)
+    second = run("train", *frozen, folder="second")
+    assert lines(first)[1]["val/text/pair/mrr@10"] == lines(second)[1]["val/text/pair/mrr@10"]
+    untouched = run("train", *frozen, "optimizer.lr=0", folder="untouched")
+    zero, one = lines(untouched)
+    for key, value in zero.items():
+        if key.startswith("val/"):
+            assert one[key] == value, key
+    state = torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert set(state) == {
+        "retriever.image_head.weight",
+        "retriever.text_head.weight",
+        "loss.log_scale",
+    }
+
+
+def test_nothing_to_learn_measures_the_baseline_and_ends_well(run: Run) -> None:
+    folder = run("train", "model.train=heads", "model.heads=false", *ONE_EPOCH)
+    assert metrics(folder)["val/image/category/precision@10"]["n"] == 24
+    assert not (folder / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("regime", ["heads", "all"])
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(run: Run, regime: str) -> None:
+    whole = ("trainer.max_epochs=4", f"model.train={regime}", "scheduler.epochs=4")
+    unbroken = run("train", *whole)
+    stopped = run("train", *whole, "trainer.max_epochs=2", folder="stopped")
+    run("train", *whole, f"resume={stopped}", folder="stopped")
+    states = [
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for folder in (unbroken, stopped)
+    ]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+    assert [line["epoch"] for line in lines(stopped)] == [0, 1, 2, 3, 4]
+    for mine, theirs in zip(lines(unbroken), lines(stopped), strict=True):
+        for key in mine:
+            if key != "train/items_per_s":
+                assert mine[key] == theirs[key], key
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_at_the_next_batch(run: Run) -> None:
+    whole = ("trainer.max_epochs=2", "model.train=heads", "scheduler.epochs=2", "data.batch_size=6")
+    unbroken = run("train", *whole)
+    stopped = run("train", *whole, "trainer.max_steps=11", folder="stopped")  # of 8 an epoch
+    run("train", *whole, f"resume={stopped}", folder="stopped")
+    states = [
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for folder in (unbroken, stopped)
+    ]
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+
+
+def test_one_batch_can_be_learned_by_heart(run: Run) -> None:
+    folder = run("train", "debug=overfit", "trainer.max_epochs=25", "data.batch_size=16")
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    losses = [event.value for event in events.Scalars("train/loss")]
+    assert len(losses) == 25
+    assert losses[0] > 1.5
+    assert losses[-1] < 0.1
+
+
+def test_retrieval_options_change_what_is_searched(run: Run) -> None:
+    model = ("model.train=heads",)
+    plain = run("evaluate", *model)
+    per_query = pd.read_parquet(plain / "per_query_results.parquet")
+    images = per_query[per_query["mode"] == "image"].set_index("query_id")
+    assert len(images) == 24
+    assert all(query not in found for query, found in images["retrieved_ids"].items())
+    ordered = [np.all(np.diff(scores) <= 0) for scores in per_query["scores"]]
+    assert all(ordered)
+
+    none = run("evaluate", *model, "retrieval.exclude=none", folder="none")
+    found = pd.read_parquet(none / "per_query_results.parquet")
+    images = found[found["mode"] == "image"].set_index("query_id")
+    assert all(query == ids[0] for query, ids in images["retrieved_ids"].items())
+
+    product = run("evaluate", *model, "retrieval.exclude=product", folder="product")
+    assert metrics(product)["val/image/product/hit@10"]["n"] == 0
+    assert metrics(product)["val/image/product/hit@10"]["value"] is None
+
+    train = run("evaluate", *model, "retrieval.catalog_splits=[train]", "split=test", folder="t")
+    found = pd.read_parquet(train / "per_query_results.parquet")
+    meta = open_catalog(Path(json.loads((train / "metrics.json").read_text())["catalog"])).meta()
+    training = set(meta[meta["split"] == "train"]["item_id"])
+    assert all(set(ids) <= training for ids in found["retrieved_ids"])
+
+    quick = run("evaluate", *model, "retrieval.max_queries=5", "retrieval.max_items=12",
+                folder="quick")  # fmt: skip
+    held = json.loads((quick / "metrics.json").read_text())["searched"]["validation"]
+    assert (held["queries"], held["items"]) == (5, 12)
+
+    first = run("evaluate", *model, "retrieval.candidates=10", folder="candidates")
+    found = pd.read_parquet(first / "per_query_results.parquet").set_index(["mode", "query_id"])
+    for query in found.loc["fused"].index:
+        fused = set(found.loc["fused"].loc[query, "retrieved_ids"])
+        assert fused == set(found.loc["image"].loc[query, "retrieved_ids"])
+
+    image_only = run("evaluate", *model, "retrieval.weight_image=1.0", folder="w")
+    found = pd.read_parquet(image_only / "per_query_results.parquet").set_index("mode")
+    assert [list(ids) for ids in found.loc["fused", "retrieved_ids"]] == [
+        list(ids) for ids in found.loc["image", "retrieved_ids"]
+    ]
+
+
+def test_a_trained_runs_catalog_holds_its_own_embeddings(
+    run: Run, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run("train", f"model.pretrained={weights}", "model.train=heads", *ONE_EPOCH)
+    where = folder / "my_catalog"
+    run("build_catalog", f"run={folder}", f"catalog.dir={where}", folder="build", small=False)
+    assert str(where) in capsys.readouterr().out
+    catalog = open_catalog(where)
+    assert torch.allclose(catalog.image.norm(dim=1), torch.ones(len(catalog)), atol=1e-5)
+    judged = run("evaluate", f"run={folder}", folder="evaluation", small=False)
+    baseline = open_catalog(Path(json.loads((judged / "metrics.json").read_text())["catalog"]))
+    assert not torch.allclose(catalog.image, baseline.image, atol=1e-3)
+    assert catalog.meta()["item_id"].tolist() == baseline.meta()["item_id"].tolist()
+
+
+def test_what_a_run_decides_cannot_be_changed_behind_it(run: Run, tmp_path: Path) -> None:
+    folder = run("train", "model.train=heads", *ONE_EPOCH)
+    with pytest.raises(ConfigError, match=r"model cannot be given with run="):
+        run("evaluate", f"run={folder}", "model=vitb32", folder="e", small=False)
+    with pytest.raises(CheckpointError, match="is no folder"):
+        run("evaluate", "run=nowhere", folder="e", small=False)
+    with pytest.raises(CheckpointError, match=r"there is no .*x.ckpt; the run has best.ckpt"):
+        run("evaluate", f"run={folder}", f"ckpt={folder}/x.ckpt", folder="e", small=False)
+    torn = tmp_path / "torn.ckpt"
+    torn.write_bytes((folder / "checkpoints" / "last.ckpt").read_bytes()[:900])
+    with pytest.raises(CheckpointError, match=r"torn.ckpt cannot be read as a checkpoint"):
+        run("evaluate", f"ckpt={torn}", folder="e", small=False)
+
+
+def test_a_monitor_that_is_no_metric_is_named_before_training(run: Run) -> None:
+    with pytest.raises(ConfigError, match=r"monitors val/text/pair/mrr@7, which is no metric"):
+        run("train", "monitor=val/text/pair/mrr@7", *ONE_EPOCH)
