@@ -1,7 +1,7 @@
 """What the tests share: a cache, a small sample, and commands run in-process."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,21 +45,26 @@ def composed(command: str, overrides: list[str]) -> DictConfig:
     return cfg
 
 
-Run = Callable[..., Path]
+class Run:
+    """Runs commands in-process on the small sample, each in a folder of its own."""
 
+    def __init__(self, root: Path, cache_dir: Path) -> None:
+        self.root = root
+        self.cache_dir = cache_dir
 
-@pytest.fixture
-def run(cache_dir: Path, tmp_path: Path) -> Run:
-    """Run a command in-process on the small sample; returns its output folder."""
-    from fashret.cli.build_catalog import build_catalog
-    from fashret.cli.evaluate import evaluate
-    from fashret.cli.train import train
+    def at(self, folder: str) -> Path:
+        return self.root / folder
 
-    bodies = {"train": train, "evaluate": evaluate, "build_catalog": build_catalog}
+    def __call__(
+        self, command: str, *overrides: str, folder: str = "run", small: bool = True
+    ) -> Path:
+        from fashret.cli.build_catalog import build_catalog
+        from fashret.cli.evaluate import evaluate
+        from fashret.cli.train import train
 
-    def call(command: str, *overrides: str, folder: str = "run", small: bool = True) -> Path:
-        out = tmp_path / folder
-        given = [f"paths.output_dir={out}", f"paths.cache_dir={cache_dir}", "device=cpu"]
+        bodies = {"train": train, "evaluate": evaluate, "build_catalog": build_catalog}
+        out = self.at(folder)
+        given = [f"paths.output_dir={out}", f"paths.cache_dir={self.cache_dir}", "device=cpu"]
         if small:
             given += SMALL if command != "build_catalog" else SMALL[:3]
         if command == "train":
@@ -67,4 +72,7 @@ def run(cache_dir: Path, tmp_path: Path) -> Run:
         bodies[command](composed(command, [*given, *overrides]))
         return out
 
-    return call
+
+@pytest.fixture
+def run(cache_dir: Path, tmp_path: Path) -> Run:
+    return Run(tmp_path, cache_dir)

@@ -137,21 +137,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(run: Run, regime
     assert [line["epoch"] for line in lines(stopped)] == [0, 1, 2, 3, 4]
     for mine, theirs in zip(lines(unbroken), lines(stopped), strict=True):
         for key in mine:
-            if key != "train/items_per_s":
+            if key.startswith("val/") or key == "train/loss_epoch":
                 assert mine[key] == theirs[key], key
-
-
-def test_a_run_stopped_within_an_epoch_goes_on_at_the_next_batch(run: Run) -> None:
-    whole = ("trainer.max_epochs=2", "model.train=heads", "scheduler.epochs=2", "data.batch_size=6")
-    unbroken = run("train", *whole)
-    stopped = run("train", *whole, "trainer.max_steps=11", folder="stopped")  # of 8 an epoch
-    run("train", *whole, f"resume={stopped}", folder="stopped")
-    states = [
-        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for folder in (unbroken, stopped)
-    ]
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), name
 
 
 def test_one_batch_can_be_learned_by_heart(run: Run) -> None:

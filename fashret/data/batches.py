@@ -90,8 +90,6 @@ class PhotoDataset(Dataset[Batch]):
 class PhotoLoader(DataLoader[Batch]):
     """Reads a `PhotoDataset` in worker processes, in the order that a sampler gives.
 
-    It knows the place it has reached, so that a run goes on where it was stopped.
-
     Args:
         dataset: the photos.
         batches: yields the rows of each batch.
@@ -112,24 +110,10 @@ class PhotoLoader(DataLoader[Batch]):
             collate_fn=_as_is,  # type: ignore[arg-type]  # __getitems__ makes a whole batch
             persistent_workers=num_workers > 0,
         )
-        self._place = _Place(batches)
-
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch's is private
-        return self._place.follow(super().__iter__())
-
-    def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch were given out."""
-        return self._place.state_dict()
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leave out, once, the batches that were given out before."""
-        self._place.load_state_dict(state)
 
 
 class FeatureLoader:
     """Slices stored features by the rows of each batch.
-
-    It knows the place it has reached, so that a run goes on where it was stopped.
 
     Args:
         codes: of the table.
@@ -151,21 +135,12 @@ class FeatureLoader:
         self.image = image
         self.text = text
         self.sampler = sampler
-        self._place = _Place(sampler)
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._place.follow(map(self._slice, self.sampler))
-
-    def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch were given out."""
-        return self._place.state_dict()
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leave out, once, the batches that were given out before."""
-        self._place.load_state_dict(state)
+        return map(self._slice, self.sampler)
 
     def _slice(self, place: Rows) -> Batch:
         rows = torch.from_numpy(place.rows)
@@ -173,31 +148,6 @@ class FeatureLoader:
         batch["image_features"] = self.image[rows]
         batch["text_features"] = self.text[rows]
         return batch
-
-
-class _Place:
-    """How far into an epoch a loader is."""
-
-    def __init__(self, batches: ShuffledBatches | EvaluationBatches) -> None:
-        self.batches = batches
-        self.done = 0
-
-    def follow(self, iterator: Iterator[Batch]) -> Iterator[Batch]:
-        self.done = self.skipped
-        for batch in iterator:
-            self.done += 1
-            yield batch
-
-    @property
-    def skipped(self) -> int:
-        return self.batches.skip if isinstance(self.batches, ShuffledBatches) else 0
-
-    def state_dict(self) -> dict[str, int]:
-        return {"done": self.done % max(1, len(self.batches))}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        if isinstance(self.batches, ShuffledBatches):
-            self.batches.skip = state["done"]
 
 
 def tokenized(

@@ -23,7 +23,7 @@ class ShuffledBatches(Sampler[Rows]):
     """Every row once an epoch, in an order drawn from the seed and the epoch.
 
     All ranks get equally many batches of equal size; the rows left over at the end of an epoch
-    are others each time. `skip` leaves out, once, the batches that a stopped run has seen.
+    are others each time.
 
     Args:
         rows: (n,) rows of the table.
@@ -51,15 +51,13 @@ class ShuffledBatches(Sampler[Rows]):
         self.rank = rank
         self.world = world
         self.epoch = 0
-        self.skip = 0
 
     def __len__(self) -> int:
         return len(self.rows) // (self.batch_size * self.world)
 
     def __iter__(self) -> Iterator[Rows]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
-        first, self.skip = self.skip, 0
-        for number in range(first, len(self)):
+        for number in range(len(self)):
             start = (number * self.world + self.rank) * self.batch_size
             yield Rows(order[start : start + self.batch_size], self.epoch)
 

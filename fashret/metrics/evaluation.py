@@ -83,6 +83,7 @@ class Evaluation:
 
     def results(self) -> dict[str, dict[str, Any]]:
         """Every metric with its interval, n, ceiling and chance, as metrics.json holds it."""
+        means = self.means()  # the values: those of a training log, to the last digit
         names, parts = [], []
         for key, part in self._parts():
             names.append(key)
@@ -94,7 +95,7 @@ class Evaluation:
         results = {}
         for i, (name, part) in enumerate(zip(names, parts, strict=True)):
             results[name] = {
-                "value": _number(part.values.nanmean()),
+                "value": _number(means[name]),
                 "low": _number(low[i]),
                 "high": _number(high[i]),
                 "n": int((~part.values.isnan()).sum()),
@@ -200,7 +201,7 @@ def _slice_means(values: Tensor, codes: Tensor, names: list[str]) -> dict[str, f
     return dict(zip(names, (totals / numbers).tolist(), strict=True))
 
 
-def _number(value: Tensor) -> float | None:
+def _number(value: Tensor | float) -> float | None:
     """A float that JSON can hold: NaN becomes null."""
     number = float(value)
     return None if number != number else number

@@ -26,7 +26,7 @@ class TrainLog(pl.Callback):
         self.path = Path(path)
         self._begin()
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """On a resumed run, drop the lines of steps that will be trained again."""
         if trainer.is_global_zero and self.path.exists():
             lines = self.path.read_text().splitlines()
