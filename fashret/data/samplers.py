@@ -90,7 +90,9 @@ class EvaluationBatches(Sampler[Rows]):
             for start in range(0, len(rows), EVALUATION_BATCH)
         ]
         self.total = len(batches)
-        self.batches = batches[skip:][rank::world]
+        mine = batches[skip:][rank::world]
+        # Lightning wants a batch on every rank: one that has none repeats the last.
+        self.batches = mine if mine or world == 1 else batches[-1:]
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -82,9 +82,12 @@ class RetrievalEvaluation(pl.Callback):
         """Share the embeddings, search, and log every metric under its key."""
         assert self._protocol is not None and self._image is not None
         assert self._text is not None and self._seen is not None
-        if trainer.world_size > 1:  # each row is zero everywhere but on one process: exact
+        if trainer.world_size > 1:
             for table in (self._image, self._text, self._seen):
                 trainer.strategy.reduce(table, reduce_op="sum")
+            # A row is zero but on one process, or on a few that repeated its batch.
+            times = self._seen.clamp(min=1)[:, None]
+            self._image, self._text = self._image / times, self._text / times
         if not bool(self._seen.all()):
             return  # a loop that was cut short (fast_dev_run, limit_val_batches)
         found = rank(
