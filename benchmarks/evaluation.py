@@ -2,9 +2,9 @@
 
 python benchmarks/evaluation.py
 
-14,218 queries on 12,612 items of 512 dimensions, the size of DeepFashion In-shop. Ours searches with
-exact tie-breaking and computes every metric, slice, ceiling and chance, without intervals. The two
-alternate; each one's memory is measured in a process of its own.
+14,218 queries on 12,612 items of 512 dimensions, the size of DeepFashion In-shop. Ours searches
+with exact tie-breaking and computes every metric, slice, ceiling and chance, without intervals.
+The two alternate; each one's memory is measured in a process of its own.
 """
 
 import argparse
@@ -86,13 +86,11 @@ def main() -> None:
         ours(*made)
         times.append((middle - start, time.perf_counter() - middle))
     ratios = [b / a for a, b in times[1:]]
-    print(
-        f"bare {statistics.median(a for a, _ in times[1:]):.2f} s, ours {statistics.median(b for _, b in times[1:]):.2f} s"
-    )
+    alone, whole = (statistics.median(t[i] for t in times[1:]) for i in (0, 1))
+    memory = {what: peak_memory(what) for what in ("ours", "bare")}
+    print(f"bare {alone:.2f} s, ours {whole:.2f} s")
     print(f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
-    print(
-        f"memory over the embeddings: ours {peak_memory('ours'):.2f} GB, bare {peak_memory('bare'):.2f} GB"
-    )
+    print(f"GB over the embeddings: ours {memory['ours']:.2f}, bare {memory['bare']:.2f}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 python benchmarks/frozen_epoch.py
 
-Both train two linear heads by InfoNCE, batch 1,024, on 20,000 items of 512-dimensional features. The
-bare loop has no masks, no logging and no framework: cross entropy over the whole batch. Epochs
+Both train two linear heads by InfoNCE, batch 1,024, on 20,000 items of 512-dimensional features.
+The bare loop has no masks, no logging and no framework: cross entropy over the whole batch. Epochs
 alternate, so that a machine whose speed drifts drifts for both.
 """
 
@@ -129,9 +129,8 @@ def main() -> None:
     ratios = [ours / bare for ours, bare in clock.times[1:]]
     ours = statistics.median(o for o, _ in clock.times[1:])
     print(f"epoch of {ITEMS} items, batch {BATCH}, {DIM} dimensions: {ours:.2f} s")
-    print(
-        f"against a bare loop: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-    )
+    middle = statistics.median(ratios)
+    print(f"against a bare loop: {middle:.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Relations:
     negative: Tensor
 
     @property
-    def T(self) -> "Relations":
+    def T(self) -> "Relations":  # noqa: N802 - as a tensor calls it
         """The relations of the columns to the rows."""
         return Relations(positive=self.positive.T, negative=self.negative.T)
 

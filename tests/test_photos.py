@@ -79,5 +79,5 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="gone.jpg"):
+    with pytest.raises(DataError, match=r"gone.jpg"):
         read_photo(tmp_path / "gone.jpg")

@@ -115,7 +115,7 @@ def test_another_header_is_named(products: FashionProducts, tmp_path: Path) -> N
 
 def test_a_folder_that_is_another_is_named(tmp_path: Path) -> None:
     source = FashionProducts(name="fp", attributes=[], root=str(tmp_path), **COMMON)
-    with pytest.raises(DataError, match="holds no styles.csv"):
+    with pytest.raises(DataError, match=r"holds no styles.csv"):
         prepare(source, tmp_path)
 
 
@@ -206,13 +206,13 @@ def test_wrong_columns_are_named(tmp_path: Path) -> None:
     root = tmp_path / "shop"
     photo(root / "1.jpg")
     (root / "items.csv").write_text("sku,picture\n1,1.jpg\n")
-    with pytest.raises(DataError, match="no column image: name the one .*sku, picture"):
+    with pytest.raises(DataError, match=r"no column image: name the one .*sku, picture"):
         prepare(folder(root, table="items.csv"), tmp_path)
     with pytest.raises(DataError, match=r"data.columns.image=pic: .* has no such column"):
         prepare(folder(root, table="items.csv", columns={"image": "pic"}), tmp_path)
     with pytest.raises(DataError, match=r"data.columns.sku: there is no such field"):
         prepare(folder(root, table="items.csv", columns={"sku": "sku"}), tmp_path)
-    with pytest.raises(DataError, match="data.table=gone.csv"):
+    with pytest.raises(DataError, match=r"data.table=gone.csv"):
         prepare(folder(root, table="gone.csv"), tmp_path)
 
 

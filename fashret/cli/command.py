@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
     An error that is the user's to mend is one message on standard error and exit status 1;
     HYDRA_FULL_ERROR=1 shows the trace.
     """
+    # Lightning 2.6 with torch 2.14 and later: nothing that a user could mend.
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     want_trace = os.environ.get(_TRACE) == "1"
     os.environ[_TRACE] = "1"  # Hydra then hands errors on, and does not print them itself
     try:

@@ -24,10 +24,8 @@ from fashret.models.retriever import Retriever
 def make_module(setup: Setup, baseline: Catalog) -> RetrievalModule:
     """The module: heads over stored features, or over towers that learn."""
     cfg = setup.cfg
-    if setup.spec.frozen:
-        retriever = Retriever(*baseline.heads)
-    else:
-        retriever = Retriever.on(setup.backbone)
+    frozen = setup.spec.frozen
+    retriever = Retriever(*baseline.heads) if frozen else Retriever.on(setup.backbone)
     retriever.set_training(setup.spec)
     miner = build(cfg.miner)
     miner.prepare(baseline)

@@ -89,7 +89,7 @@ class FashionData(pl.LightningDataModule):
         return PhotoLoader(photos, batches, num_workers=self.source.num_workers)
 
     def _place(self) -> tuple[int, int]:
-        """This process's rank and the number of processes."""
+        """Tell this process's rank and the number of processes."""
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size

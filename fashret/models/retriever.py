@@ -102,7 +102,7 @@ class Retriever(nn.Module):
         """Training mode for what learns; frozen modules keep their running statistics."""
         super().train(mode)
         if mode and self.backbone is not None:
-            for module in self.backbone.modules():
+            for module in list(self.backbone.modules())[2:]:  # itself and open_clip's model apart
                 own = list(module.parameters(recurse=False))
                 if own and not any(p.requires_grad for p in own):
                     module.training = False  # not eval(), which its children would follow

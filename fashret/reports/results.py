@@ -76,7 +76,7 @@ def write_scoreboard(folder: Path, scoreboard: Scoreboard) -> None:
 
 
 def write_per_query(folder: Path, table: ItemTable, evaluations: Sequence[Evaluation]) -> None:
-    """Write per_query_results.parquet: a row a query and mode, what was found and what was right."""
+    """Write per_query_results.parquet: a row a query and mode, what it found, what was right."""
     ids = table.column("item_id")
     frames = []
     for evaluation in evaluations:

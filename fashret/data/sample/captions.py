@@ -72,7 +72,7 @@ def _facts(garment: Garment, rng: np.random.Generator) -> str:
 
 
 def _noun_phrase(garment: Garment, rng: np.random.Generator) -> str:
-    """ "a red cotton tee with stripes"."""
+    """Name a garment: a red cotton tee with stripes."""
     words = f"{garment.colour} {_material(garment, rng)}"
     return f"{_article(words, garment)} {_noun(garment)} with {_pattern(garment, rng)}"
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,7 +152,7 @@ class _Photo:
         path = [np.array(joint) for joint in joints]
         points = [path[0]]
         left = 2.0 * length
-        for a, b in zip(path, path[1:], strict=False):
+        for a, b in pairwise(path):
             points.append(a + (b - a) * min(1.0, left))
             left -= 1.0
             if left <= 0:

@@ -1,5 +1,6 @@
 """Retrieval metrics after each validation epoch."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,7 @@ class RetrievalEvaluation(pl.Callback):
         self.means: dict[str, float] = {}
         self._protocol: Protocol | None = None
         self._metrics: dict[str, RankedRows] = {}
-        self._image: Tensor | None = None
-        self._text: Tensor | None = None
-        self._seen: Tensor | None = None
+        self._table: _Table | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take the protocol from the data, and make sure that what is monitored will be there."""
@@ -53,13 +52,10 @@ class RetrievalEvaluation(pl.Callback):
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin with an empty table."""
-        assert self._protocol is not None
         retriever = pl_module.retriever
+        assert self._protocol is not None
         assert isinstance(retriever, Retriever)
-        shape = (len(self._protocol.rows), retriever.dim)
-        self._image = torch.zeros(shape, device=pl_module.device)
-        self._text = torch.zeros(shape, device=pl_module.device)
-        self._seen = torch.zeros(shape[0], device=pl_module.device)
+        self._table = _Table.empty(len(self._protocol.rows), retriever.dim, pl_module.device)
 
     def on_validation_batch_end(
         self,
@@ -71,28 +67,23 @@ class RetrievalEvaluation(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Put a batch's embeddings in their rows."""
-        assert self._protocol is not None and self._image is not None
-        assert self._text is not None and self._seen is not None
+        assert self._protocol is not None
+        assert self._table is not None
         places = np.searchsorted(self._protocol.rows, outputs["index"].cpu().numpy())
-        self._image[places] = outputs["image"].float()
-        self._text[places] = outputs["text"].float()
-        self._seen[places] = 1.0
+        self._table.image[places] = outputs["image"].float()
+        self._table.text[places] = outputs["text"].float()
+        self._table.seen[places] = 1.0
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Share the embeddings, search, and log every metric under its key."""
-        assert self._protocol is not None and self._image is not None
-        assert self._text is not None and self._seen is not None
-        if trainer.world_size > 1:
-            for table in (self._image, self._text, self._seen):
-                trainer.strategy.reduce(table, reduce_op="sum")
-            # A row is zero but on one process, or on a few that repeated its batch.
-            times = self._seen.clamp(min=1)[:, None]
-            self._image, self._text = self._image / times, self._text / times
-        if not bool(self._seen.all()):
+        assert self._protocol is not None
+        assert self._table is not None
+        table, self._table = self._table.shared(trainer), None
+        if not bool(table.seen.all()):
             return  # a loop that was cut short (fast_dev_run, limit_val_batches)
         found = rank(
             self._protocol,
-            Embedded(self._image, self._text),
+            Embedded(table.image, table.text),
             part=trainer.global_rank,
             parts=trainer.world_size,
         )
@@ -102,8 +93,31 @@ class RetrievalEvaluation(pl.Callback):
             metric.reset()
             metric.update(*(t.to(pl_module.device) for t in (queries, *ranking)))
             rankings[mode] = Ranking(*(t.cpu() for t in metric.compute()))
-        self._image = self._text = self._seen = None
         self.evaluation = Evaluation.of(self._protocol, rankings)
         self.means = self.evaluation.means()
         if not trainer.sanity_checking:
             pl_module.log_dict(self.means)
+
+
+@dataclass
+class _Table:
+    """The embeddings of the protocol's rows, as far as they are known here."""
+
+    image: Tensor
+    text: Tensor
+    seen: Tensor
+
+    @classmethod
+    def empty(cls, rows: int, dim: int, device: torch.device) -> "_Table":
+        zeros = [torch.zeros(rows, dim, device=device) for _ in range(2)]
+        return cls(*zeros, torch.zeros(rows, device=device))
+
+    def shared(self, trainer: pl.Trainer) -> "_Table":
+        """The rows of all processes."""
+        if trainer.world_size == 1:
+            return self
+        for part in (self.image, self.text, self.seen):
+            trainer.strategy.reduce(part, reduce_op="sum")
+        # A row is zero but on one process, or on a few that repeated its batch.
+        times = self.seen.clamp(min=1)[:, None]
+        return _Table(self.image / times, self.text / times, self.seen)
