@@ -122,7 +122,9 @@ class Evaluation:
         parts = []
         for key, column in self.columns.items():
             parts.append((key, column))
-            codes, values = self.slices.get(key, (None, []))
+            if key not in self.slices:
+                continue
+            codes, values = self.slices[key]
             for code, value in enumerate(values):
                 inside = torch.eq(codes, code)
                 masked = [

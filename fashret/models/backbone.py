@@ -157,7 +157,7 @@ def _cut_image_projection(visual: Any) -> Projection | None:
         head.proj = nn.Identity()
         return projection
     trunk = getattr(visual, "trunk", None)
-    if trunk is not None and not len(head) and isinstance(trunk.get_classifier(), nn.Linear):
+    if trunk is not None and not head and isinstance(trunk.get_classifier(), nn.Linear):
         return _cut_module(trunk, trunk.get_classifier())
     return None
 

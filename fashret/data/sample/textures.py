@@ -76,7 +76,8 @@ def _noise(
     shape = tuple(max(3, int(SIZE / (scale * factor))) for factor in stretch)
     coarse = rng.normal(size=shape).astype(np.float32)
     fine = Image.fromarray(coarse, mode="F").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    return np.asarray(fine, dtype=np.float32) * np.float32(0.6)
+    noise: Tile = np.asarray(fine, dtype=np.float32) * np.float32(0.6)
+    return noise
 
 
 def _flowers(rng: np.random.Generator) -> Tile:

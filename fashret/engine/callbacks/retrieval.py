@@ -109,8 +109,8 @@ class _Table:
 
     @classmethod
     def empty(cls, rows: int, dim: int, device: torch.device) -> "_Table":
-        zeros = [torch.zeros(rows, dim, device=device) for _ in range(2)]
-        return cls(*zeros, torch.zeros(rows, device=device))
+        image = torch.zeros(rows, dim, device=device)
+        return cls(image, torch.zeros_like(image), torch.zeros(rows, device=device))
 
     def shared(self, trainer: pl.Trainer) -> "_Table":
         """The rows of all processes."""
