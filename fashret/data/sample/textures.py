@@ -36,7 +36,8 @@ def fabric(material: str) -> Tile:
         tile = 1.04 + 0.13 * folds
     else:  # cotton lies flat, with a few wide creases
         tile = 0.98 + 0.07 * _noise(rng, 45) + 0.03 * _noise(rng, 2)
-    return tile.astype(np.float32)
+    made: Tile = tile.astype(np.float32)
+    return made
 
 
 @cache
