@@ -97,7 +97,8 @@ def final_state(setup: Setup, module: RetrievalModule) -> dict[str, Tensor]:
     if ckpt not in ("last", "best"):
         raise ConfigError(f"ckpt={ckpt}: a training run judges its last or its best")
     if ckpt == "last" and not (setup.output_dir / "checkpoints" / "last.ckpt").is_file():
-        return module.state_dict()  # a run that keeps none (fast_dev_run, no checkpoint callback)
+        # A run that keeps none: debug=overfit, fast_dev_run.
+        return {f"retriever.{n}": v for n, v in module.retriever.learned_state().items()}
     return read_checkpoint(checkpoint_path(str(setup.output_dir), ckpt))[1]
 
 
