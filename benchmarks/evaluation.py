@@ -8,17 +8,18 @@ The two alternate; each one's memory is measured in a process of its own.
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 from torch.nn.functional import normalize
 
 from fashret.functional.retrieval import ceiling, chance, per_query
 from fashret.functional.topk import topk
+from fashret.metrics.evaluation import _slice_means
 
 QUERIES, ITEMS, DIM, K = 14_218, 12_612, 512, 10
 RELEVANCES = 8
@@ -54,9 +55,16 @@ def ours(
             means[f"{number}/{key}"] = float(values.nanmean())
             ceiling(name, distinct, int(k))[inverse].nanmean()
             chance(name, distinct, ranked, int(k))[inverse].nanmean()
-            for value in range(20):
-                means[f"{number}/{key}[{value}]"] = float(values[wanted == value].nanmean())
+            if name == "precision":  # the default retrieval.slice_metrics
+                slices = _slice_means(values, wanted, [str(value) for value in range(20)])
+                means |= {f"{number}/{key}[{value}]": mean for value, mean in slices.items()}
     return means
+
+
+def resident(field: str) -> float:
+    """GB of this process, now (VmRSS) or at the most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 2**20
 
 
 def peak_memory(what: str) -> float:
@@ -74,9 +82,10 @@ def main() -> None:
     arguments = parser.parse_args()
     made = tensors()
     if arguments.memory:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = resident("VmRSS")
         ours(*made) if arguments.memory == "ours" else bare(*made[:2])
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+        print(resident("VmHWM") - before)
         return
     times = []
     for _ in range(arguments.runs + 1):

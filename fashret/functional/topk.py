@@ -47,8 +47,8 @@ def topk(
     k: int,
     *,
     exclude: Excluded | None = None,
-    query_chunk: int = 2048,
-    catalog_chunk: int = 8192,
+    query_chunk: int = 1024,
+    catalog_chunk: int = 16384,
 ) -> Ranking:
     """The k catalog rows with the largest inner product for each query.
 

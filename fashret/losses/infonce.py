@@ -47,9 +47,14 @@ class InfoNCE(nn.Module):
     def forward(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
         """The loss of (B, D) rows and (M, D) columns, both L2-normalised."""
         logits = rows @ columns.T * self._scale()
+        # The lowest finite number, not -inf: a row without negatives would have a NaN gradient.
+        lowest = torch.finfo(logits.dtype).min
+        others = logits.masked_fill(~relations.negative, lowest)
+        row, column = relations.positive.nonzero(as_tuple=True)
+        own = logits[row, column]
         directions = [
-            _one_direction(logits, relations),
-            _one_direction(logits.T, relations.T),
+            _one_direction(own, row, others.logsumexp(dim=1), relations.negative.any(dim=1)),
+            _one_direction(own, column, others.logsumexp(dim=0), relations.negative.any(dim=0)),
         ]
         valid = [loss for loss in directions if loss is not None]
         return torch.stack(valid).mean() if valid else no_pairs(rows, columns)
@@ -58,16 +63,20 @@ class InfoNCE(nn.Module):
         return self.log_scale.exp().clamp(max=self.max_scale)
 
 
-def _one_direction(logits: Tensor, relations: Relations) -> Tensor | None:
-    """The mean over the rows with a positive and a negative; None if there is no such row."""
-    positive = relations.positive
-    valid = positive.any(dim=1) & relations.negative.any(dim=1)
-    if not bool(valid.any()):
+def _one_direction(
+    own: Tensor, place: Tensor, others: Tensor, has_negative: Tensor
+) -> Tensor | None:
+    """The mean over the rows with a positive and a negative; None if there is no such row.
+
+    Args:
+        own: (P,) logits of the positive pairs.
+        place: (P,) the row of each.
+        others: (B,) logsumexp of each row's negatives.
+        has_negative: (B,) bool.
+    """
+    num_positive = torch.bincount(place, minlength=len(others))
+    num_rows = (has_negative & (num_positive > 0)).sum()
+    if not bool(num_rows):
         return None
-    # The lowest finite number, not -inf: a row without negatives would have a NaN gradient.
-    lowest = torch.finfo(logits.dtype).min
-    others = logits.masked_fill(~relations.negative, lowest).logsumexp(dim=1)  # (B,)
-    row, column = (positive & valid[:, None]).nonzero(as_tuple=True)
-    per_pair = torch.nn.functional.softplus(others[row] - logits[row, column])
-    num_positive = positive.sum(dim=1)[row]
-    return (per_pair / num_positive).sum() / valid.sum()
+    per_pair = torch.nn.functional.softplus(others[place] - own)
+    return (per_pair * has_negative[place] / num_positive[place]).sum() / num_rows
