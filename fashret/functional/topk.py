@@ -164,7 +164,7 @@ def _exact_scores(queries: Tensor, catalog: Vectors, rows: Tensor) -> Tensor:
     Summed row by row, not by a matrix product: equal rows then get equal scores to the last bit.
     """
     scores = torch.full(rows.shape, -torch.inf, dtype=torch.float64, device=rows.device)
-    step = max(1, 2**22 // max(1, rows.shape[1] * queries.shape[1]))
+    step = max(1, 2**18 // max(1, rows.shape[1] * queries.shape[1]))
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         candidates = catalog[part.clamp(min=0).reshape(-1)].double()
