@@ -43,11 +43,6 @@ class Relations:
     positive: Tensor
     negative: Tensor
 
-    @property
-    def T(self) -> "Relations":  # noqa: N802 - as a tensor calls it
-        """The relations of the columns to the rows."""
-        return Relations(positive=self.positive.T, negative=self.negative.T)
-
 
 class Loss(Protocol):
     """A differentiable scalar over rows, columns and how they relate."""

@@ -5,9 +5,8 @@ features never reads them.
 """
 
 import hashlib
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,11 +113,6 @@ class ModelSpec:
     def label(self) -> str:
         """The model as a part of a file name."""
         return self.name.split(":")[-1].rstrip("/").split("/")[-1]
-
-
-def describe(identity: Mapping[str, Any]) -> str:
-    """A model's identity in a few words, for messages."""
-    return f"{identity['architecture']} with weights {json.dumps(identity['weights'])[:80]}"
 
 
 def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:
