@@ -1,5 +1,6 @@
 """The contracts that losses, miners, data and engine share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
@@ -22,6 +23,8 @@ class Batch(TypedDict, total=False):
     index: Tensor  # (B,) long: the row in the item table
     product: Tensor  # (B,) long: code of the product id
     caption: Tensor  # (B,) long: code of the text, UNKNOWN where the item has none
+    statements: Tensor  # (B, T) long: where captions vary, the codes of all that the item may have
+    stated: Tensor  # (B,) long: which of them `caption` is
     images: Tensor  # (B, 3, H, W) float
     tokens: Tensor  # (B, L) long
     image_features: Tensor  # (B, F) float: a tower's output before its projection
@@ -52,6 +55,19 @@ class Loss(Protocol):
 
         Returns a scalar: zero, with a gradient, where no pair is valid.
         """
+        ...
+
+
+class Term(Protocol):
+    """What a composite loss adds to its contrastive part."""
+
+    def prepare(self, described: Mapping[str, tuple[Tensor, list[str]]], dim: int) -> None:
+        """Take, once before training, the codes (N,) and values of the category and of each
+        attribute of all N items, and the width of the embeddings."""
+        ...
+
+    def __call__(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
+        """Judge the L2-normalised (B, D) embeddings of a batch: a scalar, weighted already."""
         ...
 
 

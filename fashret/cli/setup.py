@@ -148,7 +148,7 @@ def check_composed(cfg: DictConfig, command: str) -> None:
     """Hold a configuration against its groups as they are without experiment and overrides."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     overrides = [
-        f"{group}={choice}"
+        f"{'+' * ('@' in group)}{group}={choice}"  # one with a place of its own is an experiment's
         for group, choice in choices.items()
         if choice is not None and "/" not in group and group not in ("hydra", *_NOT_IN_REFERENCE)
     ]

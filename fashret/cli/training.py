@@ -16,6 +16,7 @@ from fashret.config import build
 from fashret.engine.callbacks import TrainLog
 from fashret.engine.module import RetrievalModule
 from fashret.errors import ConfigError
+from fashret.losses import Composite
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import KEY_NAMES
 from fashret.models.retriever import Retriever
@@ -29,9 +30,12 @@ def make_module(setup: Setup, baseline: Catalog) -> RetrievalModule:
     retriever.set_training(setup.spec)
     miner = build(cfg.miner)
     miner.prepare(baseline)
+    loss = build(cfg.loss)
+    if isinstance(loss, Composite):
+        loss.prepare(setup.codes.described, retriever.dim)
     return RetrievalModule(
         retriever.train(),
-        build(cfg.loss),
+        loss,
         miner,
         build(cfg.optimizer),
         build(cfg.scheduler),

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fashret.data.augment import Augment
+from fashret.data.captions import CaptionTable
 from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
 from fashret.data.samplers import EvaluationBatches, Rows, ShuffledBatches
@@ -48,6 +49,7 @@ class PhotoDataset(Dataset[Batch]):
         transform: a photo to a (3, H, W) tensor.
         tokens: (captions, L) tokens of the distinct texts, in the order of their codes.
         augment: how training photos are varied; None shows them as they are.
+        captions: what is said of training photos, whose texts then are these; None says their own.
         seed: of that variation.
     """
 
@@ -59,6 +61,7 @@ class PhotoDataset(Dataset[Batch]):
         tokens: Tensor,
         *,
         augment: Augment | None = None,
+        captions: CaptionTable | None = None,
         seed: int = 0,
     ) -> None:
         self.table = table
@@ -66,6 +69,7 @@ class PhotoDataset(Dataset[Batch]):
         self.transform = transform
         self.tokens = tokens
         self.augment = augment
+        self.captions = captions
         self.seed = seed
 
     def __len__(self) -> int:
@@ -74,11 +78,21 @@ class PhotoDataset(Dataset[Batch]):
     def __getitems__(self, place: Rows) -> Batch:
         """The items of one batch."""
         batch = self.codes.batch(torch.from_numpy(place.rows))
+        if self.captions is not None:
+            self._state(batch, self.captions, place)
         photos = [self._photo(row, place.epoch) for row in place.rows.tolist()]
         batch["images"] = torch.stack(photos)
         # An item without text is shown the first one's tokens; its code keeps it out.
         batch["tokens"] = self.tokens[batch["caption"].clamp(min=0)]
         return batch
+
+    def _state(self, batch: Batch, captions: CaptionTable, place: Rows) -> None:
+        """Choose what is said of each item this time."""
+        seed = f"{self.seed}-{place.epoch}"
+        stated = [captions.choose(row, f"{seed}-{row}") for row in place.rows.tolist()]
+        batch["stated"] = torch.tensor(stated)
+        batch["statements"] = torch.from_numpy(captions.codes[place.rows])
+        batch["caption"] = batch["statements"].gather(1, batch["stated"][:, None])[:, 0]
 
     def _photo(self, row: int, epoch: int) -> Tensor:
         photo = decode_photo(self.table.photo(row))

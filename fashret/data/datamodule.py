@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytorch_lightning as pl
-from torch import Tensor
 
 from fashret.catalog.store import Catalog
 from fashret.data.augment import Augment
@@ -46,7 +45,6 @@ class FashionData(pl.LightningDataModule):
         self.catalog = catalog
         self.backbone = backbone
         self.seed = seed
-        self._tokens: Tensor | None = None
 
     def train_dataloader(self) -> FeatureLoader | PhotoLoader:
         """Every training item once an epoch, shuffled."""
@@ -59,7 +57,7 @@ class FashionData(pl.LightningDataModule):
             rank=rank,
             world=world,
         )
-        return self._loader(batches, self.source.augment)
+        return self._loader(batches, training=True)
 
     def val_dataloader(self) -> FeatureLoader | PhotoLoader:
         """Every item that the protocol needs embedded, in order."""
@@ -67,23 +65,24 @@ class FashionData(pl.LightningDataModule):
         needed = self.protocol.rows
         parts = [np.intersect1d(self.table.rows(split), needed) for split in self.table.splits]
         batches = EvaluationBatches(parts, rank=rank, world=world)
-        return self._loader(batches, None)
+        return self._loader(batches, training=False)
 
     def _loader(
-        self, batches: ShuffledBatches | EvaluationBatches, augment: Augment | None
+        self, batches: ShuffledBatches | EvaluationBatches, *, training: bool
     ) -> FeatureLoader | PhotoLoader:
         if self.catalog is not None:
             features = self.catalog.image_features, self.catalog.text_features
             return FeatureLoader(self.codes, *features, batches)
         assert self.backbone is not None, "photos need towers"
-        if self._tokens is None:
-            self._tokens = tokenized(self.backbone.tokenize, self.codes.captions)
+        captions = self.source.captions.over(self.table) if training and self.source.captions else None
+        texts = self.codes.captions if captions is None else captions.captions
         photos = PhotoDataset(
             self.table,
             self.codes,
             self.backbone.photo_transform(),
-            self._tokens,
-            augment=augment,
+            tokenized(self.backbone.tokenize, texts),
+            augment=self.source.augment if training else None,
+            captions=captions,
             seed=self.seed,
         )
         return PhotoLoader(photos, batches, num_workers=self.source.num_workers)

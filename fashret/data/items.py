@@ -28,7 +28,7 @@ from fashret.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _CHUNK = 512
 """Photos that are read and checked at a time."""
 
@@ -138,30 +138,40 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
     return cache_dir / "data" / f"{source.label}-{key}"
 
 
-def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Give every group of items to a split.
+def split_of(group: str, shares: Mapping[str, float], seed: int) -> str:
+    """The split of a group of items: a fixed hash of its name and the seed, against the shares.
 
-    Groups are put in the order of a hash of their name and the seed, and cut where the shares
-    of the items end: nearly every group stays where it was when a set grows.
+    It does not depend on what else is in the set: what was held out of a part stays held out of
+    the whole.
+    """
+    place = int(_digest([seed, group]), 16) / 2**48  # within 0 and 1
+    used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
+    cuts = np.cumsum([shares[split] for split in used])[:-1]
+    return used[int(np.searchsorted(cuts, place, side="right"))]
+
+
+def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Give every group of items to a split, as `split_of` does, but leave none empty.
 
     Args:
         groups: the group of each item.
         shares: of each split, adding up to 1.
-        seed: changes the order.
+        seed: of the hash.
 
     Returns:
-        The split of each group.
+        The split of each group. In a set so small that a split stays empty, the groups that are
+        nearest to it by their hash are given to it.
     """
-    names, counts = np.unique(np.asarray(groups), return_counts=True)
-    order = np.argsort([_digest([seed, str(name)]) for name in names])
-    middles = (counts[order].cumsum() - counts[order] / 2) / counts.sum()
+    names = sorted(set(groups), key=lambda name: _digest([seed, name]))
+    splits = [split_of(name, shares, seed) for name in names]
     used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
-    cuts = np.searchsorted(middles, np.cumsum([shares[split] for split in used])[:-1])
-    for i in range(len(cuts)):  # no split of a small set stays empty
-        least = int(cuts[i - 1]) + 1 if i else 1
-        cuts[i] = max(least, min(int(cuts[i]), len(names) - len(cuts) + i))
-    places = np.searchsorted(cuts, np.arange(len(names)), side="right")
-    return {str(names[i]): used[place] for i, place in zip(order, places, strict=True)}
+    if len(names) >= len(used):
+        cuts = np.searchsorted([SPLITS.index(s) for s in splits], [SPLITS.index(u) for u in used])
+        for i in range(1, len(used)):
+            cuts[i] = max(cuts[i - 1] + 1, min(int(cuts[i]), len(names) - len(used) + i))
+        places = np.searchsorted(cuts, np.arange(len(names)), side="right") - 1
+        splits = [used[place] for place in places]
+    return dict(zip(names, splits, strict=True))
 
 
 def _write_table(source: Source, folder: Path) -> Report:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fashret.data.augment import Augment
+from fashret.data.captions import Captions
 from fashret.data.report import Report
 from fashret.errors import ConfigError, DataError
 
@@ -58,6 +59,7 @@ class Source(ABC):
         batch_size: items in a batch.
         num_workers: processes that decode photos.
         augment: how training photos differ each time they are seen.
+        captions: what is said of them in training, besides their own text.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Source(ABC):
     batch_size: int
     num_workers: int
     augment: Augment
+    captions: Captions | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.splits) - set(SPLITS)

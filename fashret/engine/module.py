@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from fashret.errors import CheckpointError
 from fashret.functional.relations import pair_relations
+from fashret.losses import Composite
 from fashret.models.retriever import Retriever
 from fashret.types import Batch, Miner
 
@@ -53,10 +54,14 @@ class RetrievalModule(pl.LightningModule):
         with torch.no_grad():
             relations = pair_relations(batch, batch)
             relations = self.miner.select(images, texts, relations)
-        loss: Tensor = self.loss(images, texts, relations)
+        parts: dict[str, Tensor] = {}
+        if isinstance(self.loss, Composite):
+            parts = self.loss.parts(images, texts, relations, batch)
+        loss: Tensor = sum(parts.values()) if parts else self.loss(images, texts, relations)  # type: ignore[assignment]  # sum's own type has the int 0
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         if self.global_step % every == 0:
             self.log("train/loss", loss, prog_bar=True)
+            self.log_dict({f"train/loss_{name}": value for name, value in parts.items()})
             self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
             if isinstance(temperature := getattr(self.loss, "temperature", None), Tensor):
                 self.log("train/temperature", temperature)

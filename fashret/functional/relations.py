@@ -22,7 +22,8 @@ def pair_relations(rows: Batch, columns: Batch) -> Relations:
     """How the photos of `rows` relate to the captions of `columns`.
 
     An item's own caption is its positive. Other photos of the product and other items with an
-    equal caption are neither positive nor negative: they would be false negatives. A column
+    equal caption are neither positive nor negative: they would be false negatives. The same holds
+    for a caption of a column that was made of attributes which the row's item has too. A column
     without a caption is ignored by every row, and a row without one by every column.
 
     Args:
@@ -39,4 +40,7 @@ def pair_relations(rows: Batch, columns: Batch) -> Relations:
         | equal_codes(rows["product"], columns["product"])
         | equal_codes(rows["caption"], columns["caption"])
     )
+    if "statements" in rows:
+        same_statement = rows["statements"][:, columns["stated"]]  # (B, M)
+        related |= same_statement == columns["caption"][None, :]
     return Relations(positive=own & captioned, negative=~related & captioned)

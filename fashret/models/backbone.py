@@ -8,13 +8,16 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.modified_resnet import AttentionPool2d
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
+from open_clip.transformer import TextTransformer
 from PIL import Image
 from torch import Tensor, nn
 
 from fashret.errors import CheckpointError, ConfigError
 from fashret.models.heads import Projection
-from fashret.models.spec import ARCHITECTURES, ModelSpec
+from fashret.models.pooling import AttentionPool
+from fashret.models.spec import OWN, SHIPPED, VOCABULARY, ModelSpec
 
 PhotoTransform = Callable[[Image.Image], Tensor]
 """A photo to a (3, H, W) float tensor."""
@@ -25,7 +28,7 @@ class Backbone(nn.Module):
 
     Attributes:
         image_projection: the map that was cut off the image tower; None where it has none that is
-            linear and last (SigLIP, ResNet), whose features then are its embedding.
+            linear and last (SigLIP), whose features then are its embedding.
         text_projection: the same for the text tower.
         preprocess: the settings of the photos that the towers were trained on.
     """
@@ -38,15 +41,34 @@ class Backbone(nn.Module):
         self.text_projection = _cut_text_projection(self.clip)
         self.tokenizer = tokenizer
         self.preprocess = preprocess
+        # Convolutions are faster over pixels whose channels lie side by side.
+        convolves = any(isinstance(module, nn.BatchNorm2d) for module in clip.modules())
+        self._layout = torch.channels_last if convolves else torch.contiguous_format
+        clip.to(memory_format=self._layout)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) float -> (B, F) features."""
+        images = images.contiguous(memory_format=self._layout)
         features: Tensor = self.clip.encode_image(images, normalize=False)
         return features
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """(B, L) long -> (B, G) features."""
-        features: Tensor = self.clip.encode_text(tokens, normalize=False)
+        """(B, L) long -> (B, G) features.
+
+        Where every token sees only those before it and the last is the feature, what follows the
+        longest text of the batch is left away: the features are the same.
+        """
+        tower = getattr(self.clip, "text", None)
+        if not _is_causal(tower):
+            features: Tensor = self.clip.encode_text(tokens, normalize=False)
+            return features
+        tokens = tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
+        whole, length = tower.attn_mask, tokens.shape[1]
+        tower.attn_mask = whole[:length, :length]
+        try:
+            features = self.clip.encode_text(tokens, normalize=False)
+        finally:
+            tower.attn_mask = whole
         return features
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
@@ -75,22 +97,17 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
         ConfigError: there is no such architecture.
         CheckpointError: the weights cannot be had, or are of another architecture.
     """
-    for path in ARCHITECTURES.glob("*.json"):
-        if path.stem not in open_clip.list_models():
-            open_clip.add_model_config(path)
     check_name(spec)
-    random = spec.pretrained is None and not spec.carries_weights
-    logging.getLogger().addFilter(_expected_random) if random else None
+    weights_dir = str(cache_dir / "weights")
+    logging.getLogger().addFilter(_expected_random)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
-            clip = open_clip.create_model(
-                spec.name,
-                pretrained=os.path.expanduser(spec.pretrained) if spec.pretrained else None,
-                cache_dir=str(cache_dir / "weights"),
-                require_pretrained=not random,
-            )
-        tokenizer = open_clip.get_tokenizer(spec.name, cache_dir=str(cache_dir / "weights"))
+            clip = _create(spec, weights_dir)
+        name = f"local-dir:{spec.own}" if spec.own else spec.name
+        vocabulary = None if spec.folder is None else spec.folder / VOCABULARY
+        merges = {"bpe_path": str(vocabulary)} if vocabulary and vocabulary.is_file() else {}
+        tokenizer = open_clip.get_tokenizer(name, cache_dir=weights_dir, **merges)
     except ImportError as e:
         raise CheckpointError(
             f"the tokenizer of '{spec.name}' needs another package ({e}): "
@@ -105,11 +122,31 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
     return Backbone(clip, tokenizer, PreprocessCfg(**settings))
 
 
+def _create(spec: ModelSpec, weights_dir: str) -> nn.Module:
+    """The towers with their weights."""
+    file = os.path.expanduser(str(spec.pretrained)) if spec.looks_like_a_file else None
+    if spec.own is None:
+        clip: nn.Module = open_clip.create_model(
+            spec.name,
+            pretrained=file or spec.pretrained,
+            cache_dir=weights_dir,
+            require_pretrained=not spec.random,
+        )
+        return clip
+    shipped = spec.pretrained == SHIPPED
+    clip = open_clip.create_model(
+        f"local-dir:{spec.own}", load_weights=shipped, require_pretrained=shipped
+    )
+    if file:
+        open_clip.load_checkpoint(clip, file)
+    return clip
+
+
 def check_name(spec: ModelSpec) -> None:
     """Raise ConfigError for an architecture or a tag that open_clip does not know."""
     if spec.carries_weights:
         return
-    names = open_clip.list_models()
+    names = [*OWN, *open_clip.list_models()]
     if spec.name not in names:
         import difflib
 
@@ -117,7 +154,7 @@ def check_name(spec: ModelSpec) -> None:
         raise ConfigError(
             f"model.name={spec.name}: open_clip has no such architecture; near: {', '.join(near)}"
         )
-    tags = open_clip.list_pretrained_tags_by_model(spec.name)
+    tags = [SHIPPED] if spec.own else open_clip.list_pretrained_tags_by_model(spec.name)
     if spec.pretrained and not spec.looks_like_a_file and spec.pretrained not in tags:
         raise ConfigError(
             f"model.pretrained={spec.pretrained} is neither a file nor a tag of '{spec.name}', "
@@ -151,6 +188,9 @@ def _cut_image_projection(visual: Any) -> Projection | None:
     if isinstance(proj, Tensor):  # open_clip's own ViT, CoCa's too: features @ proj
         visual.proj = None
         return Projection(proj.detach().T.clone(), None)
+    if isinstance(getattr(visual, "attnpool", None), AttentionPool2d):  # open_clip's ResNet
+        visual.attnpool, projection = AttentionPool.cut(visual.attnpool)
+        return projection
     head = getattr(visual, "head", None)  # a timm trunk and open_clip's head on it
     if head is not None and isinstance(getattr(head, "proj", None), nn.Linear):
         projection = Projection.of(head.proj)
@@ -175,6 +215,17 @@ def _cut_text_projection(clip: Any) -> Projection | None:
     if isinstance(getattr(tower, "proj", None), nn.Linear):  # a tower of transformers
         return _cut_module(tower, tower.proj)
     return None
+
+
+def _is_causal(tower: Any) -> bool:
+    """Whether a text's feature is its last token's, and no token sees what follows it."""
+    return (
+        isinstance(tower, TextTransformer)
+        and tower.pool_type == "argmax"
+        and tower.attn_mask is not None
+        and tower.cls_emb is None
+        and not tower.use_pad_mask
+    )
 
 
 def _cut_module(parent: nn.Module, linear: nn.Linear) -> Projection:

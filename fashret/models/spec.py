@@ -13,8 +13,16 @@ from typing import Any
 
 from fashret.errors import CheckpointError, ConfigError
 
-ARCHITECTURES = Path(__file__).parent / "architectures"
-"""Architectures of our own, as open_clip configurations."""
+OWN = {path.name: path for path in (Path(__file__).parent / "architectures").iterdir()}
+"""Architectures of our own, by name: bundles that open_clip's `local-dir:` reads."""
+
+SHIPPED = "fashion"
+"""The tag of the weights that lie in such a bundle."""
+
+VOCABULARY = "vocabulary.txt.gz"
+"""The merges of a bundle whose tokenizer knows fewer words than CLIP's."""
+
+_WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 
 TRAIN_MODES = ("heads", "blocks", "all")
 RESIZE_MODES = ("longest", "shortest", "squash")
@@ -27,8 +35,9 @@ class ModelSpec:
     Args:
         name: an open_clip architecture, one of ours, `hf-hub:<repository>` or
             `local-dir:<folder>`.
-        pretrained: a tag of open_clip, a local file of weights, or null for random weights. Must
-            be null with `hf-hub:` and `local-dir:`, which carry their weights.
+        pretrained: a tag of open_clip (`fashion` for fashret-tiny), a local file of weights, or
+            null for random weights. Must be null with `hf-hub:` and `local-dir:`, which carry
+            their weights.
         train: heads, blocks (the heads and the last blocks of each tower) or all.
         train_blocks: how many blocks of each tower, for train=blocks.
         heads: false leaves the projections as they are; with train=heads nothing then learns.
@@ -74,9 +83,26 @@ class ModelSpec:
         return self.heads or not self.frozen
 
     @property
+    def random(self) -> bool:
+        """Whether the towers begin without weights."""
+        return self.pretrained is None and not self.carries_weights
+
+    @property
     def carries_weights(self) -> bool:
         """Whether the name itself says where the weights are."""
         return self.name.startswith(("hf-hub:", "local-dir:"))
+
+    @property
+    def own(self) -> Path | None:
+        """The bundle of an architecture of ours."""
+        return OWN.get(self.name)
+
+    @property
+    def folder(self) -> Path | None:
+        """The bundle on disk that the architecture is read from."""
+        if self.name.startswith("local-dir:"):
+            return Path(self.name.removeprefix("local-dir:")).expanduser()
+        return self.own
 
     @property
     def looks_like_a_file(self) -> bool:
@@ -84,7 +110,7 @@ class ModelSpec:
         if self.pretrained is None:
             return False
         path = Path(self.pretrained).expanduser()
-        return path.suffix in (".pt", ".pth", ".bin", ".safetensors") or path.is_file()
+        return path.suffix in _WEIGHTS or path.is_file()
 
     def identity(self, cache_dir: Path) -> dict[str, Any]:
         """Everything that could change a feature: the part of a catalog's key that is the model.
@@ -92,18 +118,18 @@ class ModelSpec:
         A file of weights counts by its content; its hash is kept in the cache, by path, size and
         time, since a large one takes seconds.
         """
+        files = [] if self.folder is None else sorted(self.folder.glob("*.*"))
+        bundle = {p.name: _file_hash(p, cache_dir) for p in files if p.suffix not in _WEIGHTS}
         weights: object = self.pretrained
         if self.looks_like_a_file:
             weights = _file_hash(Path(str(self.pretrained)).expanduser(), cache_dir)
-        elif self.name.startswith("local-dir:"):
-            folder = Path(self.name.removeprefix("local-dir:")).expanduser()
-            weights = {p.name: _file_hash(p, cache_dir) for p in sorted(folder.glob("*.*"))}
-        elif self.pretrained is None and not self.carries_weights:
+        elif self.random:
             weights = {"random": self.seed}
-        own = ARCHITECTURES / f"{self.name}.json"
+        elif self.folder is not None:
+            weights = {p.name: _file_hash(p, cache_dir) for p in files if p.suffix in _WEIGHTS}
         return {
             "architecture": self.name,
-            "definition": own.read_text() if own.is_file() else None,
+            "bundle": bundle,
             "weights": weights,
             "resize": self.resize,
             "fill": self.fill if self.resize == "longest" else None,

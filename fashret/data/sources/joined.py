@@ -1,0 +1,53 @@
+"""Several sets as one."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fashret.data.items import split_of
+from fashret.data.report import Report
+from fashret.data.source import Item, Source
+from fashret.errors import ConfigError
+
+
+@dataclass(kw_only=True)
+class Joined(Source):
+    """The items of other sources, one after another.
+
+    An item's id gets the name of its part in front. Each part is split as it is alone, so that
+    what it holds out stays out.
+
+    Args:
+        parts: the sources, by the names that their items are known by.
+    """
+
+    parts: Mapping[str, Source]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.parts:
+            raise ConfigError("data.parts is empty: it needs a source, data@data.parts.<name>")
+
+    def identity(self) -> dict[str, Any]:
+        """What the parts are."""
+        return {
+            name: [type(part).__name__, part.identity(), dict(part.splits), part.split_seed]
+            for name, part in self.parts.items()
+        }
+
+    def items(self, report: Report) -> Iterator[Item]:
+        """The items of each part, with the split that they have in it."""
+        for name, part in self.parts.items():
+            for item in part.items(report):
+                group = item.split_group or item.product_id or item.item_id
+                split = item.split or split_of(group, part.splits, part.split_seed)
+                product = item.product_id and f"{name}/{item.product_id}"
+                yield replace(
+                    item, item_id=f"{name}/{item.item_id}", product_id=product, split=split
+                )
+
+    def join_key(self, item: Item, photo_hash: str) -> object:
+        """The part's own."""
+        name = item.item_id.partition("/")[0]
+        key = self.parts[name].join_key(item, photo_hash)
+        return None if key is None else (name, key)

@@ -1,0 +1,41 @@
+"""A contrastive loss and terms beside it."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from fashret.types import Batch, Relations, Term
+
+
+class Composite(nn.Module):
+    """The sum of a contrastive loss and of weighted terms, each of which is logged.
+
+    Args:
+        contrastive: over rows, columns and relations.
+        terms: by name; each carries its weight.
+    """
+
+    def __init__(self, *, contrastive: nn.Module, terms: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.contrastive = contrastive
+        self.terms = nn.ModuleDict(terms)
+
+    @property
+    def temperature(self) -> Tensor | None:
+        """The contrastive loss's, if it has one."""
+        return getattr(self.contrastive, "temperature", None)
+
+    def prepare(self, described: Mapping[str, tuple[Tensor, list[str]]], dim: int) -> None:
+        """Prepare every term; see `fashret.types.Term`."""
+        for term in self._terms().values():
+            term.prepare(described, dim)
+
+    def parts(
+        self, images: Tensor, texts: Tensor, relations: Relations, batch: Batch
+    ) -> dict[str, Tensor]:
+        """Each part's value by its name: scalars, whose sum is the loss."""
+        parts = {"contrastive": self.contrastive(images, texts, relations)}
+        return parts | {name: term(images, texts, batch) for name, term in self._terms().items()}
+
+    def _terms(self) -> dict[str, Term]:
+        return dict(self.terms.items())  # type: ignore[arg-type]  # a ModuleDict holds any module
