@@ -62,8 +62,12 @@ class Term(Protocol):
     """What a composite loss adds to its contrastive part."""
 
     def prepare(self, described: Mapping[str, tuple[Tensor, list[str]]], dim: int) -> None:
-        """Take, once before training, the codes (N,) and values of the category and of each
-        attribute of all N items, and the width of the embeddings."""
+        """Learn of the data, once before training.
+
+        Args:
+            described: codes (N,) and values of the category and of each attribute, of all items.
+            dim: the width of an embedding.
+        """
         ...
 
     def __call__(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:

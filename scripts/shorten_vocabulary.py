@@ -12,6 +12,7 @@ import gzip
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import ftfy
@@ -32,7 +33,7 @@ def used_merges(words: Iterable[tuple[str, int]], ranks: dict[Merge, int]) -> Co
     for word, count in words:
         pieces = (*word[:-1], f"{word[-1]}</w>")
         while len(pieces) > 1:
-            best = min(zip(pieces, pieces[1:], strict=False), key=lambda p: ranks.get(p, 1 << 30))
+            best = min(pairwise(pieces), key=lambda p: ranks.get(p, 1 << 30))
             if best not in ranks:
                 break
             used[best] += count
@@ -69,10 +70,11 @@ def main() -> None:
             words["".join(tokenizer.byte_encoder[b] for b in word.encode())] += 1
     used = used_merges(words.items(), tokenizer.bpe_ranks)
     kept = [merge for merge in tokenizer.bpe_ranks if used[merge] >= given.least]
-    first = gzip.open(default_bpe()).readline().decode().strip()
+    with gzip.open(default_bpe(), "rt", encoding="utf-8") as file:
+        first = file.readline().strip()
     lines = "\n".join([first, *(" ".join(merge) for merge in kept)])
-    with gzip.GzipFile(given.out, "wb", mtime=0) as file:  # the same bytes each time
-        file.write(lines.encode())
+    with gzip.GzipFile(given.out, "wb", mtime=0) as out:  # the same bytes each time
+        out.write(lines.encode())
     made = SimpleTokenizer(bpe_path=str(given.out))
     print(f"{given.out}: {len(kept)} merges, {made.vocab_size} tokens, of {len(words)} words")
 

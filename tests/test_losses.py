@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from fashret.functional.relations import pair_relations
-from fashret.losses import InfoNCE, SigLIP
+from fashret.losses import AttributeClassification, Composite, InfoNCE, SigLIP
 from fashret.types import Batch, Loss, Relations
 
 
@@ -115,3 +115,61 @@ def test_ignored_pairs_have_no_gradient(loss: Loss) -> None:
 def test_the_temperature_is_clamped() -> None:
     loss = InfoNCE(temperature=0.001, max_scale=50.0)
     assert float(loss.temperature) == pytest.approx(0.02)
+
+
+def classification(**attributes: float) -> AttributeClassification:
+    torch.manual_seed(0)
+    term = AttributeClassification(weight=0.5, attributes=attributes, temperature=0.2)
+    described = {
+        "category": (torch.tensor([0, 1, 1, 0, 1, 0]), ["shirts", "skirts"]),
+        "colour": (torch.tensor([0, -1, 2, -1, -1, -1]), ["blue", "green", "red"]),
+        "fabric": (torch.full((6,), -1), []),
+    }
+    term.prepare(described, 8)
+    return term
+
+
+def test_attribute_classification_equals_a_loop() -> None:
+    term = classification(category=1.0, colour=3.0, fabric=1.0)
+    images, texts = embeddings()
+    items = Batch(index=torch.tensor([2, 0, 1]))
+    value = term(images[:3], texts[:3], items)
+
+    def mean(name: str, labels: list[int | None]) -> float:
+        directions = normalize(term.directions[name], dim=1)
+        losses = []
+        for image, label in zip(images[:3], labels, strict=True):
+            if label is not None:
+                terms = [math.exp(float(image @ w) / 0.2) for w in directions]
+                losses.append(-math.log(terms[label] / sum(terms)))
+        return sum(losses) / len(losses)
+
+    expected = 0.5 * (mean("category", [1, 0, 1]) + 3.0 * mean("colour", [2, 0, None]))
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_unknown_value_gives_no_gradient_and_a_known_one_does() -> None:
+    term = classification(colour=1.0)
+    images, texts = embeddings()
+    term(images, texts, Batch(index=torch.arange(6))).backward()
+    assert images.grad is not None
+    moved = images.grad.abs().sum(dim=1) > 0
+    assert moved.tolist() == [True, False, True, False, False, False]
+    images, texts = embeddings()
+    value = term(images, texts, Batch(index=torch.tensor([1, 3, 4, 5, 1, 3])))
+    assert float(value) == 0.0
+    value.backward()
+
+
+def test_the_parts_of_a_composite_add_up() -> None:
+    loss = Composite(contrastive=InfoNCE(), terms={"attributes": classification(category=1.0)})
+    images, texts = embeddings()
+    relations = pair_relations(batch(), batch())
+    parts = loss.parts(images, texts, relations, batch())
+    assert set(parts) == {"contrastive", "attributes"}
+    assert float(parts["contrastive"]) == float(InfoNCE()(images, texts, relations))
+    assert float(parts["attributes"]) > 0.0
+    assert {name for name, _ in loss.named_parameters()} == {
+        "contrastive.log_scale",
+        "terms.attributes.directions.category",
+    }

@@ -14,7 +14,7 @@ from PIL import Image
 from fashret.data.augment import Augment
 from fashret.data.items import ItemTable, assign_splits, prepare
 from fashret.data.source import Source
-from fashret.data.sources import FashionProducts, Folder, Hub, Sample
+from fashret.data.sources import FashionProducts, Folder, Hub, Joined, Sample
 from fashret.errors import DataError
 
 COMMON: dict[str, Any] = {
@@ -280,10 +280,10 @@ def test_a_table_is_prepared_once_and_again_when_its_source_changes(tmp_path: Pa
 
 
 def test_no_product_stands_on_both_sides_of_a_split() -> None:
-    groups = [f"p{i // 3}" for i in range(300)]
+    groups = [f"p{i // 3}" for i in range(9000)]
     chosen = assign_splits(groups, COMMON["splits"], 0)
     counts = [sum(chosen[g] == split for g in groups) for split in ("train", "validation", "test")]
-    assert counts == pytest.approx([180, 60, 60], abs=3)
+    assert counts == pytest.approx([5400, 1800, 1800], abs=240)  # three standard deviations
     assert chosen != assign_splits(groups, COMMON["splits"], 1)
 
 
@@ -294,10 +294,25 @@ def test_a_small_set_has_every_split(count: int) -> None:
         assert set(chosen.values()) == {"train", "validation", "test"}
 
 
-def test_most_groups_stay_where_they_are_when_a_set_grows() -> None:
+def test_a_group_stays_where_it_is_when_a_set_grows() -> None:
     before = assign_splits([str(i) for i in range(1000)], COMMON["splits"], 0)
-    after = assign_splits([str(i) for i in range(1050)], COMMON["splits"], 0)
-    assert sum(before[name] == after[name] for name in before) > 960
+    after = assign_splits([str(i) for i in range(2000)], COMMON["splits"], 0)
+    assert all(before[name] == after[name] for name in before)
+
+
+def test_a_joined_set_holds_out_what_its_parts_hold_out(tmp_path: Path) -> None:
+    parts = {}
+    for name in ("shoes", "bags"):
+        for i in range(40):
+            photo(tmp_path / name / "a" / f"{i}.jpg", i)
+        parts[name] = folder(tmp_path / name)
+    joined = prepare(Joined(name="both", parts=parts, attributes=[], **COMMON), tmp_path / "cache")
+    place = dict(zip(joined.column("item_id"), joined.column("split"), strict=True))
+    assert len(place) == 80
+    for name, part in parts.items():
+        alone = prepare(part, tmp_path / "cache")
+        for item_id, split in zip(alone.column("item_id"), alone.column("split"), strict=True):
+            assert place[f"{name}/{item_id}"] == split
 
 
 def test_report_json_is_plain_json(tmp_path: Path) -> None:

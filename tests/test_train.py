@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fashret.catalog.store import open_catalog
 from fashret.errors import CheckpointError, ConfigError
+from fashret.models.spec import OWN
 
 ONE_EPOCH = ("trainer.max_epochs=1",)
 
@@ -30,13 +31,11 @@ def metrics(folder: Path) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of the tiny architecture, as a user's own file."""
-    from fashret.models.spec import ARCHITECTURES
-
     path = tmp_path_factory.mktemp("weights") / "tiny.pt"
-    open_clip.add_model_config(ARCHITECTURES)
     with torch.random.fork_rng():
         torch.manual_seed(11)
-        torch.save(open_clip.create_model("fashret-tiny").state_dict(), path)
+        clip = open_clip.create_model(f"local-dir:{OWN['fashret-tiny']}", load_weights=False)
+        torch.save(clip.state_dict(), path)
     return path
 
 

@@ -16,6 +16,7 @@ from fashret.cli.setup import Setup
 from fashret.engine.module import load_learned
 from fashret.errors import CheckpointError, ConfigError
 from fashret.models.retriever import Retriever
+from fashret.models.spec import ModelSpec
 
 _ADOPTED = ("data", "model", "retrieval", "catalog")
 
@@ -103,7 +104,7 @@ def trained(
     if the cache has none.
     """
     if setup.spec.frozen:
-        retriever = _with(state, Retriever(*baseline.heads), setup)
+        retriever = with_weights(state, Retriever(*baseline.heads), setup.spec)
         return retriever.eval().to(setup.device), baseline
     catalog = embedding_catalog(setup, state, None)
     return Retriever(*catalog.heads).eval().to(setup.device), catalog
@@ -121,16 +122,21 @@ def embedding_catalog(
         return setup.catalog(setup.identity, load, folder=folder)
     identity = learned_identity(setup, state)
     if not setup.spec.frozen:
-        return setup.catalog(identity, lambda: _with(state, load(), setup), folder=folder)
+        return setup.catalog(
+            identity, lambda: with_weights(state, load(), setup.spec), folder=folder
+        )
     base = setup.baseline_catalog()
     return setup.catalog(
-        identity, lambda: _with(state, Retriever(*base.heads), setup), base=base, folder=folder
+        identity,
+        lambda: with_weights(state, Retriever(*base.heads), setup.spec),
+        base=base,
+        folder=folder,
     )
 
 
-def _with(state: Mapping[str, Tensor], retriever: Retriever, setup: Setup) -> Retriever:
+def with_weights(state: Mapping[str, Tensor], retriever: Retriever, spec: ModelSpec) -> Retriever:
     """A retriever with the learned weights of a checkpoint."""
-    retriever.set_training(setup.spec)
+    retriever.set_training(spec)
     load_learned(state, retriever)
     return retriever
 

@@ -68,6 +68,11 @@ class Setup:
         device = pick_device(cfg.device)
         spec: ModelSpec = build(cfg.model)
         source: Source = build(cfg.data)
+        if source.captions is not None and spec.frozen:
+            raise ConfigError(
+                "data.captions needs towers that learn (model.train=all or blocks): a stored text "
+                "feature is of one caption"
+            )
         if "retrieval" in cfg:
             build(cfg.retrieval)
         cache_dir = Path(cfg.paths.cache_dir).expanduser()

@@ -39,7 +39,9 @@ class Captions:
             ConfigError: a template names what the table has not.
         """
         known = {"text": table.column("text")}
-        known |= {name: [v.replace("_", " ") for v in table.column(name)] for name in table.described}
+        known |= {
+            name: [v.replace("_", " ") for v in table.column(name)] for name in table.described
+        }
         unknown = {name: table.codes(name)[0] < 0 for name in known}
         columns = []
         for template in ("{text}", *self.templates):

@@ -4,7 +4,6 @@ import numpy as np
 import pytorch_lightning as pl
 
 from fashret.catalog.store import Catalog
-from fashret.data.augment import Augment
 from fashret.data.batches import FeatureLoader, ItemCodes, PhotoDataset, PhotoLoader, tokenized
 from fashret.data.items import ItemTable
 from fashret.data.samplers import EvaluationBatches, ShuffledBatches
@@ -74,7 +73,9 @@ class FashionData(pl.LightningDataModule):
             features = self.catalog.image_features, self.catalog.text_features
             return FeatureLoader(self.codes, *features, batches)
         assert self.backbone is not None, "photos need towers"
-        captions = self.source.captions.over(self.table) if training and self.source.captions else None
+        captions = (
+            self.source.captions.over(self.table) if training and self.source.captions else None
+        )
         texts = self.codes.captions if captions is None else captions.captions
         photos = PhotoDataset(
             self.table,

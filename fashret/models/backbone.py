@@ -8,7 +8,6 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.modified_resnet import AttentionPool2d
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 from open_clip.transformer import TextTransformer
 from PIL import Image
@@ -16,20 +15,23 @@ from torch import Tensor, nn
 
 from fashret.errors import CheckpointError, ConfigError
 from fashret.models.heads import Projection
-from fashret.models.pooling import AttentionPool
+from fashret.models.projections import cut_image_projection, cut_text_projection
 from fashret.models.spec import OWN, SHIPPED, VOCABULARY, ModelSpec
 
 PhotoTransform = Callable[[Image.Image], Tensor]
 """A photo to a (3, H, W) float tensor."""
 
 
+_TEXTS = 64
+"""Texts that are trimmed together."""
+
+_TOWERS = ("image", "text")
+
+
 class Backbone(nn.Module):
     """An open_clip model whose towers end before their own linear projections.
 
     Attributes:
-        image_projection: the map that was cut off the image tower; None where it has none that is
-            linear and last (SigLIP), whose features then are its embedding.
-        text_projection: the same for the text tower.
         preprocess: the settings of the photos that the towers were trained on.
     """
 
@@ -37,14 +39,43 @@ class Backbone(nn.Module):
         super().__init__()
         # Any: the attributes of open_clip's models are not typed
         self.clip: Any = clip
-        self.image_projection = _cut_image_projection(self.clip.visual)
-        self.text_projection = _cut_text_projection(self.clip)
+        self._cuts = cut_image_projection(self.clip.visual), cut_text_projection(self.clip)
         self.tokenizer = tokenizer
         self.preprocess = preprocess
         # Convolutions are faster over pixels whose channels lie side by side.
         convolves = any(isinstance(module, nn.BatchNorm2d) for module in clip.modules())
         self._layout = torch.channels_last if convolves else torch.contiguous_format
         clip.to(memory_format=self._layout)
+
+    @property
+    def image_projection(self) -> Projection | None:
+        """The map that was cut off the image tower.
+
+        None where it has none that is linear and last (SigLIP): its features are its embedding.
+        """
+        return None if self._cuts[0] is None else self._cuts[0].projection
+
+    @property
+    def text_projection(self) -> Projection | None:
+        """The same of the text tower."""
+        return None if self._cuts[1] is None else self._cuts[1].projection
+
+    def fold(self, image_head: nn.Linear, text_head: nn.Linear) -> nn.Module:
+        """The open_clip model with the heads as its projections; the backbone is used up.
+
+        Raises:
+            ConfigError: a head that learned stands on a tower that has no projection.
+        """
+        for cut, head, what in zip(self._cuts, (image_head, text_head), _TOWERS, strict=True):
+            if cut is not None:
+                cut.put_back(head)
+            elif not torch.equal(head.weight.cpu(), torch.eye(head.out_features)):
+                raise ConfigError(
+                    f"the {what} tower ends without a linear projection, so the head that learned "
+                    "on it has no place in an open_clip model"
+                )
+        clip: nn.Module = self.clip
+        return clip
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) float -> (B, F) features."""
@@ -55,18 +86,26 @@ class Backbone(nn.Module):
     def encode_text(self, tokens: Tensor) -> Tensor:
         """(B, L) long -> (B, G) features.
 
-        Where every token sees only those before it and the last is the feature, what follows the
-        longest text of the batch is left away: the features are the same.
+        Where every token sees only those before it and the last is the feature, texts are sorted
+        by length and what follows the longest of a few is left away: the features are the same.
         """
-        tower = getattr(self.clip, "text", None)
-        if not _is_causal(tower):
+        if not _is_causal(getattr(self.clip, "text", None)):
             features: Tensor = self.clip.encode_text(tokens, normalize=False)
             return features
-        tokens = tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
-        whole, length = tower.attn_mask, tokens.shape[1]
+        lengths, order = (tokens.argmax(dim=1) + 1).sort()
+        parts = [
+            self._encode_trimmed(tokens[some, : int(longest[-1])])
+            for some, longest in zip(order.split(_TEXTS), lengths.split(_TEXTS), strict=True)
+        ]
+        return torch.cat(parts)[order.argsort()]
+
+    def _encode_trimmed(self, tokens: Tensor) -> Tensor:
+        """Encode texts that are shorter than the tower's context."""
+        tower, length = self.clip.text, tokens.shape[1]
+        whole = tower.attn_mask
         tower.attn_mask = whole[:length, :length]
         try:
-            features = self.clip.encode_text(tokens, normalize=False)
+            features: Tensor = self.clip.encode_text(tokens, normalize=False)
         finally:
             tower.attn_mask = whole
         return features
@@ -103,7 +142,7 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
-            clip = _create(spec, weights_dir)
+            clip: Any = _create(spec, weights_dir)
         name = f"local-dir:{spec.own}" if spec.own else spec.name
         vocabulary = None if spec.folder is None else spec.folder / VOCABULARY
         merges = {"bpe_path": str(vocabulary)} if vocabulary and vocabulary.is_file() else {}
@@ -182,41 +221,6 @@ def _cannot_load(spec: ModelSpec, error: Exception) -> str:
     )
 
 
-def _cut_image_projection(visual: Any) -> Projection | None:
-    """Take the last linear map off an image tower; None where there is none to take."""
-    proj = getattr(visual, "proj", None)
-    if isinstance(proj, Tensor):  # open_clip's own ViT, CoCa's too: features @ proj
-        visual.proj = None
-        return Projection(proj.detach().T.clone(), None)
-    if isinstance(getattr(visual, "attnpool", None), AttentionPool2d):  # open_clip's ResNet
-        visual.attnpool, projection = AttentionPool.cut(visual.attnpool)
-        return projection
-    head = getattr(visual, "head", None)  # a timm trunk and open_clip's head on it
-    if head is not None and isinstance(getattr(head, "proj", None), nn.Linear):
-        projection = Projection.of(head.proj)
-        head.proj = nn.Identity()
-        return projection
-    trunk = getattr(visual, "trunk", None)
-    if trunk is not None and not head and isinstance(trunk.get_classifier(), nn.Linear):
-        return _cut_module(trunk, trunk.get_classifier())
-    return None
-
-
-def _cut_text_projection(clip: Any) -> Projection | None:
-    """Take the last linear map off the text tower; None where there is none to take."""
-    tower = getattr(clip, "text", clip)
-    proj = getattr(tower, "text_projection", None)
-    if isinstance(proj, Tensor):
-        tower.text_projection = None
-        return Projection(proj.detach().T.clone(), None)
-    if isinstance(proj, nn.Linear):
-        tower.text_projection = None
-        return Projection.of(proj)
-    if isinstance(getattr(tower, "proj", None), nn.Linear):  # a tower of transformers
-        return _cut_module(tower, tower.proj)
-    return None
-
-
 def _is_causal(tower: Any) -> bool:
     """Whether a text's feature is its last token's, and no token sees what follows it."""
     return (
@@ -226,14 +230,6 @@ def _is_causal(tower: Any) -> bool:
         and tower.cls_emb is None
         and not tower.use_pad_mask
     )
-
-
-def _cut_module(parent: nn.Module, linear: nn.Linear) -> Projection:
-    """Put an identity in the place of a linear layer somewhere in a module."""
-    name = next(name for name, module in parent.named_modules() if module is linear)
-    path, _, leaf = name.rpartition(".")
-    setattr(parent.get_submodule(path), leaf, nn.Identity())
-    return Projection.of(linear)
 
 
 def _blocks(tower: nn.Module) -> list[nn.Module]:

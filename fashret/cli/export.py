@@ -1,0 +1,41 @@
+"""`fashret-export`: a trained model as a folder that open_clip reads."""
+
+from omegaconf import DictConfig
+
+from fashret.cli.command import run
+
+
+def main() -> None:
+    """The console command."""
+    run("export", export)
+
+
+def export(cfg: DictConfig) -> None:
+    """Write one bundle, read it again, and say how to use it."""
+    from pathlib import Path
+
+    from fashret.cli.checkpoints import named_checkpoint, with_weights
+    from fashret.cli.setup import check_composed
+    from fashret.config import build
+    from fashret.models.backbone import load_backbone
+    from fashret.models.bundle import write_bundle
+    from fashret.models.retriever import Retriever
+
+    check_composed(cfg, "export")
+    cfg, state = named_checkpoint(cfg)
+    spec = build(cfg.model)
+    retriever = Retriever.on(load_backbone(spec, Path(cfg.paths.cache_dir).expanduser()))
+    if state is not None:
+        with_weights(state, retriever, spec)
+    scales = [value for name, value in (state or {}).items() if name.endswith("log_scale")]
+    folder = Path(cfg.out).expanduser()
+    write_bundle(retriever, spec, folder, half=cfg.half, log_scale=scales[0] if scales else None)
+    print(
+        f"written to {folder}\n"
+        f"here:      model.name=local-dir:{folder} model.pretrained=null\n"
+        f"elsewhere: open_clip.create_model_and_transforms('local-dir:{folder}')"
+    )
+
+
+if __name__ == "__main__":
+    main()

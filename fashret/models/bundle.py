@@ -1,0 +1,97 @@
+"""A retriever as a folder that open_clip reads: `local-dir:<folder>`."""
+
+import json
+import logging
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.factory import _get_hf_config
+from open_clip.tokenizer import HFTokenizer
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fashret.errors import CheckpointError, ConfigError
+from fashret.models.retriever import Retriever
+from fashret.models.spec import VOCABULARY, ModelSpec
+
+log = logging.getLogger(__name__)
+
+CONFIG = "open_clip_config.json"
+WEIGHTS = "open_clip_model.safetensors"
+
+
+def write_bundle(
+    retriever: Retriever,
+    spec: ModelSpec,
+    folder: Path,
+    *,
+    half: bool,
+    log_scale: Tensor | None = None,
+) -> None:
+    """Write architecture, preprocessing, tokenizer and weights, the heads folded in.
+
+    Args:
+        retriever: with its towers; it is used up.
+        spec: that it was made of.
+        folder: a new one, or one that holds a bundle already, whose files are replaced.
+        half: whether weights are stored in half precision.
+        log_scale: the loss's, for the model's own.
+
+    Raises:
+        ConfigError: the folder holds something else; a head has no place in the model.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
+        raise ConfigError(f"out={folder} holds other files; give a new folder")
+    backbone = retriever.backbone
+    assert backbone is not None, "a bundle needs towers"
+    config = {"model_cfg": _model_config(spec), "preprocess_cfg": _preprocess(backbone.preprocess)}
+    clip: Any = backbone.fold(retriever.image_head, retriever.text_head)
+    if log_scale is not None:
+        clip.logit_scale.data.copy_(log_scale)
+    state = {
+        name: value.detach()
+        .cpu()
+        .contiguous()
+        .to(torch.float16 if _is_large(value, half) else value.dtype)
+        for name, value in clip.state_dict().items()
+    }
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    (partial / CONFIG).write_text(json.dumps(config, indent=4) + "\n")
+    save_file(state, str(partial / WEIGHTS))
+    if spec.folder is not None and (spec.folder / VOCABULARY).is_file():
+        shutil.copyfile(spec.folder / VOCABULARY, partial / VOCABULARY)
+    if isinstance(backbone.tokenizer, HFTokenizer):
+        backbone.tokenizer.tokenizer.save_pretrained(str(partial))
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in partial.iterdir():
+        os.replace(file, folder / file.name)
+    partial.rmdir()
+
+
+def _model_config(spec: ModelSpec) -> dict[str, Any]:
+    """The architecture, as open_clip describes it."""
+    if spec.folder is not None:
+        config: dict[str, Any] = json.loads((spec.folder / CONFIG).read_text())["model_cfg"]
+    elif spec.name.startswith("hf-hub:"):
+        config = _get_hf_config(spec.name.removeprefix("hf-hub:"))["model_cfg"]
+    else:
+        config = open_clip.get_model_config(spec.name)
+    if not config:
+        raise CheckpointError(f"open_clip knows no configuration of '{spec.name}'")
+    return config
+
+
+def _preprocess(settings: Any) -> dict[str, Any]:
+    """The preprocessing, but for what the architecture decides."""
+    return {name: value for name, value in asdict(settings).items() if name not in ("size", "mode")}
+
+
+def _is_large(value: Tensor, half: bool) -> bool:
+    return half and value.is_floating_point() and value.ndim > 0

@@ -1,0 +1,44 @@
+"""Photos in rows, as one picture."""
+
+import io
+from collections.abc import Sequence
+from textwrap import wrap
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from fashret.data.photos import decode_photo
+
+_WIDTH, _HEIGHT = 120, 160
+_GAP, _LINE = 12, 14
+
+
+def photo_rows(rows: Sequence[tuple[str, Sequence[tuple[bytes, str]]]]) -> Image.Image:
+    """A labelled row of captioned photos for each entry.
+
+    Args:
+        rows: a label, and encoded photos with a caption each.
+    """
+    columns = max(len(photos) for _, photos in rows)
+    row_height = 2 * _LINE + _HEIGHT + 2 * _LINE + _GAP
+    size = (columns * (_WIDTH + _GAP) + _GAP, len(rows) * row_height + _GAP)
+    picture = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(picture)
+    heading, small = ImageFont.load_default(size=16), ImageFont.load_default(size=11)
+    for number, (label, photos) in enumerate(rows):
+        top = _GAP + number * row_height
+        pen.text((_GAP, top), label, fill="black", font=heading)
+        for column, (encoded, caption) in enumerate(photos):
+            left = _GAP + column * (_WIDTH + _GAP)
+            photo = ImageOps.contain(decode_photo(encoded), (_WIDTH, _HEIGHT))
+            picture.paste(photo, (left + (_WIDTH - photo.width) // 2, top + 2 * _LINE))
+            lines = wrap(caption, 22)[:2]
+            below = top + 2 * _LINE + _HEIGHT
+            pen.text((left, below), "\n".join(lines), fill="#444444", font=small, spacing=1)
+    return picture
+
+
+def jpeg(picture: Image.Image) -> bytes:
+    """A picture as a JPEG file."""
+    file = io.BytesIO()
+    picture.save(file, format="JPEG", quality=88)
+    return file.getvalue()
