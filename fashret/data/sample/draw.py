@@ -1,30 +1,17 @@
 """Photos of drawn garments: a person on a studio ground, front on, in two views."""
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
+from fashret.data.sample.canvas import Canvas, H, Outline, Pixels, W, box, ellipse, flat
 from fashret.data.sample.captions import caption
+from fashret.data.sample.figure import Pose, limb
 from fashret.data.sample.garments import COLOURS, WORN, Garment, Product
 from fashret.data.sample.textures import cut, fabric, print_on
 
-WIDTH, HEIGHT = 120, 160
-"""Pixels of a finished photo."""
-
-_SUPER = 2
-_W, _H = WIDTH * _SUPER, HEIGHT * _SUPER
-
-Point = tuple[float, float]
-Pixels = NDArray[np.float32]
-
 _SKINS = [(244, 212, 186), (226, 182, 150), (196, 146, 112), (150, 102, 74), (104, 70, 52)]
-_GROUNDS = [(240, 240, 238), (226, 228, 232), (236, 228, 218), (214, 220, 222), (232, 222, 226)]
-
 # The view of each slot: top and bottom edge, in body heights from the crown of the head.
 _FRAMES = {"upper": (0.09, 0.6), "outer": (0.09, 0.66), "full": (0.07, 0.86), "lower": (0.36, 1.0)}
 
@@ -59,31 +46,6 @@ def draw_views(product: Product, views: int, seed: int) -> list[tuple[bytes, str
     return made
 
 
-@dataclass
-class _Pose:
-    """Where the limbs are, in body heights from the middle of the body."""
-
-    left_arm: Sequence[Point]
-    right_arm: Sequence[Point]
-    stride: float
-
-    @classmethod
-    def drawn(cls, rng: np.random.Generator) -> "_Pose":
-        """Arms hang, bend or stand off; legs close or astride."""
-        arms = []
-        for side in (-1.0, 1.0):
-            upper = rng.uniform(0.12, 0.6)
-            lower = upper + rng.uniform(-0.7, 0.35)
-            shoulder = (side * 0.103, 0.205)
-            elbow = (
-                shoulder[0] + side * np.sin(upper) * 0.16,
-                shoulder[1] + np.cos(upper) * 0.16,
-            )
-            wrist = (elbow[0] + side * np.sin(lower) * 0.15, elbow[1] + np.cos(lower) * 0.15)
-            arms.append([shoulder, elbow, wrist])
-        return cls(arms[0], arms[1], float(rng.uniform(0.0, 0.03)))
-
-
 class _Photo:
     """One photo in the making: layers are painted onto `canvas` from back to front."""
 
@@ -93,17 +55,16 @@ class _Photo:
         self.product = product
         self.rng = rng
         self.outfit = outfit
-        self.pose = _Pose.drawn(rng)
+        self.pose = Pose.drawn(rng)
         top, bottom = _FRAMES[WORN[product.garment.category].slot]
         zoom = rng.uniform(0.94, 1.1)
         middle = (top + bottom) / 2 + rng.uniform(-0.015, 0.015)
-        self.scale = _H / ((bottom - top) * zoom)
-        self.top = middle - (bottom - top) * zoom / 2
-        self.shift = rng.uniform(-0.03, 0.03)
+        scale, above = H / ((bottom - top) * zoom), middle - (bottom - top) * zoom / 2
+        shift = rng.uniform(-0.03, 0.03)
         self.mirror = bool(rng.integers(2))
         self.skin = np.array(_SKINS[int(outfit.integers(len(_SKINS)))], dtype=np.float32)
         self.variant = int(outfit.integers(12))
-        self.canvas = self._ground()
+        self.canvas = Canvas(rng, top=above, scale=scale, shift=shift)
 
     def image(self) -> Image.Image:
         """The finished photo."""
@@ -112,62 +73,21 @@ class _Photo:
         self._garment(other)  # below: the picture is of the garment that is for sale
         self._garment(own)
         self._head()
-        return self._developed()
-
-    # The person
+        return self.canvas.developed(self.rng, mirror=self.mirror)
 
     def _body(self) -> None:
         torso = [(-0.1, 0.2), (0.1, 0.2), (0.078, 0.38), (0.1, 0.5), (-0.1, 0.5), (-0.078, 0.38)]
-        self._paint(self._mask([torso]), self._flat(self.skin))
-        limbs = [self._limb(arm, 0.028, 0.018) for arm in self._arms()]
-        limbs += [self._leg(side, 1.0, 0.05, 0.022) for side in (-1.0, 1.0)]
+        self.canvas.lay([torso], flat(self.skin))
+        limbs = [limb(arm, 0.028, 0.018) for arm in self.pose.arms]
+        limbs += [self.pose.leg(side, 1.0, 0.05, 0.022) for side in (-1.0, 1.0)]
         limbs.append([(-0.035, 0.12), (0.035, 0.12), (0.045, 0.21), (-0.045, 0.21)])
-        self._paint(self._mask(limbs), self._flat(self.skin * 0.97))
+        self.canvas.lay(limbs, flat(self.skin * 0.97))
 
     def _head(self) -> None:
         hair = np.array([[40, 30, 28], [92, 60, 40], [190, 150, 96]], dtype=np.float32)
         shade = hair[int(self.outfit.integers(3))]
-        self._paint(self._mask([_ellipse(0, 0.075, 0.055, 0.066)]), self._flat(shade))
-        self._paint(self._mask([_ellipse(0, 0.087, 0.04, 0.05)]), self._flat(self.skin))
-
-    def _arms(self) -> list[Sequence[Point]]:
-        return [self.pose.left_arm, self.pose.right_arm]
-
-    def _leg(self, side: float, length: float, width: float, end: float) -> list[Point]:
-        """A leg's outline from the hip down to `length` of the way to the ankle."""
-        bottom = 0.49 + 0.46 * length
-        x = side * (0.052 + self.pose.stride * length)
-        hip, knee = 0.05, width + (end - width) * length
-        return [
-            (side * 0.052 - hip, 0.48),
-            (side * 0.052 + hip, 0.48),
-            (x + knee, bottom),
-            (x - knee, bottom),
-        ]
-
-    def _limb(
-        self, joints: Sequence[Point], start: float, end: float, length: float = 1.0
-    ) -> list[Point]:
-        """A tapering outline along three joints, cut at `length` of the way."""
-        path = [np.array(joint) for joint in joints]
-        points = [path[0]]
-        left = 2.0 * length
-        for a, b in pairwise(path):
-            points.append(a + (b - a) * min(1.0, left))
-            left -= 1.0
-            if left <= 0:
-                break
-        widths = np.linspace(start, start + (end - start) * length, len(points))
-        sides: tuple[list[Point], list[Point]] = ([], [])
-        for i, point in enumerate(points):
-            ahead = points[min(i + 1, len(points) - 1)] - points[max(i - 1, 0)]
-            normal = np.array([-ahead[1], ahead[0]]) / (np.hypot(*ahead) + 1e-9)
-            for sign, outline in zip((1.0, -1.0), sides, strict=True):
-                spot = point + sign * normal * widths[i]
-                outline.append((float(spot[0]), float(spot[1])))
-        return sides[0] + sides[1][::-1]
-
-    # The garments
+        self.canvas.lay([ellipse(0, 0.075, 0.055, 0.066)], flat(shade))
+        self.canvas.lay([ellipse(0, 0.087, 0.04, 0.05)], flat(self.skin))
 
     def _garment(self, garment: Garment) -> None:
         cloth = self._cloth(garment)
@@ -177,10 +97,10 @@ class _Photo:
         else:
             self._top(garment, cloth)
 
-    def _lower_outline(self, category: str) -> list[list[Point]]:
-        waist: list[Point] = [(-0.082, 0.4), (0.082, 0.4), (0.106, 0.5), (-0.106, 0.5)]
+    def _lower_outline(self, category: str) -> list[Outline]:
+        waist: Outline = [(-0.082, 0.4), (0.082, 0.4), (0.106, 0.5), (-0.106, 0.5)]
         if category == "tights":
-            return [waist, *(self._leg(side, 1.0, 0.051, 0.024) for side in (-1.0, 1.0))]
+            return [waist, *(self.pose.leg(side, 1.0, 0.051, 0.024) for side in (-1.0, 1.0))]
         if category in ("skirts", "dresses"):
             hem = 0.68 if self.variant % 2 else 0.8
             flare = 0.13 if self.variant % 3 else 0.19
@@ -189,9 +109,9 @@ class _Photo:
             ]
             return [waist, [(-0.1, 0.46), (0.1, 0.46), *folds]]
         if category in ("shorts", "rompers"):
-            return [waist, *(self._leg(side, 0.2, 0.062, 0.062) for side in (-1.0, 1.0))]
+            return [waist, *(self.pose.leg(side, 0.2, 0.062, 0.062) for side in (-1.0, 1.0))]
         end = 0.034 if self.variant % 2 else 0.052
-        return [waist, *(self._leg(side, 0.97, 0.056, end) for side in (-1.0, 1.0))]
+        return [waist, *(self.pose.leg(side, 0.97, 0.056, end) for side in (-1.0, 1.0))]
 
     def _top(self, garment: Garment, cloth: Pixels) -> None:
         category = garment.category
@@ -200,7 +120,7 @@ class _Photo:
         loose = {"coats": 0.03, "jackets": 0.014, "cardigans": 0.016, "sweaters": 0.016}
         ease = loose.get(category, 0.004)
         flare = 0.022 if category in ("blouses", "coats") else 0.0
-        torso: list[Point] = [
+        torso: Outline = [
             (-0.105 - ease, 0.196),
             (-0.04, 0.172),
             (0.04, 0.172),
@@ -217,12 +137,12 @@ class _Photo:
         if length:
             wide = 0.05 if category in ("blouses", "coats", "sweaters") else 0.042
             end = wide if category == "blouses" else 0.03
-            shapes += [self._limb(arm, wide, end + ease / 3, length) for arm in self._arms()]
+            shapes += [limb(arm, wide, end + ease / 3, length) for arm in self.pose.arms]
         hole = self._neck_hole(garment)
         self._fill(garment, shapes, cloth, hole)
         self._trim(garment, cloth, hem, ease)
 
-    def _neck_hole(self, garment: Garment) -> list[list[Point]]:
+    def _neck_hole(self, garment: Garment) -> list[Outline]:
         """What the neckline leaves open."""
         neckline = garment.neckline
         if neckline == "v_neck":
@@ -240,28 +160,32 @@ class _Photo:
             return [[(-0.036, 0.15), (0.036, 0.15), (0.0, 0.225)]]
         if neckline == "high":
             return []
-        return [_ellipse(0, 0.168, 0.058, 0.042)]
+        return [ellipse(0, 0.168, 0.058, 0.042)]
 
     def _trim(self, garment: Garment, cloth: Pixels, hem: float, ease: float) -> None:
         """Collars, plackets, ribs, pockets: what tells a shirt from a tee."""
         category = garment.category
         dark, light = cloth * 0.72, np.minimum(cloth * 1.16 + 14, 255)
         if garment.neckline == "high":
-            self._paint(self._mask([_box(0, 0.152, 0.048, 0.036)]), cloth * 0.88)
-            self._paint(self._mask([_box(0, 0.122, 0.045, 0.005)]), dark)
+            self.canvas.lay([box(0, 0.152, 0.048, 0.036)], cloth * 0.88)
+            self.canvas.lay([box(0, 0.122, 0.045, 0.005)], dark)
         if garment.neckline == "collared":
             for s in (-1.0, 1.0):
                 lapel = [(s * 0.03, 0.15), (s * 0.08, 0.182), (s * 0.056, 0.27), (0.0, 0.236)]
-                self._paint(self._mask([lapel]), light if s > 0 else cloth * 0.85)
+                self.canvas.lay([lapel], light if s > 0 else cloth * 0.85)
         if category in ("shirts", "blouses", "coats"):
-            self._paint(self._mask([_box(0, (0.24 + hem) / 2, 0.004, (hem - 0.24) / 2)]), dark)
+            self.canvas.paint(
+                self.canvas.mask([box(0, (0.24 + hem) / 2, 0.004, (hem - 0.24) / 2)]), dark
+            )
         if category == "shirts":
-            self._paint(self._mask([_box(0.05, 0.27, 0.02, 0.02)]), dark * 0.5 + cloth * 0.5)
+            self.canvas.paint(
+                self.canvas.mask([box(0.05, 0.27, 0.02, 0.02)]), dark * 0.5 + cloth * 0.5
+            )
         if category in ("cardigans", "jackets"):
             self._opening(garment, cloth, hem, ease)
         if category in ("sweaters", "cardigans", "jackets"):
-            rib = self._mask([_box(0, hem - 0.008, 0.1 + ease, 0.012)])
-            self._paint(rib, dark if category == "jackets" else cloth * 0.86)
+            rib = self.canvas.mask([box(0, hem - 0.008, 0.1 + ease, 0.012)])
+            self.canvas.paint(rib, dark if category == "jackets" else cloth * 0.86)
         if category in ("jackets", "coats"):
             y = hem - 0.085
             for s in (-1.0, 1.0):
@@ -271,16 +195,16 @@ class _Photo:
                     (s * 0.086, y),
                     (s * 0.046, y + 0.012),
                 ]
-                self._paint(self._mask([flap]), dark)
+                self.canvas.lay([flap], dark)
         if garment.category in ("rompers", "dresses"):
-            self._paint(self._mask([_box(0, 0.415, 0.088, 0.007)]), dark)
+            self.canvas.lay([box(0, 0.415, 0.088, 0.007)], dark)
 
     def _opening(self, garment: Garment, cloth: Pixels, hem: float, ease: float) -> None:
         """A front left open over a plain top, with buttons or a zip."""
         wide = 0.03 if garment.category == "cardigans" else 0.012
         inner = [(-wide * 0.6, 0.23), (wide * 0.6, 0.23), (wide, hem + 0.004), (-wide, hem + 0.004)]
         shirt = np.array([246, 244, 240] if self.variant % 2 else [58, 58, 62], dtype=np.float32)
-        self._paint(self._mask([inner]), self._flat(shirt))
+        self.canvas.lay([inner], flat(shirt))
         edge = [
             [
                 (s * wide * 0.6, 0.23),
@@ -290,42 +214,44 @@ class _Photo:
             ]
             for s in (-1.0, 1.0)
         ]
-        self._paint(self._mask(edge), cloth * 0.78)
+        self.canvas.lay(edge, cloth * 0.78)
         if garment.category == "cardigans":
             spots = [
-                _ellipse(wide + 0.014, y, 0.006, 0.006) for y in np.arange(0.3, hem - 0.02, 0.05)
+                ellipse(wide + 0.014, y, 0.006, 0.006) for y in np.arange(0.3, hem - 0.02, 0.05)
             ]
-            self._paint(self._mask(spots), self._flat(np.array([60, 50, 44], dtype=np.float32)))
+            self.canvas.paint(
+                self.canvas.mask(spots), flat(np.array([60, 50, 44], dtype=np.float32))
+            )
 
     def _fill(
         self,
         garment: Garment,
-        shapes: list[list[Point]],
+        shapes: list[Outline],
         cloth: Pixels,
-        hole: list[list[Point]] | None = None,
+        hole: list[Outline] | None = None,
     ) -> None:
         """Lay cloth over the shapes, as its material lies."""
-        mask = self._mask(shapes)
+        mask = self.canvas.mask(shapes)
         if hole:
-            mask = mask * (1.0 - self._mask(hole))
+            mask = mask * (1.0 - self.canvas.mask(hole))
         if garment.material == "furry":  # a ragged edge
             soft = Image.fromarray((mask * 255).astype(np.uint8)).filter(
                 ImageFilter.GaussianBlur(5)
             )
             edge = np.asarray(soft, dtype=np.float32) / 255.0
-            ragged = edge + 0.35 * (cut(fabric("furry"), _H, _W, self.rng) - 0.95)
+            ragged = edge + 0.35 * (cut(fabric("furry"), H, W, self.rng) - 0.95)
             mask = np.clip((ragged - 0.42) * 8.0, 0.0, 1.0)
         alpha = 0.8 if garment.material == "chiffon" else 1.0
-        self._paint(mask * alpha, cloth)
+        self.canvas.paint(mask * alpha, cloth)
         if garment.material == "denim":  # seams, a little inside the edge
             soft = Image.fromarray((mask * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(4))
             inside = np.asarray(soft)
             seam = ((inside > 196) & (inside < 244)).astype(np.float32)
-            self._paint(seam * mask * 0.8, np.minimum(cloth * 1.3 + 40, 255))
+            self.canvas.paint(seam * mask * 0.8, np.minimum(cloth * 1.3 + 40, 255))
 
     def _cloth(self, garment: Garment) -> Pixels:
         """Colour, print and fabric over the whole picture."""
-        light = cut(fabric(garment.material), _H, _W, self.rng)[..., None]
+        light = cut(fabric(garment.material), H, W, self.rng)[..., None]
         base = self._shade(garment.colour)
         if garment.pattern == "solid":
             plain: Pixels = np.minimum(base * light, 255)
@@ -334,10 +260,10 @@ class _Photo:
             mix = self._emblem(garment)
         elif garment.pattern == "color_block":
             edge = 0.56 if WORN[garment.category].slot == "lower" else 0.34
-            mix = np.zeros((_H, _W), dtype=np.float32)
-            mix[max(0, int((edge - self.top) * self.scale)) :] = 1.0
+            mix = np.zeros((H, W), dtype=np.float32)
+            mix[max(0, int((edge - self.canvas.top) * self.canvas.scale)) :] = 1.0
         else:
-            mix = cut(print_on(garment.pattern, self.variant), _H, _W, self.rng)
+            mix = cut(print_on(garment.pattern, self.variant), H, W, self.rng)
         cloth = base + (self._shade(garment.second_colour) - base) * mix[..., None]
         cloth *= light
         return np.minimum(cloth, 255, out=cloth)
@@ -347,12 +273,12 @@ class _Photo:
         y = 0.58 if WORN[garment.category].slot == "lower" else 0.33
         kind = self.variant % 4
         if kind == 0:
-            shapes = [_ellipse(0, y, 0.045, 0.045)]
+            shapes = [ellipse(0, y, 0.045, 0.045)]
         elif kind == 1:
             shapes = [
-                _box(0, y - 0.03, 0.05, 0.01),
-                _box(0, y, 0.04, 0.01),
-                _box(0, y + 0.03, 0.05, 0.01),
+                box(0, y - 0.03, 0.05, 0.01),
+                box(0, y, 0.04, 0.01),
+                box(0, y + 0.03, 0.05, 0.01),
             ]
         elif kind == 2:
             angles = np.arange(10) * np.pi / 5 - np.pi / 2
@@ -363,73 +289,10 @@ class _Photo:
             shapes = [[(-0.05, y + 0.04), (0.0, y - 0.05), (0.05, y + 0.04)]]
         if WORN[garment.category].slot == "lower":
             shapes = [[(x * 0.6 - 0.05, v) for x, v in shape] for shape in shapes]
-        return self._mask(shapes)
-
-    # Pixels
+        return self.canvas.mask(shapes)
 
     def _shade(self, colour: str) -> Pixels:
         """A colour as this product has it."""
         rgb = np.array(COLOURS[colour], dtype=np.float32)
         jitter = np.random.default_rng([*colour.encode(), self.variant]).normal(0, 7, 3)
         return np.clip(rgb + jitter, 0, 255).astype(np.float32)
-
-    def _ground(self) -> Pixels:
-        """A studio wall, lit from one side, with a floor."""
-        colour = np.array(_GROUNDS[int(self.rng.integers(len(_GROUNDS)))], dtype=np.float32)
-        across = np.linspace(-1, 1, _W, dtype=np.float32)[None, :, None]
-        down = np.linspace(0, 1, _H, dtype=np.float32)[:, None, None]
-        light = 1.0 + across * np.float32(0.05 * self.rng.uniform(-1, 1)) - 0.07 * down
-        canvas: Pixels = colour * light
-        floor = int((0.97 - self.top) * self.scale)
-        if floor < _H:
-            canvas[max(0, floor) :] *= 0.9
-        return canvas
-
-    def _developed(self) -> Image.Image:
-        """Light, grain and the final size."""
-        light = self.rng.uniform(0.84, 1.06) * (1 + self.rng.normal(0, 0.025, 3))
-        side = 1.0 + 0.1 * self.rng.uniform(-1, 1) * np.linspace(-1, 1, _W)[None, :, None]
-        self.canvas *= (light * side).astype(np.float32)
-        pixels = np.clip(self.canvas, 0, 255, out=self.canvas).astype(np.uint8)
-        image = Image.fromarray(pixels).resize((WIDTH, HEIGHT), Image.Resampling.BOX)
-        if self.mirror:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return image
-
-    def _mask(self, shapes: Sequence[Sequence[Point]]) -> Pixels:
-        """(H, W) from 0 to 1: 1 inside any of the shapes."""
-        canvas = Image.new("L", (_W, _H), 0)
-        draw = ImageDraw.Draw(canvas)
-        for shape in shapes:
-            draw.polygon([self._pixel(point) for point in shape], fill=255)
-        return np.asarray(canvas, dtype=np.float32) / 255.0
-
-    def _pixel(self, point: Point) -> Point:
-        x, y = point
-        return ((x + self.shift) * self.scale + _W / 2, (y - self.top) * self.scale)
-
-    def _flat(self, colour: Pixels) -> Pixels:
-        return np.broadcast_to(colour, (_H, _W, 3))
-
-    def _paint(self, mask: Pixels, colours: Pixels) -> None:
-        """Lay colours over the canvas where the mask is."""
-        rows = np.flatnonzero(mask.any(axis=1))
-        if len(rows) == 0:
-            return
-        part = slice(int(rows[0]), int(rows[-1]) + 1)
-        alpha = mask[part, :, None]
-        self.canvas[part] += alpha * (colours[part] - self.canvas[part])
-
-
-def _ellipse(x: float, y: float, width: float, height: float) -> list[Point]:
-    angles = np.linspace(0, 2 * np.pi, 28, endpoint=False)
-    return [(x + width * float(np.cos(a)), y + height * float(np.sin(a))) for a in angles]
-
-
-def _box(x: float, y: float, width: float, height: float) -> list[Point]:
-    return [
-        (x - width, y - height),
-        (x + width, y - height),
-        (x + width, y + height),
-        (x - width, y + height),
-    ]

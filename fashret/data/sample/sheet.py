@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from fashret.data.sample.draw import HEIGHT, WIDTH, draw_views
+from fashret.data.sample.canvas import HEIGHT, WIDTH
+from fashret.data.sample.draw import draw_views
 from fashret.data.sample.garments import KINDS, make_products
 
 _PRODUCTS = 5
