@@ -60,11 +60,19 @@ class Run:
     ) -> Path:
         from fashret.cli.build_catalog import build_catalog
         from fashret.cli.evaluate import evaluate
+        from fashret.cli.export import export
         from fashret.cli.train import train
 
-        bodies = {"train": train, "evaluate": evaluate, "build_catalog": build_catalog}
+        bodies = {
+            "train": train,
+            "evaluate": evaluate,
+            "build_catalog": build_catalog,
+            "export": export,
+        }
         out = self.at(folder)
-        given = [f"paths.output_dir={out}", f"paths.cache_dir={self.cache_dir}", "device=cpu"]
+        given = [f"paths.output_dir={out}", f"paths.cache_dir={self.cache_dir}"]
+        if command != "export":
+            given.append("device=cpu")
         if small:
             given += SMALL if command != "build_catalog" else SMALL[:3]
         if command == "train":

@@ -21,6 +21,8 @@ NEEDED = {
     "data=folder": ["data.root=photos"],
     "data=fashion_products": ["data.root=photos"],
     "data=hub": ["data.name=some/set"],
+    "data=joined": ["+data@data.parts.drawn=sample"],
+    "experiment=pretrain_tiny": ["data.parts.photos.root=photos"],
 }
 
 
@@ -45,14 +47,15 @@ def test_every_option_of_every_group_composes_and_passes_the_check(cache_dir: Pa
         for group in ("data", "model", "loss", "miner", "optimizer", "scheduler", "retrieval"):
             build(cfg[group])
         assert plain(cfg)["seed"] == 0
-    assert len(seen) == 31
+    assert len(seen) == 34
     groups = {option.split("=")[0] for option in seen}
     assert groups == {p.name for p in CONF.iterdir() if p.is_dir()} - {"hydra"}
 
 
-@pytest.mark.parametrize("command", ["evaluate", "build_catalog"])
+@pytest.mark.parametrize("command", ["evaluate", "build_catalog", "export"])
 def test_the_other_commands_pass_the_check(command: str, cache_dir: Path) -> None:
-    check_composed(composed(command, [f"paths.output_dir={cache_dir}"]), command)
+    needed = ["out=bundle"] if command == "export" else []
+    check_composed(composed(command, [*needed, f"paths.output_dir={cache_dir}"]), command)
 
 
 def test_all_faults_are_reported_at_once_with_the_nearest_name(cache_dir: Path) -> None:

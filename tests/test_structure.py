@@ -32,7 +32,7 @@ UPWARDS = {
 ALLOWED = {
     "pytorch_lightning": ("engine/", "data/datamodule.py", "cli/"),
     "hydra": ("config.py", "cli/"),
-    "open_clip": ("models/backbone.py",),
+    "open_clip": ("models/",),
 }
 
 

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 import torch
 from conftest import Run
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fashret.catalog.store import open_catalog
 from fashret.errors import CheckpointError, ConfigError
 from fashret.models.spec import OWN
 
+SCRATCH = ("model.pretrained=null", "model.train=all")
 ONE_EPOCH = ("trainer.max_epochs=1",)
 
 
@@ -40,7 +42,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_unfrozen_run_leaves_what_it_promises(run: Run) -> None:
-    folder = run("train", "trainer.max_epochs=2")
+    folder = run("train", *SCRATCH, "trainer.max_epochs=2")
     log = lines(folder)
     assert [line["epoch"] for line in log] == [0, 1, 2]
     assert log[0]["step"] == 0
@@ -73,7 +75,7 @@ def test_an_unfrozen_run_leaves_what_it_promises(run: Run) -> None:
 
 
 def test_evaluate_reproduces_the_runs_last_epoch(run: Run) -> None:
-    folder = run("train", "trainer.max_epochs=2", "retrieval.exclude=product")
+    folder = run("train", *SCRATCH, "trainer.max_epochs=2", "retrieval.exclude=product")
     judged = run("evaluate", f"run={folder}", folder="evaluation", small=False)
     again = metrics(judged)
     last = lines(folder)[-1]
@@ -225,3 +227,46 @@ def test_what_a_run_decides_cannot_be_changed_behind_it(run: Run, tmp_path: Path
 def test_a_monitor_that_is_no_metric_is_named_before_training(run: Run) -> None:
     with pytest.raises(ConfigError, match=r"monitors val/text/pair/mrr@7, which is no metric"):
         run("train", "monitor=val/text/pair/mrr@7", *ONE_EPOCH)
+
+
+def test_typed_queries_are_drawn_with_what_they_find(run: Run) -> None:
+    queries = "queries=[red dress,striped shirt,blue denim]"
+    for model in (("model.train=heads",), SCRATCH):
+        trained = run("train", *model, *ONE_EPOCH, folder=f"run-{len(model)}")
+        judged = run(
+            "evaluate", f"run={trained}", queries, folder=f"judged-{len(model)}", small=False
+        )
+        with Image.open(judged / "queries.jpg") as picture:
+            assert picture.width > 8 * 120
+            assert picture.height > 3 * 160
+    plain = run("evaluate", queries, folder="plain")
+    assert (plain / "queries.jpg").is_file()
+
+
+def test_a_run_is_exported_as_a_model_that_open_clip_reads(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = run("train", *ONE_EPOCH)
+    bundle = run.at("bundle")
+    run("export", f"run={trained}", f"out={bundle}", folder="export", small=False)
+    assert f"model.name=local-dir:{bundle}" in capsys.readouterr().out
+    model = (f"model.name=local-dir:{bundle}", "model.pretrained=null")
+    judged = run("evaluate", *model, folder="judged")
+    last, again = lines(trained)[-1], metrics(judged)
+    for key in ("val/image/category/precision@10", "val/text/pair/mrr@10"):
+        assert again[key]["value"] == pytest.approx(last[key], abs=0.02)  # half precision
+    with pytest.raises(ConfigError, match="holds other files"):
+        run("export", f"run={trained}", f"out={trained}", folder="export", small=False)
+
+
+def test_attribute_terms_are_logged_and_learn(run: Run) -> None:
+    attributes = "loss.terms.attributes.attributes={category: 1.0, neckline: 2.0}"
+    folder = run("train", "loss=attribute_aware", attributes, "trainer.log_every_n_steps=1")
+    log = lines(folder)
+    assert log[-1]["train/loss_attributes"] < log[1]["train/loss_attributes"]
+    whole = log[-1]["train/loss_attributes"] + log[-1]["train/loss_contrastive"]
+    assert log[-1]["train/loss"] == pytest.approx(whole, rel=1e-5)
+    state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert "loss.terms.attributes.directions.neckline" in state
+    with pytest.raises(ConfigError, match=r"attributes names fabric; the data has category"):
+        run("train", "loss=attribute_aware", "loss.terms.attributes.attributes={fabric: 1.0}")
