@@ -87,4 +87,4 @@ def report_missing(columns: ColumnMap, attributes: Sequence[str], report: Report
     """Say which attributes the table has no column for."""
     missing = [name for name in attributes if name not in columns.fields]
     if missing:
-        report.note(f"no column for {', '.join(missing)}: unknown for every item")
+        report.note(f"no column for {', '.join(missing)}: read from the text")

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from datasets import Dataset, Features, Image, Value, load_from_disk
 from datasets.arrow_writer import ArrowWriter
 from filelock import FileLock
@@ -133,6 +135,7 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
             list(source.attributes),
             dict(source.splits),
             source.split_seed,
+            None if source.schema is None else asdict(source.schema),
         ]
     )
     return cache_dir / "data" / f"{source.label}-{key}"
@@ -191,6 +194,7 @@ def _write_table(source: Source, folder: Path) -> Report:
     draft = str(folder / "draft.arrow")
     with ArrowWriter(path=draft, features=features) as writer:
         for item, encoded in _checked(source.items(report), report, source.name):
+            source.describe(item, report)
             writer.write(_row(item, encoded, source.attributes, report))
             hashes.append(hashlib.blake2b(encoded, digest_size=16).hexdigest())
             item.image = b""  # only what decides products and splits is held
@@ -213,6 +217,9 @@ def _write_table(source: Source, folder: Path) -> Report:
     if any(item.role for item in kept):
         roles = [item.role for item in kept]
         table = table.add_column("role", roles, feature=Value("string"))
+    if any(item.truth for item in kept):
+        truth = pa.Table.from_pylist([{"item_id": i.item_id, **i.truth} for i in kept])
+        pq.write_table(truth, folder / "truth.parquet")
     order = np.argsort([SPLITS.index(split) for split in splits], kind="stable")
     table.select(order).save_to_disk(str(folder / "table"))
     os.unlink(draft)
@@ -324,7 +331,11 @@ def _report_coverage(source: Source, items: list[Item], splits: list[str], repor
     counts = ", ".join(f"{split} {splits.count(split)}" for split in SPLITS)
     report.note(f"splits: {counts}")
     for name in source.attributes:
-        known = sum((item.attributes.get(name) or "unknown") != "unknown" for item in items)
+        known = 0
+        for item in items:
+            is_known = (item.attributes.get(name) or "unknown") != "unknown"
+            report.cover(name, item.category, known=is_known)
+            known += is_known
         report.note(f"{name} is known for {known} of {len(items)} items")
 
 

@@ -18,6 +18,9 @@ class Report:
         self.dropped: Counter[str] = Counter()
         self.repaired: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.coverage: dict[str, dict[str, list[int]]] = {}
+        self._disagreements: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._measured: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._examples: defaultdict[str, list[str]] = defaultdict(list)
 
     def drop(self, reason: str, example: str) -> None:
@@ -34,6 +37,36 @@ class Report:
         """Say something about the set as a whole."""
         self.notes.append(text)
 
+    def cover(self, attribute: str, category: str, *, known: bool) -> None:
+        """Count an item of a category by whether an attribute of it is known."""
+        counts = self.coverage.setdefault(attribute, {}).setdefault(category, [0, 0])
+        counts[0] += known
+        counts[1] += 1
+
+    def disagree(self, attribute: str, stated: str, read: str, example: str) -> None:
+        """Count an item whose set states one value and whose text another."""
+        self._disagreements[attribute][f"{stated}, text: {read}"] += 1
+        self._example(f"{attribute}: the text says something else", example)
+
+    def measure(self, attribute: str, read: str | None, truth: str) -> None:
+        """Count what was read from a text against what is true."""
+        counts = self._measured[attribute]
+        counts["read"] += read is not None
+        counts["true"] += truth != "unknown"
+        counts["right"] += read == truth
+
+    @property
+    def extraction(self) -> dict[str, dict[str, float]]:
+        """Precision and recall of what was read from texts, where the truth is known."""
+        return {
+            name: {
+                "precision": counts["right"] / max(1, counts["read"]),
+                "recall": counts["right"] / max(1, counts["true"]),
+                "n": counts["true"],
+            }
+            for name, counts in self._measured.items()
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """The report as it stands in report.json."""
         return {
@@ -43,6 +76,11 @@ class Report:
             "repaired": dict(self.repaired),
             "examples": dict(self._examples),
             "notes": self.notes,
+            "coverage": self.coverage,  # [known, all] by attribute and category
+            "disagreements": {
+                name: dict(counts.most_common()) for name, counts in self._disagreements.items()
+            },
+            "extraction": self.extraction,
         }
 
     def summary(self) -> str:

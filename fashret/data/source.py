@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fashret.data.attributes import Schema
 from fashret.data.augment import Augment
 from fashret.data.captions import Captions
 from fashret.data.report import Report
@@ -30,6 +31,8 @@ class Item:
         split: train, validation or test where the set says so.
         split_group: items of one group stay on one side of a split; the product by default.
         role: query or gallery where the set has an official protocol.
+        truth: the attributes as they are, for a set that knows; only measured against, never
+            shown to a model.
         origin: where the item stands in the source, for messages.
     """
 
@@ -43,6 +46,7 @@ class Item:
     split: str | None = None
     split_group: str | None = None
     role: str | None = None
+    truth: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
 
 
@@ -60,6 +64,7 @@ class Source(ABC):
         num_workers: processes that decode photos.
         augment: how training photos differ each time they are seen.
         captions: what is said of them in training, besides their own text.
+        schema: how attributes that the set does not state are read from the text; null reads none.
     """
 
     name: str
@@ -71,6 +76,7 @@ class Source(ABC):
     num_workers: int
     augment: Augment
     captions: Captions | None = None
+    schema: Schema | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.splits) - set(SPLITS)
@@ -100,6 +106,27 @@ class Source(ABC):
     @abstractmethod
     def items(self, report: Report) -> Iterator[Item]:
         """The items, and what was dropped or repaired on the way counted in the report."""
+
+    def describe(self, item: Item, report: Report) -> None:
+        """Fill what the set does not state of an item from its text, by the schema.
+
+        What the set states stands; where the text says something else, the report shows it.
+        """
+        if self.schema is None:
+            return
+        said = self.schema.read(item.text, item.category)
+        filled = dict(item.attributes)
+        for name in self.attributes:
+            stated, read = filled.get(name) or "unknown", said.get(name)
+            if name in item.truth:
+                report.measure(name, read, item.truth[name])
+            if read is None:
+                continue
+            if stated == "unknown":
+                filled[name] = read
+            elif self.schema.value(name, stated) not in (None, read):
+                report.disagree(name, stated, read, f"{item.origin or item.item_id}: {item.text}")
+        item.attributes = filled
 
     def join_key(self, item: Item, photo_hash: str) -> object:
         """Items with an equal key are one product; None where the product id stands as it is.

@@ -1,7 +1,7 @@
 """Several sets as one."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fashret.data.items import split_of
@@ -14,8 +14,8 @@ from fashret.errors import ConfigError
 class Joined(Source):
     """The items of other sources, one after another.
 
-    An item's id gets the name of its part in front. Each part is split as it is alone, so that
-    what it holds out stays out.
+    An item's id gets the name of its part in front. Each part is described and split as it is
+    alone, so that what it holds out stays out.
 
     Args:
         parts: the sources, by the names that their items are known by.
@@ -31,7 +31,14 @@ class Joined(Source):
     def identity(self) -> dict[str, Any]:
         """What the parts are."""
         return {
-            name: [type(part).__name__, part.identity(), dict(part.splits), part.split_seed]
+            name: [
+                type(part).__name__,
+                part.identity(),
+                list(part.attributes),
+                dict(part.splits),
+                part.split_seed,
+                None if part.schema is None else asdict(part.schema),
+            ]
             for name, part in self.parts.items()
         }
 
@@ -39,6 +46,7 @@ class Joined(Source):
         """The items of each part, with the split that they have in it."""
         for name, part in self.parts.items():
             for item in part.items(report):
+                part.describe(item, report)
                 group = item.split_group or item.product_id or item.item_id
                 split = item.split or split_of(group, part.splits, part.split_seed)
                 product = item.product_id and f"{name}/{item.product_id}"

@@ -25,6 +25,9 @@ _LEAST = 48
 class Sample(Source):
     """Garments in a catalog's light, worn with others, in several views, with captions.
 
+    Attributes are read from the captions, as they would be of any set; what was drawn is kept
+    apart, to measure that reading.
+
     Half of the products are for training, a quarter each for validation and test. Cardigans,
     shorts, denim and leather are rare on purpose.
 
@@ -74,7 +77,7 @@ def _item(product: Product, view: int, photo: bytes, caption: str) -> Item:
         text=caption,
         category=garment.category,
         product_id=product.product_id,
-        attributes={
+        truth={
             "material": garment.material,
             "pattern": garment.pattern,
             "neckline": garment.neckline,

@@ -1,0 +1,254 @@
+"""What a text says of the item that it stands beside: attributes by a schema of words."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from fashret.errors import ConfigError
+
+_TOKEN = re.compile(r"[a-z]+|\d+|[.,;:!?]")
+_BREAKS = frozenset(
+    "a an the this that these those it its they their he she with in of on to from by for is are "
+    "was has have having wears wear wearing worn paired pair also plus while whose "
+    ", . ; : ! ?".split()
+)
+"""Words over which no adjective reaches the noun behind it."""
+
+_NOUNS = frozenset(
+    "fabric fabrics pattern patterns print prints design designs neckline necklines neck necks "
+    "collar collars sleeve sleeves stripe stripes dot dots material materials texture".split()
+)
+"""A value that ends in one of these is said of what stands before it: *with short sleeves*."""
+
+_ENDS = frozenset(".;!?")
+_NEGATIONS = frozenset("no not without non never".split())
+_BETWEEN = frozenset("a an the any is are with made of".split())
+_REACH = 5
+"""Words between a value and the head that it needs."""
+
+_BODY = ("upper", "outer", "full")
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What a phrase states: a garment's slot, or a value of an attribute."""
+
+    attribute: str | None
+    value: str
+    needs_head: bool = False
+
+
+@dataclass(frozen=True)
+class _Mention:
+    """A phrase that was found: tokens `start` to `end`."""
+
+    start: int
+    end: int
+    sentence: int
+    meaning: _Meaning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """Attributes, their values, and the words that state them.
+
+    A caption describes an outfit. What it says of an attribute belongs to the garment whose noun
+    it stands before (*a green chiffon dress*), else to the last garment before it that can have
+    the attribute (*The shorts are denim. It has a round neckline.* is no neckline of the shorts).
+    The item's own garment is the one that is worn where its category is worn, whatever the text
+    calls it. What the text does not say is unknown.
+
+    Args:
+        garments: nouns by where they are worn: upper, outer, full, lower.
+        attributes: by name `values` (phrases by value); `garments`, where they are worn that can
+            have the attribute, any by default; `heads`, words of which one must stand near a
+            phrase that ends in `*`; and `of: text` for what is said of no garment.
+    """
+
+    garments: Mapping[str, Sequence[str]]
+    attributes: Mapping[str, Mapping[str, object]]
+
+    def __post_init__(self) -> None:
+        for name, attribute in self.attributes.items():
+            unknown = set(attribute) - {"values", "garments", "heads", "of"}
+            if unknown or not isinstance(attribute.get("values"), Mapping):
+                raise ConfigError(
+                    f"data.schema.attributes.{name} needs values, and may have garments, heads "
+                    f"and of; it has {', '.join(map(str, attribute))}"
+                )
+
+    def read(self, text: str, category: str) -> dict[str, str]:
+        """The attributes that a text states of its item.
+
+        Args:
+            text: a caption of an outfit, or a product's title.
+            category: the item's, "unknown" where it is not known.
+
+        Returns:
+            Values by attribute; what is not stated is left out.
+        """
+        tokens = _tokens(text)
+        mentions = list(self._mentions(tokens))
+        garments = [m for m in mentions if m.meaning.attribute is None]
+        own = self._own(garments, category)
+        slot = self.slot(category)
+        found: dict[str, str] = {}
+        for mention in mentions:
+            name = mention.meaning.attribute
+            if name is None or name in found or _is_negated(mention, tokens):
+                continue
+            if self.attributes[name].get("of") == "text":
+                found[name] = mention.meaning.value
+                continue
+            possible = self._slots(name)
+            if possible is not None and slot is not None and slot not in possible:
+                continue
+            owner = self._owner(mention, garments, tokens, possible)
+            if owner in own or (owner is None and not garments):
+                found[name] = mention.meaning.value
+        return found
+
+    def value(self, attribute: str, label: str) -> str | None:
+        """The value of the schema that a label of a data set states: *Navy Blue* is navy."""
+        for mention in self._mentions(_tokens(label)):
+            if mention.meaning.attribute == attribute:
+                return mention.meaning.value
+        return None
+
+    def slot(self, category: str) -> str | None:
+        """Where a category is worn; None for what is no garment, and for what is unknown."""
+        found = [m for m in self._mentions(_tokens(category)) if m.meaning.attribute is None]
+        return found[-1].meaning.value if found else None
+
+    def _own(self, garments: list[_Mention], category: str) -> list[_Mention]:
+        """The mentions of the item's own garment."""
+        slot = self.slot(category)
+        if not garments:
+            return []
+        if slot is None:
+            slot = garments[0].meaning.value
+        own = [m for m in garments if m.meaning.value == slot]
+        if not own and slot in _BODY:  # a cardigan that the text calls a sweater
+            near = [m for m in garments if m.meaning.value in _BODY]
+            own = [m for m in near if m.meaning.value == near[0].meaning.value]
+        return own
+
+    def _owner(
+        self,
+        mention: _Mention,
+        garments: list[_Mention],
+        tokens: list[str],
+        possible: frozenset[str] | None,
+    ) -> _Mention | None:
+        """The garment that a value is said of."""
+        able = [m for m in garments if possible is None or m.meaning.value in possible]
+        after = [m for m in able if m.start >= mention.start and m.sentence == mention.sentence]
+        if after and tokens[mention.end - 1] not in _NOUNS:
+            between = tokens[mention.end : max(mention.end, after[0].start)]
+            if not any(token in _BREAKS or token in _NOUNS for token in between):
+                return after[0]
+        before = [m for m in able if m.start < mention.start]
+        if before:
+            return before[-1]
+        return after[0] if after else None
+
+    def _mentions(self, tokens: list[str]) -> Iterator[_Mention]:
+        """The longest phrases of the schema in a text, from left to right."""
+        place, sentence = 0, 0
+        while place < len(tokens):
+            sentence += tokens[place] in _ENDS
+            step = 1
+            for phrase, meanings in self._phrases.get(tokens[place], ()):
+                if tokens[place : place + len(phrase)] != phrase:
+                    continue
+                end = place + len(phrase)
+                valid = [m for m in meanings if self._has_head(m, tokens, place, end)]
+                if valid:
+                    yield from (_Mention(place, end, sentence, meaning) for meaning in valid)
+                    step = len(phrase)
+                    break
+            place += step
+
+    def _has_head(self, meaning: _Meaning, tokens: list[str], start: int, end: int) -> bool:
+        if not meaning.needs_head:
+            return True
+        heads = self._heads[str(meaning.attribute)]
+        for token in tokens[end : end + _REACH]:
+            if token in heads:
+                return True
+            if token in _ENDS:
+                break
+        for token in reversed(tokens[max(0, start - _REACH) : start]):
+            if token in heads:
+                return True
+            if token in _ENDS:
+                break
+        return False
+
+    def _slots(self, attribute: str) -> frozenset[str] | None:
+        """Where garments are worn that can have an attribute; None for anywhere."""
+        return self._possible[attribute]
+
+    @cached_property
+    def _possible(self) -> dict[str, frozenset[str] | None]:
+        return {
+            name: None
+            if attribute.get("garments") is None
+            else frozenset(_words(attribute["garments"]))
+            for name, attribute in self.attributes.items()
+        }
+
+    @cached_property
+    def _heads(self) -> dict[str, frozenset[str]]:
+        return {
+            name: frozenset(_words(attribute.get("heads", ())))
+            for name, attribute in self.attributes.items()
+        }
+
+    @cached_property
+    def _phrases(self) -> dict[str, list[tuple[list[str], list[_Meaning]]]]:
+        """Phrases and their meanings by their first token, the longest first."""
+        known: dict[tuple[str, ...], list[_Meaning]] = {}
+
+        def learn(phrase: str, attribute: str | None, value: str) -> None:
+            meaning = _Meaning(attribute, value, needs_head=phrase.endswith("*"))
+            words = _tokens(phrase)
+            for last in {words[-1], f"{words[-1]}s", f"{words[-1]}es"}:
+                meanings = known.setdefault((*words[:-1], last), [])
+                if not any(m.attribute == attribute for m in meanings):
+                    meanings.append(meaning)
+
+        for slot, nouns in self.garments.items():
+            for noun in nouns:
+                learn(noun, None, slot)
+        for name, attribute in self.attributes.items():
+            values = attribute["values"]
+            assert isinstance(values, Mapping)
+            for value, phrases in values.items():
+                for phrase in phrases:
+                    learn(phrase, name, value)
+        by_first: dict[str, list[tuple[list[str], list[_Meaning]]]] = {}
+        for words, meanings in sorted(known.items(), key=lambda entry: -len(entry[0])):
+            by_first.setdefault(words[0], []).append((list(words), meanings))
+        return by_first
+
+
+def _tokens(text: str) -> list[str]:
+    """Lower-case words, numbers and marks; a hyphen parts words, an apostrophe does not."""
+    text = text.lower().replace("\u2019", "'").replace("'s", "").replace("colour", "color")
+    return _TOKEN.findall(text)
+
+
+def _is_negated(mention: _Mention, tokens: list[str]) -> bool:
+    """Whether the words before a value deny it: *no stripes*, *not made of denim*."""
+    for token in reversed(tokens[max(0, mention.start - 4) : mention.start]):
+        if token in _NEGATIONS:
+            return True
+        if token not in _BETWEEN:
+            return False
+    return False
+
+
+def _words(value: object) -> list[str]:
+    return [str(word) for word in value] if isinstance(value, Sequence | frozenset) else []

@@ -1,0 +1,146 @@
+"""What texts say of an item: outfits, pronouns, negations, titles."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import composed
+
+from fashret.config import build
+from fashret.data.attributes import Schema
+from fashret.data.items import prepare
+from fashret.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def schema() -> Schema:
+    made: Schema = build(composed("train", ["paths.output_dir=."]).data).schema
+    return made
+
+
+OUTFIT = (
+    "This woman wears a tank shirt with solid color patterns and a three-point shorts. The tank "
+    "shirt is with cotton fabric and its neckline is round. The shorts are with denim fabric and "
+    "striped patterns."
+)
+LAYERS = (
+    "The upper clothing has long sleeves, cotton fabric and graphic patterns. It has a lapel "
+    "neckline. The lower clothing is of three-point length. The fabric is denim and it has pure "
+    "color patterns. The lady also wears an outer clothing, with knit fabric and plaid patterns."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "category", "expected"),
+    [
+        (OUTFIT, "tees", {"pattern": "solid", "material": "cotton", "neckline": "round"}),
+        (OUTFIT, "shorts", {"pattern": "striped", "material": "denim"}),
+        (LAYERS, "shirts", {"sleeve": "long", "material": "cotton", "pattern": "graphic",
+                            "neckline": "collared"}),
+        (LAYERS, "shorts", {"material": "denim", "pattern": "solid"}),
+        (LAYERS, "cardigans", {"material": "knitted", "pattern": "checked"}),
+        # a pronoun means the garment that can have what is said of it
+        ("A red tee and shorts. The shorts are with denim fabric. It has a round neckline.",
+         "shorts", {"material": "denim"}),
+        ("A red tee and shorts. The shorts are with denim fabric. It has a round neckline.",
+         "tees", {"colour": "red", "neckline": "round"}),
+        # the noun of the text is not the category's
+        ("His shirt has short sleeves and stripes.", "sweatshirts",
+         {"sleeve": "short", "pattern": "striped"}),
+        ("A three-point pants with floral patterns.", "shorts", {"pattern": "floral"}),
+        # adjectives belong to the noun behind them
+        ("A green chiffon blouse, a v-neck and no sleeves, paired with purple denim pants.",
+         "blouses", {"colour": "green", "material": "chiffon", "neckline": "v_neck",
+                     "sleeve": "sleeveless"}),
+        ("A green chiffon blouse, a v-neck and no sleeves, paired with purple denim pants.",
+         "pants", {"colour": "purple", "material": "denim"}),
+        ("Short sleeves and pants in black", "pants", {"colour": "black"}),
+        # negation
+        ("A knit dress without stripes, not made of cotton", "dresses", {"material": "knitted"}),
+        ("A dress with no polka dots", "dresses", {}),
+        # silence
+        ("The model stands.", "dresses", {}),
+        ("", "dresses", {}),
+        # what is no neckline
+        ("A round bag", "handbags", {}),
+        ("A tee with a round logo", "tees", {}),
+        # compounds, hyphens, plurals
+        ("A navy-blue, polka-dotted skirt", "skirts", {"colour": "navy", "pattern": "dotted"}),
+        ("Colour-block sweaters", "sweaters", {"pattern": "color_block"}),
+        # titles
+        ("Turtle Check Men Navy Blue Shirt", "Shirts",
+         {"pattern": "checked", "gender": "men", "colour": "navy"}),
+        ("Puma Women's Black Striped Flip Flops", "Flip Flops",
+         {"gender": "women", "colour": "black", "pattern": "striped"}),
+        ("Gini and Jony Girls Knit White Top", "Tops",
+         {"gender": "girls", "material": "knitted", "colour": "white"}),
+        # an unknown category: the first garment
+        ("A blue shirt and black jeans", "unknown", {"colour": "blue"}),
+    ],
+)  # fmt: skip
+def test_a_text_says_of_an_item_what_it_says(
+    schema: Schema, text: str, category: str, expected: dict[str, str]
+) -> None:
+    found = schema.read(text, category)
+    assert {name: value for name, value in found.items() if name != "gender"} == {
+        name: value for name, value in expected.items() if name != "gender"
+    }
+    if "gender" in expected:
+        assert found["gender"] == expected["gender"]
+
+
+def table(tmp_path: Path, rows: list[dict[str, str]]) -> dict[str, Any]:
+    """The report of a folder whose table has these rows, and its columns."""
+    from PIL import Image
+
+    frame = pd.DataFrame(rows * 8)
+    frame["item_id"] = [str(i) for i in range(len(frame))]
+    frame["image"] = frame["item_id"] + ".png"
+    frame.to_csv(tmp_path / "items.csv", index=False)
+    for name in frame["image"]:
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    overrides = ["data=folder", f"data.root={tmp_path}", "data.table=items.csv"]
+    source = build(composed("train", [*overrides, f"paths.output_dir={tmp_path}"]).data)
+    made = prepare(source, tmp_path / "cache")
+    report = made.report
+    report["rows"] = made.dataset.remove_columns("image").to_list()
+    return report
+
+
+def test_what_the_set_states_stands_and_the_text_fills_the_rest(tmp_path: Path) -> None:
+    report = table(
+        tmp_path,
+        [
+            {"text": "A red knit tee", "category": "tees", "colour": "Dark Red"},
+            {"text": "A blue tee", "category": "tees", "colour": "Green"},
+            {"text": "A striped tee", "category": "tees", "colour": ""},
+        ],
+    )
+    found = {(row["text"], row["colour"], row["material"]) for row in report["rows"]}
+    assert found == {
+        ("A red knit tee", "Dark Red", "knitted"),
+        ("A blue tee", "Green", "unknown"),
+        ("A striped tee", "unknown", "unknown"),
+    }
+    assert report["disagreements"] == {"colour": {"Green, text: blue": 8}}
+    assert report["coverage"]["colour"] == {"tees": [16, 24]}
+
+
+def test_the_samples_attributes_are_read_from_its_captions(cache_dir: Path) -> None:
+    overrides = ["data.products=400", f"paths.output_dir={cache_dir}"]
+    made = prepare(build(composed("train", overrides).data), cache_dir)
+    measured = made.report["extraction"]
+    assert set(measured) == {"material", "pattern", "neckline", "sleeve", "colour"}
+    for name, figures in measured.items():
+        assert figures["n"] >= 400, name
+        assert figures["precision"] >= 0.98, name
+        assert figures["recall"] >= 0.95, name
+    truth = pd.read_parquet(made.folder / "truth.parquet").set_index("item_id")
+    assert len(truth) == 800
+    assert set(truth.columns) == set(measured)
+
+
+def test_a_schema_of_another_shape_is_answered() -> None:
+    with pytest.raises(ConfigError, match=r"attributes.fit needs values, .* it has words"):
+        Schema(garments={}, attributes={"fit": {"words": {"slim": ["slim"]}}})
