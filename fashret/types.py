@@ -48,7 +48,11 @@ class Relations:
 
 
 class Loss(Protocol):
-    """A differentiable scalar over rows, columns and how they relate."""
+    """A differentiable scalar over rows, columns and how they relate.
+
+    A loss with `several_positives` set is given all photos of a product as positives, another only
+    an item's own caption.
+    """
 
     def __call__(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
         """Judge `rows` (B, D) against `columns` (M, D), both L2-normalised.

@@ -6,8 +6,19 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from fashret.functional.relations import pair_relations
-from fashret.losses import AttributeClassification, Composite, InfoNCE, SigLIP
+from fashret.losses import (
+    AttributeClassification,
+    Circle,
+    Composite,
+    InfoNCE,
+    MultiSimilarity,
+    SigLIP,
+    SupCon,
+    Triplet,
+)
 from fashret.types import Batch, Loss, Relations
+
+EVERY = [InfoNCE(), SigLIP(), SupCon(), Triplet(), MultiSimilarity(), Circle()]
 
 
 def batch() -> Batch:
@@ -87,7 +98,48 @@ def test_siglip_equals_a_loop() -> None:
     assert float(SigLIP()(rows, columns, relations)) == pytest.approx(total / 6, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", [InfoNCE(), SigLIP()], ids=lambda loss: type(loss).__name__)
+def by_hand(loss: nn.Module, positive: list[float], negative: list[float]) -> float:
+    """A row's loss from its similarities, as the papers write it."""
+    exp, log = math.exp, math.log
+    if isinstance(loss, SupCon):
+        whole = sum(exp(s / 0.1) for s in positive + negative)
+        return -sum(log(exp(s / 0.1) / whole) for s in positive) / len(positive)
+    if isinstance(loss, Triplet):
+        gaps = [0.5 + n - p for p in positive for n in negative if 0.5 + n - p > 0]
+        return sum(gaps) / len(gaps) if gaps else 0.0
+    if isinstance(loss, MultiSimilarity):
+        pull = log(1 + sum(exp(-2.0 * (s - 0.3)) for s in positive)) / 2.0
+        return pull + log(1 + sum(exp(40.0 * (s - 0.3)) for s in negative)) / 40.0
+    push = sum(exp(8.0 * max(0.0, s + 0.25) * (s - 0.25)) for s in negative)
+    pull = sum(exp(-8.0 * max(0.0, 1.25 - s) * (s - 0.75)) for s in positive)
+    return log(1 + push * pull)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [SupCon(temperature=0.1), Triplet(margin=0.5), MultiSimilarity(), Circle(scale=8.0)],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_losses_of_several_positives_equal_a_loop(loss: nn.Module) -> None:
+    rows, columns = embeddings(3)
+    relations = pair_relations(batch(), batch(), several_positives=True)
+    assert relations.positive[0].tolist() == [True, True, False, False, False, False]
+    means = []
+    for s, positive, negative in (
+        (rows @ columns.T, relations.positive, relations.negative),
+        (columns @ rows.T, relations.positive.T, relations.negative.T),
+    ):
+        values = [
+            by_hand(loss, s[i][positive[i]].tolist(), s[i][negative[i]].tolist())
+            for i in range(6)
+            if positive[i].any() and negative[i].any()
+        ]
+        assert len(values) == 5
+        means.append(sum(values) / len(values))
+    assert float(loss(rows, columns, relations)) == pytest.approx(sum(means) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", EVERY, ids=lambda loss: type(loss).__name__)
 def test_no_valid_pair_gives_a_differentiable_zero(loss: Loss) -> None:
     rows, columns = embeddings()
     none = torch.zeros(6, 6, dtype=torch.bool)
@@ -98,7 +150,7 @@ def test_no_valid_pair_gives_a_differentiable_zero(loss: Loss) -> None:
     assert bool(rows.grad.eq(0).all())
 
 
-@pytest.mark.parametrize("loss", [InfoNCE(), SigLIP()], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("loss", EVERY, ids=lambda loss: type(loss).__name__)
 def test_ignored_pairs_have_no_gradient(loss: Loss) -> None:
     rows, columns = embeddings()
     only = torch.zeros(6, 6, dtype=torch.bool)

@@ -52,7 +52,8 @@ class RetrievalModule(pl.LightningModule):
         """The loss of the photos against the captions."""
         images, texts = self.retriever(batch)
         with torch.no_grad():
-            relations = pair_relations(batch, batch)
+            several = getattr(self.loss, "several_positives", False)
+            relations = pair_relations(batch, batch, several_positives=several)
             relations = self.miner.select(images, texts, relations)
         parts: dict[str, Tensor] = {}
         if isinstance(self.loss, Composite):

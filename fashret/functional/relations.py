@@ -18,7 +18,7 @@ def equal_codes(rows: Tensor, columns: Tensor) -> Tensor:
     return (rows[:, None] == columns[None, :]) & (rows[:, None] != UNKNOWN)
 
 
-def pair_relations(rows: Batch, columns: Batch) -> Relations:
+def pair_relations(rows: Batch, columns: Batch, *, several_positives: bool = False) -> Relations:
     """How the photos of `rows` relate to the captions of `columns`.
 
     An item's own caption is its positive. Other photos of the product and other items with an
@@ -29,18 +29,17 @@ def pair_relations(rows: Batch, columns: Batch) -> Relations:
     Args:
         rows: a batch with `index`, `product` and `caption` of B items.
         columns: the same of M items.
+        several_positives: whether the captions of a product's other photos are right, not ignored.
 
     Returns:
         Masks of (B, M).
     """
     captioned = (rows["caption"] != UNKNOWN)[:, None] & (columns["caption"] != UNKNOWN)[None, :]
     own = rows["index"][:, None] == columns["index"][None, :]
-    related = (
-        own
-        | equal_codes(rows["product"], columns["product"])
-        | equal_codes(rows["caption"], columns["caption"])
-    )
+    mates = own | equal_codes(rows["product"], columns["product"])
+    related = mates | equal_codes(rows["caption"], columns["caption"])
     if "statements" in rows:
         same_statement = rows["statements"][:, columns["stated"]]  # (B, M)
         related |= same_statement == columns["caption"][None, :]
-    return Relations(positive=own & captioned, negative=~related & captioned)
+    positive = mates if several_positives else own
+    return Relations(positive=positive & captioned, negative=~related & captioned)

@@ -1,8 +1,21 @@
 """Losses: `loss(rows, columns, relations) -> scalar`, one idea a file."""
 
 from fashret.losses.attribute_classification import AttributeClassification
+from fashret.losses.circle import Circle
 from fashret.losses.composite import Composite
 from fashret.losses.infonce import InfoNCE
+from fashret.losses.multi_similarity import MultiSimilarity
 from fashret.losses.siglip import SigLIP
+from fashret.losses.supcon import SupCon
+from fashret.losses.triplet import Triplet
 
-__all__ = ["AttributeClassification", "Composite", "InfoNCE", "SigLIP"]
+__all__ = [
+    "AttributeClassification",
+    "Circle",
+    "Composite",
+    "InfoNCE",
+    "MultiSimilarity",
+    "SigLIP",
+    "SupCon",
+    "Triplet",
+]

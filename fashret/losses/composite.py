@@ -25,6 +25,11 @@ class Composite(nn.Module):
         """The contrastive loss's, if it has one."""
         return getattr(self.contrastive, "temperature", None)
 
+    @property
+    def several_positives(self) -> bool:
+        """Whether the contrastive loss wants all photos of a product as positives."""
+        return getattr(self.contrastive, "several_positives", False)
+
     def prepare(self, described: Mapping[str, tuple[Tensor, list[str]]], dim: int) -> None:
         """Prepare every term; see `fashret.types.Term`."""
         for term in self._terms().values():

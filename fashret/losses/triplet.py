@@ -1,0 +1,44 @@
+"""Triplet loss over every triplet of a batch."""
+
+import torch
+from torch import Tensor, nn
+
+from fashret.losses.directions import in_both_directions
+from fashret.types import Relations
+
+
+class Triplet(nn.Module):
+    """Wants each positive nearer than each negative, by a margin.
+
+    For a row i, over its positives p and negatives n with similarities s:
+
+        max(0, margin + s_in - s_ip)
+
+    averaged over the triplets that are not yet satisfied (Hermans et al., In Defense of the Triplet
+    Loss for Person Re-Identification, 2017: batch all, non-zero mean), then over rows and over
+    both directions.
+
+    Use it with a miner: random negatives are soon all satisfied.
+
+    Args:
+        margin: in cosine similarity.
+    """
+
+    several_positives = True
+
+    def __init__(self, *, margin: float = 0.2) -> None:
+        super().__init__()
+        self.margin = margin
+
+    def forward(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
+        """The loss of (B, D) rows and (M, D) columns, both L2-normalised."""
+        return in_both_directions(self._per_row, rows, columns, relations)
+
+    def _per_row(self, similarity: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        place, column = positive.nonzero(as_tuple=True)
+        gaps = self.margin + similarity[place] - similarity[place, column][:, None]
+        gaps = gaps.clamp(min=0.0) * negative[place]  # (pairs, M)
+        zeros = torch.zeros(len(similarity), dtype=similarity.dtype, device=similarity.device)
+        total = zeros.index_add(0, place, gaps.sum(dim=1))
+        unmet = zeros.index_add(0, place, (gaps > 0).sum(dim=1).to(similarity.dtype))
+        return total / unmet.clamp(min=1.0)
