@@ -11,7 +11,7 @@ from fashret.data.augment import Augment
 from fashret.data.captions import CaptionTable
 from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
-from fashret.data.samplers import EvaluationBatches, Rows, ShuffledBatches
+from fashret.data.samplers import RowBatches, Rows
 from fashret.functional.similarity import Vectors
 from fashret.types import Batch
 
@@ -113,7 +113,7 @@ class PhotoLoader(DataLoader[Batch]):
     def __init__(
         self,
         dataset: PhotoDataset,
-        batches: ShuffledBatches | EvaluationBatches,
+        batches: RowBatches,
         *,
         num_workers: int,
     ) -> None:
@@ -143,7 +143,7 @@ class FeatureLoader:
         codes: ItemCodes,
         image: Vectors,
         text: Vectors,
-        sampler: ShuffledBatches | EvaluationBatches,
+        sampler: RowBatches,
     ) -> None:
         self.codes = codes
         self.image = image

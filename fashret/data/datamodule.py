@@ -4,9 +4,10 @@ import numpy as np
 import pytorch_lightning as pl
 
 from fashret.catalog.store import Catalog
+from fashret.data.balance import BalancedBatches
 from fashret.data.batches import FeatureLoader, ItemCodes, PhotoDataset, PhotoLoader, tokenized
 from fashret.data.items import ItemTable
-from fashret.data.samplers import EvaluationBatches, ShuffledBatches
+from fashret.data.samplers import EvaluationBatches, RowBatches, ShuffledBatches
 from fashret.data.source import Source
 from fashret.metrics.protocol import Protocol
 from fashret.models.backbone import Backbone
@@ -46,16 +47,19 @@ class FashionData(pl.LightningDataModule):
         self.seed = seed
 
     def train_dataloader(self) -> FeatureLoader | PhotoLoader:
-        """Every training item once an epoch, shuffled."""
+        """Every training item once an epoch, shuffled; or as the balance says."""
         rank, world = self._place()
-        batches = ShuffledBatches(
-            self.table.rows("train"),
-            batch_size=self.source.batch_size,
-            seed=self.seed,
-            reshuffle=not getattr(self.trainer, "overfit_batches", 0),
-            rank=rank,
-            world=world,
-        )
+        rows = self.table.rows("train")
+        size, place = self.source.batch_size, {"seed": self.seed, "rank": rank, "world": world}
+        overfits = bool(getattr(self.trainer, "overfit_batches", 0))
+        batches: RowBatches
+        if self.source.balance is None or overfits:
+            batches = ShuffledBatches(rows, batch_size=size, reshuffle=not overfits, **place)
+        else:
+            codes = {
+                n: (codes.numpy(), values) for n, (codes, values) in self.codes.described.items()
+            }
+            batches = BalancedBatches(rows, self.source.balance, codes, batch_size=size, **place)
         return self._loader(batches, training=True)
 
     def val_dataloader(self) -> FeatureLoader | PhotoLoader:
@@ -66,9 +70,7 @@ class FashionData(pl.LightningDataModule):
         batches = EvaluationBatches(parts, rank=rank, world=world)
         return self._loader(batches, training=False)
 
-    def _loader(
-        self, batches: ShuffledBatches | EvaluationBatches, *, training: bool
-    ) -> FeatureLoader | PhotoLoader:
+    def _loader(self, batches: RowBatches, *, training: bool) -> FeatureLoader | PhotoLoader:
         if self.catalog is not None:
             features = self.catalog.image_features, self.catalog.text_features
             return FeatureLoader(self.codes, *features, batches)

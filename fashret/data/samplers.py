@@ -1,5 +1,6 @@
 """Which rows make which batch: seeded, the same for any number of workers, shared out by rank."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,7 +20,15 @@ class Rows(NamedTuple):
     epoch: int
 
 
-class ShuffledBatches(Sampler[Rows]):
+class RowBatches(Sampler[Rows], ABC):
+    """Yields the rows of one batch after another; its length is how many batches."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many batches this process has in an epoch."""
+
+
+class ShuffledBatches(RowBatches):
     """Every row once an epoch, in an order drawn from the seed and the epoch.
 
     All ranks get equally many batches of equal size; the rows left over at the end of an epoch
@@ -71,7 +80,7 @@ class ShuffledBatches(Sampler[Rows]):
         self.epoch = epoch if self.reshuffle else 0
 
 
-class EvaluationBatches(Sampler[Rows]):
+class EvaluationBatches(RowBatches):
     """Rows in order, in batches of a fixed size; every `world`-th batch is this rank's.
 
     Args:

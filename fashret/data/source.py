@@ -9,6 +9,7 @@ from typing import Any
 
 from fashret.data.attributes import Schema
 from fashret.data.augment import Augment
+from fashret.data.balance import Balance
 from fashret.data.captions import Captions
 from fashret.data.report import Report
 from fashret.errors import ConfigError, DataError
@@ -64,6 +65,7 @@ class Source(ABC):
         num_workers: processes that decode photos.
         augment: how training photos differ each time they are seen.
         captions: what is said of them in training, besides their own text.
+        balance: which values come more often in training; null gives every item its turn.
         schema: how attributes that the set does not state are read from the text; null reads none.
     """
 
@@ -76,6 +78,7 @@ class Source(ABC):
     num_workers: int
     augment: Augment
     captions: Captions | None = None
+    balance: Balance | None = None
     schema: Schema | None = None
 
     def __post_init__(self) -> None:

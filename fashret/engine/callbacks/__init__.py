@@ -1,6 +1,7 @@
-"""What watches a training run."""
+"""Callbacks: what happens around the steps of a run."""
 
+from fashret.engine.callbacks.data_mix import DataMix
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 from fashret.engine.callbacks.train_log import TrainLog
 
-__all__ = ["RetrievalEvaluation", "TrainLog"]
+__all__ = ["DataMix", "RetrievalEvaluation", "TrainLog"]
