@@ -4,7 +4,8 @@ FashretError              everything below; the root scripts print it as one mes
 ├── ConfigError           a key, value or option that does not exist or does not fit
 ├── DataError             a data set, table, row or photo that cannot be used
 ├── CatalogError          a catalog that is missing, damaged or of another model or data set
-└── CheckpointError       weights that are missing, unreadable or of another model
+├── CheckpointError       weights that are missing, unreadable or of another model
+└── RegressionError       a metric that fell by more than luck, where that was to be an error
 """
 
 
@@ -26,3 +27,7 @@ class CatalogError(FashretError):
 
 class CheckpointError(FashretError):
     """Model weights that cannot be used."""
+
+
+class RegressionError(FashretError):
+    """A model that became worse."""

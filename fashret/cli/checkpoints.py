@@ -18,7 +18,7 @@ from fashret.errors import CheckpointError, ConfigError
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
 
-_ADOPTED = ("data", "model", "retrieval", "catalog")
+_ADOPTED = ("data", "model", "retrieval", "targets", "catalog")
 
 
 def checkpoint_path(run: str | None, ckpt: str) -> Path:
@@ -68,6 +68,15 @@ def named_checkpoint(cfg: DictConfig) -> tuple[DictConfig, dict[str, Tensor] | N
     path = checkpoint_path(cfg.run, cfg.ckpt)
     config, state = read_checkpoint(path)
     return adopt(cfg, config, run=f"run={cfg.run}" if cfg.run else f"ckpt={cfg.ckpt}"), state
+
+
+def of_run(cfg: DictConfig, run: str) -> tuple[DictConfig, dict[str, Tensor]]:
+    """The configuration with another run's model in it, and that model's weights."""
+    config, state = read_checkpoint(checkpoint_path(run, "last"))
+    other = OmegaConf.create(OmegaConf.to_container(cfg))
+    assert isinstance(other, DictConfig)
+    other["model"] = config["model"]
+    return other, state
 
 
 def adopt(cfg: DictConfig, config: Mapping[str, Any], *, run: str) -> DictConfig:

@@ -11,9 +11,9 @@ def main() -> None:
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """One evaluation, against the same model untrained."""
+    """One evaluation, against the same model untrained or against another run."""
     from fashret.cli import outcome
-    from fashret.cli.checkpoints import named_checkpoint, trained
+    from fashret.cli.checkpoints import named_checkpoint, of_run, trained
     from fashret.cli.setup import Setup, check_composed
     from fashret.cli.typed import draw_typed
 
@@ -22,15 +22,22 @@ def evaluate(cfg: DictConfig) -> None:
     setup = Setup.of(cfg)
     catalog = setup.baseline_catalog()
     splits = [cfg.split]
-    baseline = outcome.judge(setup, outcome.untrained(catalog, setup), catalog, splits)
-    if state is None:
-        retriever, judged = outcome.untrained(catalog, setup), baseline
-        title = f"{setup.spec.label} as it comes, {setup.source.name}, {cfg.split}"
-        outcome.publish(setup, catalog, judged, None, title=title)
-    else:
+    retriever, what = outcome.untrained(catalog, setup), f"{setup.spec.label} as it comes"
+    judged = outcome.judge(setup, retriever, catalog, splits)
+    baseline = None
+    if state is not None:
+        baseline, what = judged, cfg.run or cfg.ckpt
         retriever, catalog = trained(setup, state, catalog)
         judged = outcome.judge(setup, retriever, catalog, splits)
-        title = f"{cfg.run or cfg.ckpt}, {setup.source.name}, {cfg.split}"
-        outcome.publish(setup, catalog, judged, baseline, title=title)
+    if cfg.baseline is not None:
+        other, other_state = of_run(cfg, cfg.baseline)
+        other_setup = Setup.of(other)
+        model = trained(other_setup, other_state, other_setup.baseline_catalog())
+        baseline, what = (
+            outcome.judge(other_setup, *model, splits),
+            f"{what} against {cfg.baseline}",
+        )
+    title = f"{what}, {setup.source.name}, {cfg.split}"
+    outcome.publish(setup, catalog, judged, baseline, title=title)
     if cfg.queries:
         draw_typed(setup, retriever, catalog, state, list(cfg.queries), cfg.split)

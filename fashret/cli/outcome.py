@@ -7,7 +7,9 @@ from rich.console import Console
 
 from fashret.catalog.store import Catalog
 from fashret.cli.setup import Setup
+from fashret.config import build
 from fashret.engine.evaluation import evaluate
+from fashret.errors import RegressionError
 from fashret.metrics.evaluation import Evaluation
 from fashret.models.retriever import Retriever
 from fashret.reports.results import (
@@ -53,6 +55,9 @@ def publish(
 
     Returns:
         The results by key.
+
+    Raises:
+        RegressionError: something fell, and `fail_on_regression` is set; all files are written.
     """
     folder = setup.output_dir
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,17 +73,19 @@ def publish(
         results=results,
     )
     write_per_query(folder, setup.table, evaluations)
-    protocol = evaluations[-1].protocol
     scoreboard = Scoreboard.of(
         title,
-        protocol,
+        evaluations[-1],
         results,
-        None if baseline is None else baseline[-1].means(),
-        slice_products(protocol, results),
+        None if baseline is None else baseline[-1],
+        [build(target) for target in setup.cfg.targets.values()],
+        slice_products(evaluations[-1].protocol, results),
     )
     write_scoreboard(folder, scoreboard)
     console = Console()
     # A pipe or a log has no width of its own; rich would cut the numbers to fit 80 columns.
     scoreboard.show(console if console.is_terminal else Console(width=120))
     print(f"written to {folder}: scoreboard.md, metrics.json, per_query_results.parquet")
+    if setup.cfg.fail_on_regression and scoreboard.regressed:
+        raise RegressionError(f"fell by more than luck: {', '.join(scoreboard.regressed)}")
     return results

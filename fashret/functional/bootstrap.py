@@ -1,6 +1,6 @@
 """Bootstrap intervals over queries: one matrix of resample counts serves every metric."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -9,11 +9,7 @@ from torch import Tensor
 def mean_interval(
     values: Tensor, groups: Tensor, *, resamples: int = 10_000, seed: int = 0, level: float = 0.95
 ) -> Tensor:
-    """Percentile intervals of the means of many columns.
-
-    Queries of one group (several photos of a product) are resampled together, since they are
-    not independent. A resample is a vector of counts, so that all columns share one matrix
-    product (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+    """Percentile intervals of the means of many columns; see `resampled_means`.
 
     Args:
         values: (Q, C) float64: a query a row, a metric a column; NaN where a query does not count.
@@ -25,16 +21,69 @@ def mean_interval(
     Returns:
         (2, C) float64: low and high; NaN for a column without a counted query.
     """
+    return interval(resampled_means(values, groups, resamples=resamples, seed=seed), level=level)
+
+
+def resampled_means(values: Tensor, groups: Tensor, *, resamples: int, seed: int) -> Tensor:
+    """The means of many columns in each of many resamples of the queries.
+
+    Queries of one group (several photos of a product) are resampled together, since they are
+    not independent. A resample is a vector of counts, so that all columns share one matrix
+    product (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+
+    Args:
+        values: (Q, C) float64: a query a row, a metric a column; NaN where a query does not count.
+        groups: (Q,) long: queries with an equal code are one unit; -1 is a unit of its own.
+        resamples: how often to draw.
+        seed: of the draws.
+
+    Returns:
+        (resamples, C) float64; NaN where no query of a column was drawn.
+    """
     totals, counts = _group_sums(values, groups)
     drawn = []
     for weights in _resample_weights(len(totals), resamples, seed, totals.device):
         drawn.append((weights @ totals) / (weights @ counts))
+    return torch.cat(drawn)
+
+
+def interval(means: Tensor, *, level: float = 0.95) -> Tensor:
+    """(resamples, C) resampled means -> (2, C): the percentile interval of each column."""
     tail = (1.0 - level) / 2.0
-    bounds = torch.tensor([tail, 1.0 - tail], dtype=torch.float64, device=values.device)
-    means = torch.cat(drawn)  # (resamples, C)
+    bounds = torch.tensor([tail, 1.0 - tail], dtype=torch.float64, device=means.device)
     return torch.cat(
         [torch.nanquantile(part, bounds, dim=0) for part in means.split(256, dim=1)], dim=1
     )
+
+
+def two_sided_p(means: Tensor) -> Tensor:
+    """(resamples, C) resampled mean differences -> (C,): how likely as far from 0 by luck alone.
+
+    Twice the smaller tail, at least 1 / (resamples + 1), at most 1; NaN without a resample.
+    """
+    counted = ~means.isnan()
+    drawn = counted.sum(dim=0)
+    below = ((means <= 0) & counted).sum(dim=0)
+    above = ((means >= 0) & counted).sum(dim=0)
+    smaller = torch.minimum(below, above).double()
+    p = (2.0 * smaller / drawn).clamp(max=1.0)
+    p = torch.maximum(p, 1.0 / (drawn + 1.0))
+    return torch.where(drawn > 0, p, torch.nan)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P values adjusted for being one of several, in the order given.
+
+    NaN stays NaN and counts as no test (Holm, A Simple Sequentially Rejective Multiple Test
+    Procedure, 1979).
+    """
+    tested = sorted((value, i) for i, value in enumerate(p) if value == value)
+    adjusted = list(p)
+    largest = 0.0
+    for rank, (value, i) in enumerate(tested):
+        largest = max(largest, min(1.0, value * (len(tested) - rank)))
+        adjusted[i] = largest
+    return adjusted
 
 
 def _group_sums(values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
-"""The scoreboard: what was, what is, and by how much."""
+"""The scoreboard: what was, what is, by how much, and whether that is what was asked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -9,11 +9,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fashret.functional.bootstrap import holm
+from fashret.metrics.comparison import Difference, compare
+from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol
+from fashret.reports.targets import Target
 
 ENOUGH_QUERIES = 30
 ENOUGH_PRODUCTS = 20
 """A slice of fewer says too little to be called a success or a failure."""
+
+SIGNIFICANT = 0.05
+
+MET, NOT_MET, INSUFFICIENT, REGRESSED = "met", "not met", "insufficient", "REGRESSED"
 
 
 @dataclass(frozen=True)
@@ -23,15 +31,17 @@ class Row:
     Attributes:
         key: of the metric.
         name: the key without its split.
-        baseline: the untrained model's value, None where no query counts.
+        baseline: the other system's value, None where no query counts.
         value: the model's.
         delta: value minus baseline.
-        low: of the value's 95 % interval.
+        low: of the delta's 95 % interval; of the value's where there is no other system.
         high: of it.
+        p: of the delta, two-sided; None where there is no other system.
         n: queries counted.
         ceiling: the best possible value.
         chance: a random ranking's.
-        enough: whether n says anything.
+        target: what is asked for, in words; "" of a metric that is only watched.
+        verdict: met, not met or insufficient for a target; REGRESSED or "" for another.
     """
 
     key: str
@@ -41,147 +51,237 @@ class Row:
     delta: float | None
     low: float | None
     high: float | None
+    p: float | None
     n: int
     ceiling: float | None
     chance: float | None
-    enough: bool
+    target: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
 class Scoreboard:
-    """The headline metrics of a split, and the slices by value.
+    """What was asked for, the headline metrics of a split, and the slices by value.
 
     Attributes:
         title: what is compared.
-        rows: the headlines.
+        targets: a row a target.
+        headlines: a row a mode and relevance.
         slices: image precision by value of the category and each attribute.
+        compared: whether there is another system beside the model.
     """
 
     title: str
-    rows: Sequence[Row]
+    targets: Sequence[Row]
+    headlines: Sequence[Row]
     slices: Sequence[Row]
+    compared: bool
 
     @classmethod
     def of(
         cls,
         title: str,
-        protocol: Protocol,
+        evaluation: Evaluation,
         results: Mapping[str, Mapping[str, Any]],
-        baseline: Mapping[str, float] | None,
+        baseline: Evaluation | None,
+        targets: Sequence[Target],
         products: Mapping[str, int],
     ) -> "Scoreboard":
-        """Choose the rows from an evaluation's results.
+        """Choose the rows of an evaluation, and judge them.
 
         Args:
             title: what is compared.
-            protocol: of both evaluations.
-            results: by key, as metrics.json holds them.
-            baseline: the untrained model's values by key; None if that is what was judged.
+            evaluation: of the model.
+            results: its, by key, as metrics.json holds them.
+            baseline: of the other system; None where the model stands alone.
+            targets: what is asked for; nothing is, of a model that stands alone.
             products: by key how many products stand behind a slice.
         """
-        before: Mapping[str, float | None]
-        before = {key: r["value"] for key, r in results.items()} if baseline is None else baseline
-        split, k = KEY_NAMES[protocol.split], max(protocol.options.k)
-        headlines, sliced = [], []
-        for mode in MODES:
-            for relevance in protocol.relevances(mode):
-                metric = "hit" if relevance in ("product", "pair") else "precision"
-                headlines.append(f"{split}/{mode}/{relevance}/{metric}@{k}")
-        for relevance in protocol.described:
-            stem = f"{split}/image/{relevance}/precision@{k}["
-            sliced += [key for key in results if key.startswith(stem)]
-        rows = [_row(key, results, before, products) for key in headlines]
-        return cls(title, rows, [_row(key, results, before, products) for key in sliced])
+        protocol = evaluation.protocol
+        split = KEY_NAMES[protocol.split]
+        headlines = _headline_keys(protocol)
+        slices = _slice_keys(protocol, results)
+        asked = {} if baseline is None else {f"{split}/{t.metric}": t for t in targets}
+        keys = list(dict.fromkeys([*asked, *headlines, *slices]))
+        known = [key for key in keys if key in results]
+        changes: Mapping[str, Difference] = {}
+        before: Mapping[str, float] = {}
+        if baseline is not None:
+            changes, before = compare(evaluation, baseline, known), baseline.means()
+        rows = {key: _row(key, results.get(key), before.get(key), changes.get(key)) for key in keys}
+        enough = {key: _is_enough(rows[key], products) for key in keys}
+        watched = [key for key in known if key not in asked]
+        tested = [key for key in watched if enough[key] and key in changes]
+        for key, p in zip(tested, holm([changes[key].p for key in tested]), strict=True):
+            if p < SIGNIFICANT and (rows[key].delta or 0.0) < 0.0:
+                rows[key] = replace(rows[key], verdict=REGRESSED)
+        for key in watched:
+            if not enough[key]:
+                rows[key] = replace(rows[key], verdict=INSUFFICIENT)
+        judged = [_judged(rows[key], target, enough[key]) for key, target in asked.items()]
+        return cls(
+            title,
+            judged,
+            [rows[key] for key in headlines],
+            [rows[key] for key in slices],
+            baseline is not None,
+        )
+
+    @property
+    def regressed(self) -> list[str]:
+        """The names of what fell: watched metrics, and targets that must not fall."""
+        fell = [row.name for row in self.targets if row.verdict == NOT_MET and row.target == _KEPT]
+        watched = [*self.headlines, *self.slices]
+        return fell + [row.name for row in watched if row.verdict == REGRESSED]
 
     def to_dict(self) -> dict[str, Any]:
         """As scoreboard.json holds it."""
+        asked = {row.key for row in self.targets}
+        watched = [row for row in (*self.headlines, *self.slices) if row.key not in asked]
         return {
             "title": self.title,
-            "rows": [asdict(row) for row in self.rows],
-            "slices": [asdict(row) for row in self.slices],
+            "rows": [asdict(row) for row in self.targets],
+            "watched": [asdict(row) for row in watched],
         }
 
     def to_markdown(self) -> str:
         """As scoreboard.md shows it."""
+        of = "the delta's" if self.compared else "the value's"
         parts = [
             f"# {self.title}",
             "",
-            "Values in points (0 to 100); the interval is the value's 95 % bootstrap interval over "
-            "whole products; chance is what a random ranking would reach, ceiling the best that "
-            "any could. Rows of too few queries or products are marked insufficient.",
-            "",
-            *_markdown_table(self.rows),
+            f"Values in points (0 to 100); the interval is {of} 95 % bootstrap interval over whole "
+            "products; chance is what a random ranking would reach, ceiling the best that any "
+            "could. A metric that fell by more than luck, of all that are watched, is marked "
+            f"{REGRESSED}; one of too few queries or products {INSUFFICIENT}.",
         ]
+        if self.targets:
+            parts += ["", "## Targets", "", *_markdown_table(_TARGETS, self.targets)]
+        parts += ["", "## Headlines", "", *_markdown_table(_METRICS, self.headlines)]
         if self.slices:
-            parts += ["", "## By value, image queries", "", *_markdown_table(self.slices)]
+            parts += ["", "## By value, image queries", "", *_markdown_table(_METRICS, self.slices)]
         return "\n".join(parts) + "\n"
 
     def show(self, console: Console) -> None:
-        """The headlines as a table on the screen."""
-        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        for name in _HEADER[:-1]:  # the ceiling is in the files
-            left = name == "metric"
-            table.add_column(name, justify="left" if left else "right", no_wrap=True)
-        for row in self.rows:
-            cells = [Text(cell) for cell in _cells(row)[:-1]]
-            cells[3].stylize("green" if (row.delta or 0) > 0 else "red" if row.delta else "")
-            table.add_row(*cells)
-        console.print(table)
+        """The headlines and the targets as tables on the screen."""
+        console.print(_screen_table(self.title, _METRICS[:-1], self.headlines))
+        if self.targets:
+            console.print(_screen_table("targets", _TARGETS, self.targets))
+        fell = [row.name for row in self.slices if row.verdict == REGRESSED]
+        if fell:
+            console.print(f"fell by more than luck: {', '.join(fell)}", markup=False)
 
 
-_HEADER = ("metric", "baseline", "value", "delta", "interval", "n", "chance", "ceiling")
+_KEPT = "must not fall"
+
+_METRICS = (
+    "metric", "baseline", "value", "delta", "interval", "p", "n", "verdict", "chance", "ceiling",
+)  # fmt: skip
+_TARGETS = ("metric", "asked", "baseline", "value", "delta", "interval", "p", "n", "verdict")
+
+
+def _headline_keys(protocol: Protocol) -> list[str]:
+    split, k = KEY_NAMES[protocol.split], max(protocol.options.k)
+    keys = []
+    for mode in MODES:
+        for relevance in protocol.relevances(mode):
+            metric = "hit" if relevance in ("product", "pair") else "precision"
+            keys.append(f"{split}/{mode}/{relevance}/{metric}@{k}")
+    return keys
+
+
+def _slice_keys(protocol: Protocol, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    split, k = KEY_NAMES[protocol.split], max(protocol.options.k)
+    keys: list[str] = []
+    for relevance in protocol.described:
+        stem = f"{split}/image/{relevance}/precision@{k}["
+        keys += [key for key in results if key.startswith(stem)]
+    return keys
 
 
 def _row(
     key: str,
-    results: Mapping[str, Mapping[str, Any]],
-    before: Mapping[str, float | None],
-    products: Mapping[str, int],
+    now: Mapping[str, Any] | None,
+    before: float | None,
+    change: Difference | None,
 ) -> Row:
-    now, then = results[key], before[key]
-    then = None if then != then else then
-    delta = None if now["value"] is None or then is None else now["value"] - then
-    macro = key.endswith("[macro]")
-    enough = now["n"] > 0 if macro else now["n"] >= ENOUGH_QUERIES
-    return Row(
-        key=key,
-        name=key.partition("/")[2],
-        baseline=then,
-        value=now["value"],
-        delta=delta,
-        low=now["low"],
-        high=now["high"],
-        n=now["n"],
-        ceiling=now["ceiling"],
-        chance=now["chance"],
-        enough=enough and products.get(key, ENOUGH_PRODUCTS) >= ENOUGH_PRODUCTS,
-    )
+    """A metric beside its baseline; one that the data has no queries for is empty."""
+    name = key.partition("/")[2]
+    if now is None:
+        return Row(key, name, None, None, None, None, None, None, 0, None, None)
+    before = None if before is None or before != before else before
+    delta = None if now["value"] is None or before is None else now["value"] - before
+    low, high, p = now["low"], now["high"], None
+    if change is not None:
+        low, high, p = (None if x != x else x for x in (change.low, change.high, change.p))
+    ends = (now["ceiling"], now["chance"])
+    return Row(key, name, before, now["value"], delta, low, high, p, now["n"], *ends)
 
 
-def _cells(row: Row) -> list[str]:
-    """A row as text, in the order of `_HEADER`."""
-    interval = "" if row.low is None else f"{_points(row.low)} to {_points(row.high)}"
-    delta = "" if row.delta is None else f"{100 * row.delta:+.1f}"
-    n = str(row.n) if row.enough else f"{row.n} insufficient"
-    return [
-        row.name,
-        _points(row.baseline),
-        _points(row.value),
-        delta,
-        interval,
-        n,
-        _points(row.chance),
-        _points(row.ceiling),
-    ]
+def _is_enough(row: Row, products: Mapping[str, int]) -> bool:
+    """Whether a metric has queries and products enough; of a macro mean n is the values."""
+    if row.key.endswith("[macro]"):
+        return row.n > 0
+    enough_products = products.get(row.key, ENOUGH_PRODUCTS) >= ENOUGH_PRODUCTS
+    return row.n >= ENOUGH_QUERIES and enough_products
 
 
-def _markdown_table(rows: Sequence[Row]) -> list[str]:
-    lines = [f"| {' | '.join(_HEADER)} |", "| --- |" + " ---: |" * (len(_HEADER) - 1)]
+def _judged(row: Row, target: Target, enough: bool) -> Row:
+    """A row with what is asked of it, and whether it was reached."""
+    asked = _KEPT if target.rise is None else f"{100 * target.rise:+g}"
+    if not enough or row.delta is None or row.low is None or row.high is None:
+        return replace(row, target=asked, verdict=INSUFFICIENT)
+    reached = row.high >= 0 if target.rise is None else row.delta >= target.rise and row.low > 0
+    return replace(row, target=asked, verdict=MET if reached else NOT_MET)
+
+
+def _cells(row: Row, columns: Sequence[str]) -> list[str]:
+    """A row as text."""
+    low, high = _signed(row.low), _signed(row.high)
+    if row.p is None:
+        low, high = _points(row.low), _points(row.high)
+    cells = {
+        "metric": row.name,
+        "asked": row.target,
+        "baseline": _points(row.baseline),
+        "value": _points(row.value),
+        "delta": "" if row.delta is None else _signed(row.delta),
+        "interval": "" if row.low is None else f"{low} to {high}",
+        "p": "" if row.p is None else f"{row.p:.4f}" if row.p >= 0.001 else "<0.001",
+        "n": str(row.n),
+        "verdict": row.verdict,
+        "chance": _points(row.chance),
+        "ceiling": _points(row.ceiling),
+    }
+    return [cells[column] for column in columns]
+
+
+_STYLES = {MET: "green", NOT_MET: "red", REGRESSED: "red", INSUFFICIENT: "dim"}
+
+
+def _screen_table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
     for row in rows:
-        cells = [cell.replace("|", "\\|") for cell in _cells(row)]
+        cells = {name: Text(cell) for name, cell in zip(columns, _cells(row, columns), strict=True)}
+        cells["delta"].stylize("green" if (row.delta or 0) > 0 else "red" if row.delta else "")
+        cells["verdict"].stylize(_STYLES.get(row.verdict, ""))
+        table.add_row(*cells.values())
+    return table
+
+
+def _markdown_table(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
+    for row in rows:
+        cells = [cell.replace("|", "\\|") for cell in _cells(row, columns)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
 def _points(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.1f}"

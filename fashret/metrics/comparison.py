@@ -1,0 +1,83 @@
+"""Two systems on the same queries: by how much they differ, and whether that is more than luck."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fashret.errors import ConfigError
+from fashret.functional.bootstrap import interval, resampled_means, two_sided_p
+from fashret.metrics.evaluation import Evaluation
+
+MACRO = "macro"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of value minus baseline over the queries.
+
+    Attributes:
+        low: of its 95 % interval, by a paired bootstrap over queries; NaN where none counts.
+        high: of it.
+        p: two-sided.
+    """
+
+    low: float
+    high: float
+    p: float
+
+
+def compare(
+    evaluation: Evaluation, baseline: Evaluation, keys: Sequence[str]
+) -> Mapping[str, Difference]:
+    """The differences of two evaluations of one protocol.
+
+    Args:
+        evaluation: of one system.
+        baseline: of the other, over the same queries.
+        keys: of metrics, slices (`[<value>]`) and macro means (`[macro]`).
+
+    Raises:
+        ConfigError: the queries are not the same.
+    """
+    if not np.array_equal(evaluation.protocol.queries, baseline.protocol.queries):
+        raise ConfigError("the two evaluations have other queries: they cannot be compared")
+    if not keys:
+        return {}
+    columns: dict[str, Tensor] = {}
+    members: dict[str, list[str]] = {}
+    for key in keys:
+        parts = _difference(evaluation, baseline, key)
+        columns |= parts
+        members[key] = list(parts)
+    places = {name: i for i, name in enumerate(columns)}
+    rows = torch.from_numpy(evaluation.protocol.queries)
+    options = evaluation.protocol.options
+    means = resampled_means(
+        torch.stack(list(columns.values()), dim=1),
+        evaluation.protocol.codes.product[rows],
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+    drawn = torch.stack(
+        [means[:, [places[name] for name in members[key]]].nanmean(dim=1) for key in keys], dim=1
+    )
+    (low, high), p = interval(drawn).tolist(), two_sided_p(drawn).tolist()
+    return {key: Difference(*numbers) for key, *numbers in zip(keys, low, high, p, strict=True)}
+
+
+def _difference(evaluation: Evaluation, baseline: Evaluation, key: str) -> dict[str, Tensor]:
+    """The (Q,) differences whose mean a key is: one column, or one for each value of a macro."""
+    whole, _, value = key.partition("[")
+    value = value.removesuffix("]")
+    change = evaluation.columns[whole].values - baseline.columns[whole].values
+    if not value:
+        return {key: change}
+    codes, values = evaluation.slices[whole]
+    wanted = values if value == MACRO else [value]
+    return {
+        f"{whole}[{name}]": torch.where(codes == values.index(name), change, torch.nan)
+        for name in wanted
+    }

@@ -1,0 +1,171 @@
+"""Verdicts: what rose as asked, what fell by more than luck, and what says too little."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Run
+
+from fashret.errors import ConfigError, RegressionError
+from fashret.functional.bootstrap import holm, resampled_means, two_sided_p
+from fashret.metrics.comparison import compare
+from fashret.metrics.evaluation import Column, Evaluation
+from fashret.reports.scoreboard import INSUFFICIENT, MET, NOT_MET, REGRESSED, Scoreboard
+from fashret.reports.targets import Target
+
+KEY = "val/image/neckline/precision@10"
+QUERIES = 300
+
+
+def evaluation(values: torch.Tensor) -> Evaluation:
+    """An evaluation of one metric over 300 queries of 300 products, with three necklines."""
+    codes = torch.arange(QUERIES) % 100
+    codes = torch.where(codes < 60, 0, torch.where(codes < 95, 1, 2))  # 180, 105 and 15 queries
+    names = ["round", "square", "high"]
+    options = SimpleNamespace(k=[10], resamples=2000, seed=0, slice_metrics=["precision"])
+    protocol: Any = SimpleNamespace(
+        split="validation",
+        queries=np.arange(QUERIES),
+        codes=SimpleNamespace(
+            product=torch.arange(QUERIES), described={"neckline": (codes, names)}
+        ),
+        described=("neckline",),
+        options=options,
+        relevances=lambda mode: ["neckline"] if mode == "image" else [],
+    )
+    ones = torch.ones(QUERIES, dtype=torch.float64)
+    column = Column(values, ones, ones * 0.1)
+    return Evaluation(protocol, {}, {}, {KEY: column}, {KEY: (codes, names)})
+
+
+def board(
+    before: torch.Tensor, after: torch.Tensor, *targets: Target
+) -> tuple[dict[str, str], Scoreboard]:
+    made = evaluation(after)
+    found = Scoreboard.of("t", made, made.results(), evaluation(before), targets, {})
+    rows = (*found.targets, *found.headlines, *found.slices)
+    return {row.name.partition("@10")[2]: row.verdict for row in reversed(rows)}, found
+
+
+def noise(seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(QUERIES, dtype=torch.float64, generator=generator) * 0.2
+
+
+def asked(value: str = "", rise: float | None = 0.05) -> Target:
+    return Target(metric=f"image/neckline/precision@10{value}", rise=rise)
+
+
+def test_a_target_is_met_by_the_asked_rise_and_an_interval_above_zero() -> None:
+    before = noise(0)
+    assert board(before, before + 0.06, asked())[0][""] == MET
+    assert board(before, before + 0.04, asked())[0][""] == NOT_MET  # certain, but too little
+    wild = before + 0.06 + 4.0 * (noise(1) - 0.1) * 10
+    assert board(before, wild, asked())[0][""] == NOT_MET  # much, but it may be luck
+
+
+def test_what_must_not_fall_is_met_unless_it_surely_fell() -> None:
+    before = noise(0)
+    slightly = before + (noise(2) - 0.1) * 0.5
+    assert board(before, slightly, asked(rise=None))[0][""] == MET
+    verdicts, found = board(before, before - 0.01, asked(rise=None))
+    assert verdicts[""] == NOT_MET
+    assert found.regressed[0] == "image/neckline/precision@10"
+
+
+def test_few_queries_are_insufficient() -> None:
+    verdicts, _ = board(noise(0), noise(0) + 0.5, asked("[high]"), asked("[velvet]"))
+    assert verdicts["[high]"] == INSUFFICIENT
+    assert verdicts["[velvet]"] == INSUFFICIENT  # no such value: n is 0
+    assert verdicts["[round]"] == ""
+
+
+def test_a_slice_that_fell_is_regressed_and_one_that_is_asked_for_is_not_watched() -> None:
+    before = noise(0)
+    after = before.clone()
+    codes = evaluation(before).slices[KEY][0]
+    after[codes == 1] -= 0.05
+    verdicts, found = board(before, after, asked("[round]"))
+    assert verdicts == {
+        "": REGRESSED,
+        "[round]": NOT_MET,
+        "[square]": REGRESSED,
+        "[high]": INSUFFICIENT,
+        "[macro]": REGRESSED,
+    }
+    assert "image/neckline/precision@10[square]" in found.regressed
+    assert {row["key"] for row in found.to_dict()["rows"]} == {f"{KEY}[round]"}
+    assert f"{KEY}[round]" not in {row["key"] for row in found.to_dict()["watched"]}
+
+
+def test_a_difference_is_that_of_a_paired_bootstrap() -> None:
+    before, after = noise(0), noise(1) + 0.02
+    change = compare(evaluation(after), evaluation(before), [KEY, f"{KEY}[macro]"])
+    rng = np.random.default_rng(0)
+    pairs = (after - before).numpy()
+    drawn = pairs[rng.integers(QUERIES, size=(20_000, QUERIES))].mean(axis=1)
+    found = change[KEY]
+    expected = np.quantile(drawn, [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.001)  # two independent draws
+    assert found.p == pytest.approx(2 * min((drawn <= 0).mean(), (drawn >= 0).mean()), abs=0.01)
+    codes = evaluation(before).slices[KEY][0]
+    macro = np.mean([float((after - before)[codes == c].mean()) for c in range(3)])
+    assert change[f"{KEY}[macro]"].low < macro < change[f"{KEY}[macro]"].high
+
+
+def test_equal_systems_do_not_differ() -> None:
+    found = compare(evaluation(noise(0)), evaluation(noise(0)), [KEY])[KEY]
+    assert (found.low, found.high, found.p) == (0.0, 0.0, 1.0)
+
+
+def test_p_is_never_zero() -> None:
+    means = resampled_means(torch.ones(50, 1), torch.arange(50), resamples=200, seed=0)
+    assert float(two_sided_p(means)) == pytest.approx(1 / 201)
+
+
+def test_holm_adjusts_as_in_the_textbook() -> None:
+    nan = float("nan")
+    adjusted = holm([0.01, 0.04, nan, 0.03, 0.005])
+    assert adjusted[:2] == pytest.approx([0.03, 0.06])
+    assert np.isnan(adjusted[2])
+    assert adjusted[3:] == pytest.approx([0.06, 0.02])
+
+
+def test_other_queries_cannot_be_compared() -> None:
+    other = evaluation(noise(0))
+    protocol = SimpleNamespace(**vars(other.protocol) | {"queries": np.arange(1, QUERIES + 1)})
+    with pytest.raises(ConfigError, match="have other queries"):
+        compare(evaluation(noise(0)), replace(other, protocol=protocol), [KEY])
+
+
+def test_a_target_is_a_share() -> None:
+    with pytest.raises(ConfigError, match="is asked to rise by 5"):
+        asked(rise=5)
+
+
+def test_runs_are_compared_and_a_fall_can_be_an_error(run: Run, tmp_path: Path) -> None:
+    good = run("train", "trainer.max_epochs=1", folder="good")
+    held = json.loads((good / "scoreboard.json").read_text())
+    assert [row["name"] for row in held["rows"]][:2] == [
+        "image/neckline/precision@10",
+        "image/category/precision@10[cardigans]",
+    ]
+    assert set(held["rows"][0]) >= {
+        "key", "name", "baseline", "value", "delta", "low", "high", "p", "n", "ceiling", "target",
+        "verdict",
+    }  # fmt: skip
+    ruined = run("train", "trainer.max_epochs=1", "optimizer.lr=10", folder="ruined")
+    options = (f"run={ruined}", f"baseline={good}", "retrieval.resamples=1000")
+    run("evaluate", *options, folder="compared", small=False)
+    board = json.loads((run.at("compared") / "scoreboard.json").read_text())
+    values = json.loads((good / "metrics.json").read_text())["metrics"]
+    row = next(row for row in board["watched"] if row["name"] == "image/colour/precision@10")
+    assert row["baseline"] == values["val/image/colour/precision@10"]["value"]
+    with pytest.raises(RegressionError, match="fell by more than luck: "):
+        run("evaluate", *options, "fail_on_regression=true", folder="failed", small=False)
+    assert (run.at("failed") / "scoreboard.md").is_file()
