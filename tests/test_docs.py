@@ -12,7 +12,7 @@ from fashret.cli.setup import check_composed
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ARGUMENT = r"""(?:'[^']*'|-[\w-]+|job|[\w.@+/~]+=(?:<[^>]*>|"[^"]*"|[^\s`<"|])+)"""
+ARGUMENT = r"""(?:'[^']*'|-[\w-]+|job|[\w.@+/~]+=(?:<[^>]*>|"[^"]*"|'[^']*'|[^\s`<"'|])+)"""
 COMMAND = re.compile(
     r"(?:python (train|evaluate|build_catalog)\.py|fashret-(train|evaluate|build-catalog|export))"
     rf"((?: +{ARGUMENT})*)"
@@ -39,10 +39,9 @@ def test_the_documentation_has_commands() -> None:
 def test_a_documented_command_is_accepted(
     page: str, command: str, arguments: str, cache_dir: Path
 ) -> None:
-    given = [a for a in shlex.split(arguments) if a not in ("-m", "--help", "--cfg", "job")]
-    parsed = OverridesParser.create().parse_overrides(
-        [re.sub(r"<([^>]*)>", lambda m: re.sub(r"\W", "_", m[1]), argument) for argument in given]
-    )
+    named = re.sub(r"<([^>]*)>", lambda m: re.sub(r"\W", "_", m[1]), arguments)
+    given = [a for a in shlex.split(named) if a not in ("-m", "--help", "--cfg", "job")]
+    parsed = OverridesParser.create().parse_overrides(given)
     overrides = []
     for override in parsed:
         if override.is_sweep_override():
