@@ -9,6 +9,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from fashret.catalog.store import Catalog
+    from fashret.data.samplers import RowBatches
 
 UNKNOWN = -1
 """The code of a value that is not known: it equals nothing, itself included."""
@@ -84,6 +85,10 @@ class Miner(Protocol):
 
     def prepare(self, catalog: "Catalog") -> None:
         """Mine the baseline's catalog once, before training."""
+        ...
+
+    def compose(self, batches: "RowBatches", *, seed: int) -> "RowBatches":
+        """Put what was mined into the batches that a sampler draws."""
         ...
 
     def select(self, rows: Tensor, columns: Tensor, relations: Relations) -> Relations:

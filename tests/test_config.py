@@ -47,7 +47,7 @@ def test_every_option_of_every_group_composes_and_passes_the_check(cache_dir: Pa
         for group in ("data", "model", "loss", "miner", "optimizer", "scheduler", "retrieval"):
             build(cfg[group])
         assert plain(cfg)["seed"] == 0
-    assert len(seen) == 40
+    assert len(seen) == 44
     groups = {option.split("=")[0] for option in seen}
     assert groups == {p.name for p in CONF.iterdir() if p.is_dir()} - {"hydra"}
 

@@ -25,8 +25,10 @@ LAYERS = [
 # features to a metric's protocol: the two places that look upwards.
 UPWARDS = {
     ("miners/none.py", "catalog"),
+    ("miners/hard.py", "catalog"),
     ("data/datamodule.py", "catalog"),
     ("types.py", "catalog"),
+    ("types.py", "data"),
 }
 
 ALLOWED = {

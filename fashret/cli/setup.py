@@ -25,6 +25,7 @@ from fashret.metrics.protocol import Protocol
 from fashret.models.backbone import Backbone, load_backbone
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
+from fashret.types import Miner
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Setup:
         log.info("catalog: %s", catalog.folder)
         return catalog
 
-    def data_module(self, baseline: Catalog) -> FashionData:
+    def data_module(self, baseline: Catalog, miner: Miner) -> FashionData:
         """The loaders of a training run, evaluated on the validation split."""
         frozen = self.spec.frozen
         return FashionData(
@@ -145,6 +146,7 @@ class Setup:
             self.protocol("validation"),
             catalog=baseline if frozen else None,
             backbone=None if frozen else self.backbone,
+            miner=miner,
             seed=self.cfg.seed,
         )
 

@@ -11,6 +11,7 @@ from fashret.data.samplers import EvaluationBatches, RowBatches, ShuffledBatches
 from fashret.data.source import Source
 from fashret.metrics.protocol import Protocol
 from fashret.models.backbone import Backbone
+from fashret.types import Miner
 
 
 class FashionData(pl.LightningDataModule):
@@ -23,6 +24,7 @@ class FashionData(pl.LightningDataModule):
         protocol: who is judged after each epoch.
         catalog: the frozen towers' features; None reads photos.
         backbone: how photos and texts are prepared, where there is no catalog.
+        miner: puts what it mined into the training batches.
         seed: of the order and of the augmentation.
     """
 
@@ -35,6 +37,7 @@ class FashionData(pl.LightningDataModule):
         *,
         catalog: Catalog | None = None,
         backbone: Backbone | None = None,
+        miner: Miner | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -44,6 +47,7 @@ class FashionData(pl.LightningDataModule):
         self.protocol = protocol
         self.catalog = catalog
         self.backbone = backbone
+        self.miner = miner
         self.seed = seed
 
     def train_dataloader(self) -> FeatureLoader | PhotoLoader:
@@ -60,6 +64,8 @@ class FashionData(pl.LightningDataModule):
                 n: (codes.numpy(), values) for n, (codes, values) in self.codes.described.items()
             }
             batches = BalancedBatches(rows, self.source.balance, codes, batch_size=size, **place)
+        if self.miner is not None and not overfits:
+            batches = self.miner.compose(batches, seed=self.seed)
         return self._loader(batches, training=True)
 
     def val_dataloader(self) -> FeatureLoader | PhotoLoader:

@@ -27,6 +27,10 @@ class RowBatches(Sampler[Rows], ABC):
     def __len__(self) -> int:
         """How many batches this process has in an epoch."""
 
+    @abstractmethod
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+
 
 class ShuffledBatches(RowBatches):
     """Every row once an epoch, in an order drawn from the seed and the epoch.
@@ -109,3 +113,6 @@ class EvaluationBatches(RowBatches):
     def __iter__(self) -> Iterator[Rows]:
         for batch in self.batches:
             yield Rows(batch, 0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Every epoch is the same."""

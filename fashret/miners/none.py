@@ -1,8 +1,9 @@
-"""No mining."""
+"""No mining, and what miners that only look at a batch have in common."""
 
 from torch import Tensor
 
 from fashret.catalog.store import Catalog
+from fashret.data.samplers import RowBatches
 from fashret.types import Relations
 
 
@@ -10,7 +11,11 @@ class NoMiner:
     """Leaves every valid pair to the loss."""
 
     def prepare(self, catalog: Catalog) -> None:
-        """Mine nothing."""
+        """Mine nothing before training."""
+
+    def compose(self, batches: RowBatches, *, seed: int) -> RowBatches:
+        """The batches as they are."""
+        return batches
 
     def select(self, rows: Tensor, columns: Tensor, relations: Relations) -> Relations:
         """The relations as they are."""

@@ -1,0 +1,74 @@
+"""Batches of anchors and the hard negatives that were mined for them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fashret.data.samplers import RowBatches, Rows
+
+
+@dataclass(frozen=True)
+class Partners:
+    """The hard negatives of each item of a table.
+
+    Attributes:
+        rows: (N, K) long: rows of the table, nearest first; -1 where there are fewer.
+    """
+
+    rows: NDArray[np.int64]
+
+
+class MinedBatches(RowBatches):
+    """Another sampler's batches, of which a part gives way to partners of the rest.
+
+    The part grows from nothing in the first epoch to `1 - random` after `ramp` epochs. What is
+    chosen follows from the seed, the epoch and the batch.
+
+    Args:
+        batches: the anchors.
+        partners: their hard negatives.
+        ramp: epochs until the part is whole; 0 begins with it.
+        random: the share of a batch that is always as the other sampler drew it, 0 to 1.
+        seed: of the choice.
+    """
+
+    def __init__(
+        self, batches: RowBatches, partners: Partners, *, ramp: int, random: float, seed: int
+    ) -> None:
+        self.batches = batches
+        self.partners = partners
+        self.ramp = ramp
+        self.random = random
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Rows]:
+        return map(self._mined, self.batches)
+
+    @property
+    def sampler(self) -> "MinedBatches":
+        """Where Lightning looks for `set_epoch` when batches are drawn as a whole."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.batches.set_epoch(epoch)
+
+    def share(self, epoch: int) -> float:
+        """The part of a batch that is mined in an epoch."""
+        grown = 1.0 if self.ramp == 0 else min(1.0, epoch / self.ramp)
+        return (1.0 - self.random) * grown
+
+    def _mined(self, batch: Rows) -> Rows:
+        wanted = int(self.share(batch.epoch) * len(batch.rows))
+        anchors = batch.rows[: len(batch.rows) - wanted]
+        rng = np.random.default_rng([self.seed, 2, batch.epoch, int(batch.rows[0])])
+        candidates = self.partners.rows[anchors].reshape(-1)
+        candidates = rng.permutation(np.setdiff1d(candidates[candidates >= 0], anchors))
+        mined = candidates[:wanted]
+        rest = np.setdiff1d(batch.rows[len(anchors) :], mined, assume_unique=True)
+        return Rows(np.concatenate([anchors, mined, rest[: wanted - len(mined)]]), batch.epoch)

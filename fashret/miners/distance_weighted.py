@@ -1,0 +1,43 @@
+"""Negatives of a batch drawn evenly over distances."""
+
+import torch
+from torch import Tensor
+
+from fashret.miners.online import OnlineMiner
+from fashret.types import Relations
+
+
+class DistanceWeightedMiner(OnlineMiner):
+    """Draws negatives with the inverse of the density of distances on the sphere.
+
+    Random negatives are nearly all as far as random points are; drawn so, near and far ones come
+    equally often (Wu et al., Sampling Matters in Deep Embedding Learning, 2017, equation 2). The
+    draw follows from the batch itself, so that a resumed run draws the same.
+
+    Args:
+        keep: negatives of each row.
+        dim: the embedding's width, on which the density of distances depends.
+        cutoff: distances below it count as it, so that noise is not drawn all the time.
+    """
+
+    def __init__(self, *, keep: int = 32, dim: int = 256, cutoff: float = 0.5) -> None:
+        self.keep = keep
+        self.dim = dim
+        self.cutoff = cutoff
+
+    def of_rows(self, similarity: Tensor, relations: Relations) -> Relations:
+        """Narrow the negatives of each row."""
+        distance = (
+            (2.0 - 2.0 * similarity.float()).clamp(min=1e-6, max=3.99).sqrt().clamp(min=self.cutoff)
+        )
+        density = (self.dim - 2) * distance.log() + (self.dim - 3) / 2 * (
+            1 - distance.square() / 4
+        ).log()
+        generator = torch.Generator().manual_seed(int(similarity[0].sum().item() * 2**20))
+        uniform = torch.rand(similarity.shape, generator=generator).to(similarity.device)
+        gumbel = -(-uniform.clamp(min=1e-12).log()).log()
+        score = (gumbel - density).masked_fill(~relations.negative, -torch.inf)
+        k = min(self.keep, score.shape[1])
+        kept = torch.zeros_like(relations.negative)
+        kept.scatter_(1, score.topk(k, dim=1).indices, True)
+        return Relations(relations.positive, kept & relations.negative)

@@ -1,0 +1,29 @@
+"""The pairs of a batch that carry information, by multi-similarity mining."""
+
+from torch import Tensor
+
+from fashret.miners.online import OnlineMiner
+from fashret.types import Relations
+
+
+class MultiSimilarityMiner(OnlineMiner):
+    """Keeps near negatives and far positives.
+
+    A negative is kept that is nearer than the farthest positive, a positive that is farther than
+    the nearest negative, each with a margin to spare (Wang et al., Multi-Similarity Loss with
+    General Pair Weighting for Deep Metric Learning, 2019, equations 8 and 9).
+
+    Args:
+        margin: in cosine similarity.
+    """
+
+    def __init__(self, *, margin: float = 0.1) -> None:
+        self.margin = margin
+
+    def of_rows(self, similarity: Tensor, relations: Relations) -> Relations:
+        """Narrow the positives and the negatives of each row."""
+        farthest = similarity.masked_fill(~relations.positive, 2.0).min(dim=1, keepdim=True)[0]
+        nearest = similarity.masked_fill(~relations.negative, -2.0).max(dim=1, keepdim=True)[0]
+        negative = relations.negative & (similarity + self.margin > farthest)
+        positive = relations.positive & (similarity - self.margin < nearest)
+        return Relations(positive, negative)

@@ -1,0 +1,161 @@
+"""Miners: nothing that is known to be right is ever mined as wrong."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import Run
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from fashret.data.mined import MinedBatches, Partners
+from fashret.data.samplers import ShuffledBatches
+from fashret.functional.mining import hard_negatives
+from fashret.miners import (
+    DistanceWeightedMiner,
+    MultiSimilarityMiner,
+    NoMiner,
+    SemiHardMiner,
+)
+from fashret.types import Miner, Relations
+
+ONLINE = [NoMiner(), SemiHardMiner(), MultiSimilarityMiner(), DistanceWeightedMiner(keep=3, dim=8)]
+
+
+def random_table(seed: int) -> dict[str, Tensor]:
+    """60 items with few kinds, products, captions and values, many of them unknown."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def codes(high: int, *shape: int) -> Tensor:
+        return torch.randint(-1, high, shape or (60,), generator=generator)
+
+    return {
+        "embeddings": normalize(torch.randn(60, 8, generator=generator), dim=1),
+        "kind": codes(3),
+        "product": codes(15),
+        "caption": codes(20),
+        "attributes": codes(3, 60, 2),
+    }
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_known_positive_is_never_mined_as_a_negative(seed: int) -> None:
+    table = random_table(seed)
+    found = hard_negatives(**table, depth=12, keep=3)
+    assert len(found.anchor) > 0
+    kind, product, caption = table["kind"], table["product"], table["caption"]
+    for a, b, differs in zip(
+        found.anchor.tolist(), found.negative.tolist(), found.differs.tolist(), strict=True
+    ):
+        assert a != b
+        assert kind[a] == kind[b] != -1
+        assert product[a] != product[b] or product[a] == -1
+        assert caption[a] != caption[b] or caption[a] == -1
+        x, y = table["attributes"][a].tolist(), table["attributes"][b].tolist()
+        assert differs == [i != j and -1 not in (i, j) for i, j in zip(x, y, strict=True)]
+        assert any(differs)
+    counts = dict(found.counts)
+    assert counts.pop("asked") == sum(counts.values())
+
+
+def test_hard_negatives_are_the_nearest_that_qualify() -> None:
+    table = random_table(3)
+    found = hard_negatives(**table, depth=60, keep=4)
+    similarity = (table["embeddings"].double() @ table["embeddings"].double().T).tolist()
+    kind, product, caption = (table[n].tolist() for n in ("kind", "product", "caption"))
+    attributes = table["attributes"].tolist()
+    for a in range(60):
+        near = sorted(
+            (b for b in range(60) if b != a and kind[b] == kind[a] != -1),
+            key=lambda b: -similarity[a][b],
+        )
+        expected = [
+            (b, rank)
+            for rank, b in enumerate(near, start=1)
+            if not (product[a] == product[b] != -1 or caption[a] == caption[b] != -1)
+            and any(
+                x != y and -1 not in (x, y)
+                for x, y in zip(attributes[a], attributes[b], strict=True)
+            )
+        ][:4]
+        mine = found.anchor == a
+        pairs = zip(found.negative[mine].tolist(), found.rank[mine].tolist(), strict=True)
+        assert list(pairs) == expected
+
+
+@pytest.mark.parametrize("miner", ONLINE, ids=lambda miner: type(miner).__name__)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_miner_only_narrows(miner: Miner, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows, columns = (normalize(torch.randn(30, 8, generator=generator), dim=1) for _ in range(2))
+    kind = torch.randint(0, 3, (30, 30), generator=generator)  # 0 right, 1 wrong, 2 neither
+    given = Relations(kind == 0, kind == 1)
+    left = miner.select(rows, columns, given)
+    assert not (left.positive & ~given.positive).any()
+    assert not (left.negative & ~given.negative).any()
+    assert left.negative.any()
+    again = miner.select(rows, columns, given)
+    assert torch.equal(left.negative, again.negative)
+    none = torch.zeros(30, 30, dtype=torch.bool)
+    assert not miner.select(rows, columns, Relations(none, none)).negative.any()
+
+
+def test_semihard_negatives_are_farther_than_the_positive_but_near() -> None:
+    similarity = torch.tensor([[0.5, 0.6, 0.4, 0.2], [0.9, 0.1, 0.8, 0.7]])
+    positive = torch.tensor([[True, False, False, False], [False, True, False, False]])
+    left = SemiHardMiner(margin=0.2).of_rows(similarity, Relations(positive, ~positive))
+    assert left.negative.tolist() == [
+        [False, False, True, False],  # 0.6 is nearer than the positive, 0.2 too far
+        [True, False, False, False],  # all are nearer: the nearest
+    ]
+
+
+def test_distance_weighting_draws_near_negatives_more_often_than_chance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = normalize(torch.randn(64, 256, generator=generator), dim=1)
+    columns = normalize(torch.randn(64, 256, generator=generator), dim=1)
+    columns[:8] = normalize(rows[:1] + 0.06 * torch.randn(8, 256, generator=generator), dim=1)
+    given = Relations(torch.zeros(64, 64).bool(), torch.ones(64, 64).bool())
+    left = DistanceWeightedMiner(keep=8).of_rows(rows @ columns.T, given)
+    assert int(left.negative[0, :8].sum()) == 8
+    assert left.negative.sum(dim=1).tolist() == [8] * 64
+
+
+def test_batches_move_from_random_to_hard() -> None:
+    partners = np.full((100, 3), -1)
+    partners[:50] = np.arange(50, 100)[:, None]  # the partner of 0 is 50, of 1 is 51
+    batches = MinedBatches(
+        ShuffledBatches(np.arange(50), batch_size=20, seed=0),
+        Partners(partners),
+        ramp=4,
+        random=0.5,
+        seed=0,
+    )
+    for epoch, expected in enumerate([0, 2, 5, 7, 10, 10]):
+        batches.set_epoch(epoch)
+        for batch in batches:
+            rows = batch.rows.tolist()
+            assert len(rows) == len(set(rows)) == 20
+            mined = [row for row in rows if row >= 50]
+            assert len(mined) == expected
+            assert all(row - 50 in rows for row in mined)
+    first = [batch.rows.tolist() for batch in batches]
+    assert first == [batch.rows.tolist() for batch in batches]
+
+
+def test_a_batch_without_partners_keeps_its_rows() -> None:
+    partners = Partners(np.full((50, 2), -1))
+    inner = ShuffledBatches(np.arange(50), batch_size=10, seed=0)
+    batches = MinedBatches(inner, partners, ramp=0, random=0.2, seed=0)
+    assert [sorted(b.rows.tolist()) for b in batches] == [sorted(b.rows.tolist()) for b in inner]
+
+
+def test_a_run_with_hard_negatives_leaves_them_in_its_folder(run: Run) -> None:
+    folder = run("train", "miner=hard", "miner.attributes=[neckline]", "trainer.max_epochs=3")
+    frame = pd.read_parquet(folder / "mining" / "hard_negatives.parquet")
+    counts = json.loads((folder / "mining" / "hard_negatives.json").read_text())
+    assert len(frame) == counts["kept"] > 0
+    assert all(list(differs) == ["neckline"] for differs in frame["differs"])
+    assert not (frame["anchor_id"].str[:-2] == frame["negative_id"].str[:-2]).any()
