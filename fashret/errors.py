@@ -5,6 +5,7 @@ FashretError              everything below; the root scripts print it as one mes
 ├── DataError             a data set, table, row or photo that cannot be used
 ├── CatalogError          a catalog that is missing, damaged or of another model or data set
 ├── CheckpointError       weights that are missing, unreadable or of another model
+├── TrainingError         a run that is lost: a loss that is no number, embeddings that collapsed
 └── RegressionError       a metric that fell by more than luck, where that was to be an error
 """
 
@@ -27,6 +28,10 @@ class CatalogError(FashretError):
 
 class CheckpointError(FashretError):
     """Model weights that cannot be used."""
+
+
+class TrainingError(FashretError):
+    """A run that cannot go on."""
 
 
 class RegressionError(FashretError):

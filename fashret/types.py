@@ -15,6 +15,10 @@ UNKNOWN = -1
 """The code of a value that is not known: it equals nothing, itself included."""
 
 
+Described = Mapping[str, tuple[Tensor, list[str]]]
+"""Codes (N,), `UNKNOWN` where a value is not known, and values, by attribute."""
+
+
 class Batch(TypedDict, total=False):
     """B items. Either photos and tokens (towers that learn) or their stored features.
 
@@ -66,12 +70,12 @@ class Loss(Protocol):
 class Term(Protocol):
     """What a composite loss adds to its contrastive part."""
 
-    def prepare(self, described: Mapping[str, tuple[Tensor, list[str]]], dim: int) -> None:
+    def prepare(self, described: Described, baseline: "Catalog") -> None:
         """Learn of the data, once before training.
 
         Args:
             described: codes (N,) and values of the category and of each attribute, of all items.
-            dim: the width of an embedding.
+            baseline: the untrained model's catalog of them.
         """
         ...
 

@@ -1,4 +1,6 @@
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch.nn.functional import normalize
 
 from fashret.functional.relations import pair_relations
 from fashret.losses import (
+    AnchorToBaseline,
     AttributeClassification,
     Circle,
     Composite,
@@ -169,6 +172,10 @@ def test_the_temperature_is_clamped() -> None:
     assert float(loss.temperature) == pytest.approx(0.02)
 
 
+def catalog(image: Tensor, text: Tensor) -> Any:
+    return SimpleNamespace(image=image, text=text)
+
+
 def classification(**attributes: float) -> AttributeClassification:
     torch.manual_seed(0)
     term = AttributeClassification(weight=0.5, attributes=attributes, temperature=0.2)
@@ -177,7 +184,7 @@ def classification(**attributes: float) -> AttributeClassification:
         "colour": (torch.tensor([0, -1, 2, -1, -1, -1]), ["blue", "green", "red"]),
         "fabric": (torch.full((6,), -1), []),
     }
-    term.prepare(described, 8)
+    term.prepare(described, catalog(torch.zeros(6, 8), torch.zeros(6, 8)))
     return term
 
 
@@ -186,6 +193,10 @@ def test_attribute_classification_equals_a_loop() -> None:
     images, texts = embeddings()
     items = Batch(index=torch.tensor([2, 0, 1]))
     value = term(images[:3], texts[:3], items)
+    assert set(term.logged) == {"accuracy_category", "accuracy_colour"}
+    nearest = (images[:2] @ normalize(term.directions["colour"], dim=1).T).argmax(dim=1).tolist()
+    right = sum(found == wanted for found, wanted in zip(nearest, [2, 0], strict=True))
+    assert float(term.logged["accuracy_colour"]) == right / 2
 
     def mean(name: str, labels: list[int | None]) -> float:
         directions = normalize(term.directions[name], dim=1)
@@ -225,3 +236,20 @@ def test_the_parts_of_a_composite_add_up() -> None:
         "contrastive.log_scale",
         "terms.attributes.directions.category",
     }
+
+
+def test_the_anchor_is_the_distance_from_the_untrained_model() -> None:
+    images, texts = embeddings()
+    before, said = embeddings(7)
+    with torch.no_grad():
+        said[3] = 0.0  # an item without text
+        texts[3] = 0.0
+    term = AnchorToBaseline(weight=2.0)
+    term.prepare({}, catalog(before.detach(), said.detach()))
+    rows = [4, 3, 0]
+    value = term(images[:3], texts[[4, 3, 0]], Batch(index=torch.tensor(rows)))
+    photo = sum(1 - float(images[i] @ before[row]) for i, row in enumerate(rows)) / 3
+    text = sum(1 - float(texts[row] @ said[row]) for row in (4, 0)) / 3
+    assert float(value) == pytest.approx(2.0 * (photo + text) / 2, rel=1e-5)
+    untouched = term(before[rows], said[rows], Batch(index=torch.tensor(rows)))
+    assert float(untouched) == pytest.approx(0.0, abs=1e-6)

@@ -24,6 +24,9 @@ LAYERS = [
 # Protocols name the catalog they are prepared from, and the data module serves a catalog's
 # features to a metric's protocol: the two places that look upwards.
 UPWARDS = {
+    ("losses/anchor_to_baseline.py", "catalog"),
+    ("losses/attribute_classification.py", "catalog"),
+    ("losses/composite.py", "catalog"),
     ("miners/none.py", "catalog"),
     ("miners/hard.py", "catalog"),
     ("data/datamodule.py", "catalog"),

@@ -14,7 +14,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fashret.catalog.store import open_catalog
-from fashret.errors import CheckpointError, ConfigError
+from fashret.errors import CheckpointError, ConfigError, TrainingError
+from fashret.functional.health import Health, health
 from fashret.models.spec import OWN
 
 SCRATCH = ("model.pretrained=null", "model.train=all")
@@ -264,9 +265,44 @@ def test_attribute_terms_are_logged_and_learn(run: Run) -> None:
     folder = run("train", "loss=attribute_aware", attributes, "trainer.log_every_n_steps=1")
     log = lines(folder)
     assert log[-1]["train/loss_attributes"] < log[1]["train/loss_attributes"]
-    whole = log[-1]["train/loss_attributes"] + log[-1]["train/loss_contrastive"]
+    parts = ("contrastive", "attributes", "anchor")
+    whole = sum(log[-1][f"train/loss_{part}"] for part in parts)
     assert log[-1]["train/loss"] == pytest.approx(whole, rel=1e-5)
+    assert 0.0 <= log[-1]["train/accuracy_neckline"] <= 1.0
+    assert "train/accuracy_category" in log[-1]
     state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert "loss.terms.attributes.directions.neckline" in state
     with pytest.raises(ConfigError, match=r"attributes names fabric; the data has category"):
         run("train", "loss=attribute_aware", "loss.terms.attributes.attributes={fabric: 1.0}")
+
+
+def test_a_run_that_is_lost_is_ended_with_the_last_good_weights(run: Run) -> None:
+    options = ("trainer.log_every_n_steps=1", "trainer.max_epochs=6", "scheduler=constant")
+    with pytest.raises(TrainingError, match=r"the loss is nan at step .* smaller optimizer.lr"):
+        run("train", *options, "optimizer.lr=1e38", folder="nan")
+    assert not (run.at("nan") / "checkpoints" / "last.ckpt").exists()
+
+
+def test_collapsed_embeddings_are_told_from_others() -> None:
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.nn.functional.normalize(torch.randn(500, 32, generator=generator), dim=1)
+    found = health(spread)
+    assert found.effective_rank > 28
+    assert abs(found.mean_similarity) < 0.01
+    assert not found.collapsed
+    together = torch.nn.functional.normalize(spread * 0.02 + spread[:1], dim=1)
+    assert health(together).collapsed
+    similarity = together.double() @ together.double().T
+    others = (similarity.sum() - 500) / (500 * 499)
+    assert health(together).mean_similarity == pytest.approx(float(others), abs=1e-9)
+    line = torch.stack([spread[0], -spread[0]] * 250)
+    assert health(line).effective_rank == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_collapse_is_said_in_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = iter([Health(30.0, 0.2), Health(25.0, 0.3), Health(1.1, 0.99)])
+    monkeypatch.setattr("fashret.engine.callbacks.watchdog.health", lambda embeddings: next(judged))
+    with pytest.raises(TrainingError, match=r"two photos are 0.99 alike .*last.ckpt"):
+        run("train", "trainer.max_epochs=3")
+    held = torch.load(run.at("run") / "checkpoints" / "last.ckpt", weights_only=True)
+    assert held["epoch"] == 0  # the epoch before

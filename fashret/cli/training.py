@@ -32,7 +32,7 @@ def make_module(setup: Setup, baseline: Catalog) -> RetrievalModule:
     miner.prepare(baseline)
     loss = build(cfg.loss)
     if isinstance(loss, Composite):
-        loss.prepare(setup.codes.described, retriever.dim)
+        loss.prepare(setup.codes.described, baseline)
     return RetrievalModule(
         retriever.train(),
         loss,

@@ -63,6 +63,8 @@ class RetrievalModule(pl.LightningModule):
         if self.global_step % every == 0:
             self.log("train/loss", loss, prog_bar=True)
             self.log_dict({f"train/loss_{name}": value for name, value in parts.items()})
+            if isinstance(self.loss, Composite):
+                self.log_dict({f"train/{n}": value for n, value in self.loss.logged().items()})
             self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
             if isinstance(temperature := getattr(self.loss, "temperature", None), Tensor):
                 self.log("train/temperature", temperature)

@@ -1,5 +1,6 @@
 """Losses: `loss(rows, columns, relations) -> scalar`, one idea a file."""
 
+from fashret.losses.anchor_to_baseline import AnchorToBaseline
 from fashret.losses.attribute_classification import AttributeClassification
 from fashret.losses.circle import Circle
 from fashret.losses.composite import Composite
@@ -10,6 +11,7 @@ from fashret.losses.supcon import SupCon
 from fashret.losses.triplet import Triplet
 
 __all__ = [
+    "AnchorToBaseline",
     "AttributeClassification",
     "Circle",
     "Composite",

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from fashret.catalog.store import Catalog
 from fashret.errors import ConfigError
-from fashret.types import UNKNOWN, Batch, no_pairs
+from fashret.types import UNKNOWN, Batch, Described, no_pairs
 
 
 class AttributeClassification(nn.Module):
@@ -22,28 +23,36 @@ class AttributeClassification(nn.Module):
 
     Args:
         weight: of the whole.
-        attributes: the weight of each attribute; `category` may be one of them.
+        attributes: the weight of each attribute; `category` may be one of them; null gives all of
+            the data the weight 1.
         temperature: t.
+
+    Attributes:
+        logged: the accuracy of each attribute in the last batch.
     """
 
     def __init__(
-        self, *, weight: float, attributes: Mapping[str, float], temperature: float = 0.05
+        self, *, weight: float, attributes: Mapping[str, float] | None, temperature: float = 0.05
     ) -> None:
         super().__init__()
         if temperature <= 0.0:
             raise ConfigError(f"temperature is {temperature}: it must be above 0")
         self.weight = weight
-        self.attributes = dict(attributes)
+        self.attributes = None if attributes is None else dict(attributes)
         self.temperature = temperature
         self.directions = nn.ParameterDict()
+        self.logged: dict[str, Tensor] = {}
         self._codes: dict[str, Tensor] = {}
 
-    def prepare(self, described: Mapping[str, tuple[Tensor, list[str]]], dim: int) -> None:
+    def prepare(self, described: Described, baseline: Catalog) -> None:
         """Make the directions of an item table's values.
 
         Raises:
             ConfigError: an attribute is none of the table's.
         """
+        dim = baseline.image.shape[1]
+        if self.attributes is None:
+            self.attributes = dict.fromkeys(described, 1.0)
         for name in self.attributes:
             if name not in described:
                 raise ConfigError(
@@ -55,6 +64,7 @@ class AttributeClassification(nn.Module):
     def forward(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
         """The weighted loss of (B, D) photos, L2-normalised."""
         total = no_pairs(images, texts)
+        assert self.attributes is not None, "prepare comes first"
         for name, weight in self.attributes.items():
             codes = self._codes[name][batch["index"].cpu()].to(images.device)
             known = codes != UNKNOWN
@@ -64,4 +74,6 @@ class AttributeClassification(nn.Module):
             total = total + weight * nn.functional.cross_entropy(
                 logits / self.temperature, codes, ignore_index=UNKNOWN
             )
+            right = logits.detach().argmax(dim=1) == codes
+            self.logged[f"accuracy_{name}"] = right[known].float().mean()
         return self.weight * total

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from fashret.types import Batch, Relations, Term
+from fashret.catalog.store import Catalog
+from fashret.types import Batch, Described, Relations, Term
 
 
 class Composite(nn.Module):
@@ -12,13 +13,13 @@ class Composite(nn.Module):
 
     Args:
         contrastive: over rows, columns and relations.
-        terms: by name; each carries its weight.
+        terms: by name; each carries its weight; one that is null is left out.
     """
 
-    def __init__(self, *, contrastive: nn.Module, terms: Mapping[str, nn.Module]) -> None:
+    def __init__(self, *, contrastive: nn.Module, terms: Mapping[str, nn.Module | None]) -> None:
         super().__init__()
         self.contrastive = contrastive
-        self.terms = nn.ModuleDict(terms)
+        self.terms = nn.ModuleDict({n: term for n, term in terms.items() if term is not None})
 
     @property
     def temperature(self) -> Tensor | None:
@@ -30,10 +31,10 @@ class Composite(nn.Module):
         """Whether the contrastive loss wants all photos of a product as positives."""
         return getattr(self.contrastive, "several_positives", False)
 
-    def prepare(self, described: Mapping[str, tuple[Tensor, list[str]]], dim: int) -> None:
+    def prepare(self, described: Described, baseline: Catalog) -> None:
         """Prepare every term; see `fashret.types.Term`."""
         for term in self._terms().values():
-            term.prepare(described, dim)
+            term.prepare(described, baseline)
 
     def parts(
         self, images: Tensor, texts: Tensor, relations: Relations, batch: Batch
@@ -41,6 +42,13 @@ class Composite(nn.Module):
         """Each part's value by its name: scalars, whose sum is the loss."""
         parts = {"contrastive": self.contrastive(images, texts, relations)}
         return parts | {name: term(images, texts, batch) for name, term in self._terms().items()}
+
+    def logged(self) -> dict[str, Tensor]:
+        """What the terms have to say of the last batch beside their values."""
+        found: dict[str, Tensor] = {}
+        for term in self.terms.values():
+            found |= getattr(term, "logged", {})
+        return found
 
     def _terms(self) -> dict[str, Term]:
         return dict(self.terms.items())  # type: ignore[arg-type]  # a ModuleDict holds any module

@@ -3,5 +3,6 @@
 from fashret.engine.callbacks.data_mix import DataMix
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 from fashret.engine.callbacks.train_log import TrainLog
+from fashret.engine.callbacks.watchdog import Watchdog
 
-__all__ = ["DataMix", "RetrievalEvaluation", "TrainLog"]
+__all__ = ["DataMix", "RetrievalEvaluation", "TrainLog", "Watchdog"]

@@ -26,11 +26,13 @@ class RetrievalEvaluation(pl.Callback):
     Attributes:
         evaluation: the latest one.
         means: its metrics by key, in double precision (what Lightning logs is rounded to single).
+        sample: some of its photos' embeddings, at most 2,000.
     """
 
     def __init__(self) -> None:
         self.evaluation: Evaluation | None = None
         self.means: dict[str, float] = {}
+        self.sample: Tensor | None = None
         self._protocol: Protocol | None = None
         self._metrics: dict[str, RankedRows] = {}
         self._table: _Table | None = None
@@ -81,6 +83,7 @@ class RetrievalEvaluation(pl.Callback):
         table, self._table = self._table.shared(trainer), None
         if not bool(table.seen.all()):
             return  # a loop that was cut short (fast_dev_run, limit_val_batches)
+        self.sample = table.image[:: max(1, len(table.image) // 2000)].cpu()
         found = rank(
             self._protocol,
             Embedded(table.image, table.text),

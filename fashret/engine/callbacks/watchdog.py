@@ -1,0 +1,77 @@
+"""Stops a run that is lost, and says why."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from fashret.engine.callbacks.retrieval import RetrievalEvaluation
+from fashret.errors import TrainingError
+from fashret.functional.health import Health, health
+
+_SAMPLE = 2000
+
+
+class Watchdog(pl.Callback):
+    """Ends a run whose loss is no number, or whose embeddings collapse.
+
+    `last.ckpt` is then that of the last whole epoch before. Each evaluation logs
+    `val/image/effective_rank` and `val/image/mean_similarity`.
+    """
+
+    def __init__(self) -> None:
+        self._before: Health | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the baseline, where training begins from it."""
+        catalog: Any = trainer.datamodule.catalog  # type: ignore[attr-defined]  # not in its type
+        if catalog is not None:
+            step = max(1, len(catalog) // _SAMPLE)
+            self._before = health(catalog.image[::step].float())
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Look at the loss now and then: reading it costs a wait for the device."""
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # nor this
+        if trainer.global_step % every == 0 and not bool(torch.isfinite(outputs["loss"])):
+            raise TrainingError(
+                f"the loss is {float(outputs['loss'])} at step {trainer.global_step}. "
+                f"{_kept(trainer)} Try a smaller optimizer.lr, trainer.gradient_clip_val=1.0, or "
+                "trainer.precision=32-true"
+            )
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the embeddings of an evaluation."""
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in its type
+            if isinstance(callback, RetrievalEvaluation) and callback.sample is not None:
+                self._judge(trainer, health(callback.sample))
+
+    def _judge(self, trainer: pl.Trainer, now: Health) -> None:
+        for logger in trainer.loggers:
+            logger.log_metrics(
+                {f"val/image/{name}": value for name, value in now._asdict().items()},
+                step=trainer.global_step,
+            )
+        before, self._before = self._before, now
+        if now.collapsed and before is not None and not before.collapsed:
+            raise TrainingError(
+                f"the embeddings have collapsed: two photos are {now.mean_similarity:.2f} alike on "
+                f"average (before: {before.mean_similarity:.2f}) and fill {now.effective_rank:.1f} "
+                f"directions (before: {before.effective_rank:.1f}). {_kept(trainer)} Try a "
+                "smaller optimizer.lr, or more or harder negatives"
+            )
+
+
+def _kept(trainer: pl.Trainer) -> str:
+    """Say where the last good weights are."""
+    for callback in trainer.checkpoint_callbacks:
+        path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
+        if path:
+            return f"The weights of the last good epoch are in {path}."
+    return "No epoch was finished before it, so there is no checkpoint."
