@@ -2,7 +2,10 @@
 
 import math
 import os
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import pytrec_eval
 import torch
@@ -12,6 +15,7 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx would compile for a minute
 import ranx
 
 from fashret.functional.retrieval import METRICS, ceiling, chance, per_query
+from fashret.metrics.protocol import _sample
 
 KS = (1, 3, 5, 10)
 
@@ -111,3 +115,12 @@ def test_chance_is_the_mean_of_random_rankings(name: str, relevant: int, ranked:
         expected = chance(name, num_relevant[:1], torch.tensor([ranked]), k)
         error = 5 * float(simulated.std()) / len(hits) ** 0.5  # five standard errors
         assert float(simulated.mean()) == pytest.approx(float(expected), abs=error + 1e-12)
+
+
+def test_a_sample_keeps_every_categorys_share() -> None:
+    category = np.repeat([0, 1, 2], [700, 250, 50])
+    codes: Any = SimpleNamespace(described={"category": (torch.from_numpy(category), [])})
+    for seed in range(5):
+        rows = _sample(np.arange(1000), 100, codes, np.random.default_rng(seed))
+        assert len(np.unique(rows)) == 100
+        assert np.bincount(category[rows]).tolist() == pytest.approx([70, 25, 5], abs=1)

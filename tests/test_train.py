@@ -182,6 +182,9 @@ def test_retrieval_options_change_what_is_searched(run: Run) -> None:
                 folder="quick")  # fmt: skip
     held = json.loads((quick / "metrics.json").read_text())["searched"]["validation"]
     assert (held["queries"], held["items"]) == (5, 12)
+    looked = run("evaluate", *model, "quick=true", folder="looked")
+    held = json.loads((looked / "metrics.json").read_text())["retrieval"]
+    assert (held["max_queries"], held["max_items"]) == (500, 5000)
 
     first = run("evaluate", *model, "retrieval.candidates=10", folder="candidates")
     found = pd.read_parquet(first / "per_query_results.parquet").set_index(["mode", "query_id"])

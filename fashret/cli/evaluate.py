@@ -19,6 +19,9 @@ def evaluate(cfg: DictConfig) -> None:
 
     check_composed(cfg, "evaluate")
     cfg, state = named_checkpoint(cfg)
+    if cfg.quick:
+        cfg.retrieval.max_queries = cfg.retrieval.max_queries or 500
+        cfg.retrieval.max_items = cfg.retrieval.max_items or 5000
     setup = Setup.of(cfg)
     catalog = setup.baseline_catalog()
     splits = [cfg.split]

@@ -23,8 +23,9 @@ class RetrievalOptions:
         candidates: fused queries rank only so many of the best by image; null ranks everything.
         catalog_splits: the splits that are searched; null searches the queries' own.
         slice_metrics: the metrics that are also given for each value of an attribute.
-        max_queries: so many queries at most, a seeded sample; null for all.
-        max_items: so many catalog items at most, a seeded sample; null for all.
+        max_queries: so many queries at most, a seeded sample in which every category keeps its
+            share; null for all.
+        max_items: so many catalog items at most, sampled likewise; null for all.
         seed: of the samples and of the bootstrap.
         resamples: of the bootstrap behind final results' intervals.
     """

@@ -62,11 +62,11 @@ class Protocol:
             catalog = catalog[roles[catalog] == "gallery"]
         rng = np.random.default_rng(options.seed)
         if options.max_items is not None and options.max_items < len(catalog):
-            catalog = np.sort(rng.choice(catalog, options.max_items, replace=False))
+            catalog = _sample(catalog, options.max_items, codes, rng)
             inside = queries[np.isin(queries, catalog)]  # a query's matches are then searched too
             queries = inside if len(inside) else queries
         if options.max_queries is not None and options.max_queries < len(queries):
-            queries = np.sort(rng.choice(queries, options.max_queries, replace=False))
+            queries = _sample(queries, options.max_queries, codes, rng)
         return cls(split, options, queries, catalog, codes, table.described)
 
     @property
@@ -116,3 +116,14 @@ class Protocol:
         return Excluded(
             torch.from_numpy(queries), torch.from_numpy(order[np.repeat(first, counts) + offsets])
         )
+
+
+def _sample(
+    rows: NDArray[np.int64], count: int, codes: ItemCodes, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Some of the rows, ascending: of each category as large a share as of all."""
+    shuffled = rng.permutation(rows)
+    category = codes.described["category"][0].numpy()[shuffled]
+    by_category = shuffled[np.argsort(category, kind="stable")]
+    places = (np.arange(count) + rng.random()) * len(rows) / count
+    return np.sort(by_category[places.astype(int)])
