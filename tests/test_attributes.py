@@ -90,6 +90,22 @@ def test_a_text_says_of_an_item_what_it_says(
         assert found["gender"] == expected["gender"]
 
 
+@pytest.mark.parametrize(
+    ("label", "category", "pattern"),
+    [
+        ("Graphic_Tees", "Tees", "graphic"),
+        ("graphic", "unknown", "graphic"),
+        ("Color-Block Sweaters", "Sweaters", "color_block"),
+        ("Sweatshirts_Hoodies", "Sweatshirts_Hoodies", None),
+        ("Casual Shoes", "Casual Shoes", None),
+    ],
+)
+def test_a_pattern_is_no_category(
+    schema: Schema, label: str, category: str, pattern: str | None
+) -> None:
+    assert schema.split_category(label) == (category, pattern)
+
+
 def table(tmp_path: Path, rows: list[dict[str, str]]) -> dict[str, Any]:
     """The report of a folder whose table has these rows, and its columns."""
     from PIL import Image
@@ -114,15 +130,16 @@ def test_what_the_set_states_stands_and_the_text_fills_the_rest(tmp_path: Path) 
         [
             {"text": "A red knit tee", "category": "tees", "colour": "Dark Red"},
             {"text": "A blue tee", "category": "tees", "colour": "Green"},
-            {"text": "A striped tee", "category": "tees", "colour": ""},
+            {"text": "A tee", "category": "striped_tees", "colour": ""},
         ],
     )
     found = {(row["text"], row["colour"], row["material"]) for row in report["rows"]}
     assert found == {
         ("A red knit tee", "Dark Red", "knitted"),
         ("A blue tee", "Green", "unknown"),
-        ("A striped tee", "unknown", "unknown"),
+        ("A tee", "unknown", "unknown"),
     }
+    assert {row["pattern"] for row in report["rows"] if row["text"] == "A tee"} == {"striped"}
     assert report["disagreements"] == {"colour": {"Green, text: blue": 8}}
     assert report["coverage"]["colour"] == {"tees": [16, 24]}
 

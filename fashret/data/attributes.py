@@ -116,6 +116,19 @@ class Schema:
                 return mention.meaning.value
         return None
 
+    def split_category(self, label: str) -> tuple[str, str | None]:
+        """A category without the pattern in its name: *Graphic_Tees* are Tees, and graphic.
+
+        Returns:
+            The category, "unknown" where nothing but the pattern was in the name; and the pattern.
+        """
+        for mention in self._mentions(_tokens(label)):
+            if mention.meaning.attribute == "pattern":
+                words = _tokens(label)[mention.start : mention.end]
+                named = re.sub(r"[\W_]+".join(words), "", label, count=1, flags=re.IGNORECASE)
+                return named.strip(" _-/&,") or "unknown", mention.meaning.value
+        return label, None
+
     def slot(self, category: str) -> str | None:
         """Where a category is worn; None for what is no garment, and for what is unknown."""
         found = [m for m in self._mentions(_tokens(category)) if m.meaning.attribute is None]

@@ -117,8 +117,11 @@ class Source(ABC):
         """
         if self.schema is None:
             return
+        item.category, pattern = self.schema.split_category(item.category)
         said = self.schema.read(item.text, item.category)
         filled = dict(item.attributes)
+        if pattern is not None and (filled.get("pattern") or "unknown") == "unknown":
+            filled["pattern"] = pattern
         for name in self.attributes:
             stated, read = filled.get(name) or "unknown", said.get(name)
             if name in item.truth:
