@@ -96,6 +96,8 @@ def test_a_text_says_of_an_item_what_it_says(
         ("Graphic_Tees", "Tees", "graphic"),
         ("graphic", "unknown", "graphic"),
         ("Color-Block Sweaters", "Sweaters", "color_block"),
+        ("Colour Block Sprint Tees", "Sprint Tees", "color_block"),
+        ("Sprint Print Tees", "Sprint  Tees", "printed"),
         ("Sweatshirts_Hoodies", "Sweatshirts_Hoodies", None),
         ("Casual Shoes", "Casual Shoes", None),
     ],

@@ -2,6 +2,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -173,7 +174,8 @@ def test_the_temperature_is_clamped() -> None:
 
 
 def catalog(image: Tensor, text: Tensor) -> Any:
-    return SimpleNamespace(image=image, text=text)
+    splits = pd.DataFrame({"split": ["train"] * (len(image) - 1) + ["validation"]})
+    return SimpleNamespace(image=image, text=text, meta=lambda: splits)
 
 
 def classification(**attributes: float) -> AttributeClassification:
@@ -184,7 +186,15 @@ def classification(**attributes: float) -> AttributeClassification:
         "colour": (torch.tensor([0, -1, 2, -1, -1, -1]), ["blue", "green", "red"]),
         "fabric": (torch.full((6,), -1), []),
     }
-    term.prepare(described, catalog(torch.zeros(6, 8), torch.zeros(6, 8)))
+    photos = normalize(torch.randn(6, 8), dim=1)
+    term.prepare(described, catalog(photos, photos))
+    for name, (codes, values) in described.items():
+        if name in attributes:
+            for code in range(len(values)):
+                mean = photos[:5][codes[:5] == code].sum(dim=0)  # the last is no training item
+                assert torch.allclose(
+                    term.directions[f"of_{name}"][code], normalize(mean, dim=0), atol=1e-6
+                )
     return term
 
 
@@ -194,12 +204,12 @@ def test_attribute_classification_equals_a_loop() -> None:
     items = Batch(index=torch.tensor([2, 0, 1]))
     value = term(images[:3], texts[:3], items)
     assert set(term.logged) == {"accuracy_category", "accuracy_colour"}
-    nearest = (images[:2] @ normalize(term.directions["colour"], dim=1).T).argmax(dim=1).tolist()
+    nearest = (images[:2] @ normalize(term.directions["of_colour"], dim=1).T).argmax(dim=1).tolist()
     right = sum(found == wanted for found, wanted in zip(nearest, [2, 0], strict=True))
     assert float(term.logged["accuracy_colour"]) == right / 2
 
     def mean(name: str, labels: list[int | None]) -> float:
-        directions = normalize(term.directions[name], dim=1)
+        directions = normalize(term.directions[f"of_{name}"], dim=1)
         losses = []
         for image, label in zip(images[:3], labels, strict=True):
             if label is not None:
@@ -234,7 +244,7 @@ def test_the_parts_of_a_composite_add_up() -> None:
     assert float(parts["attributes"]) > 0.0
     assert {name for name, _ in loss.named_parameters()} == {
         "contrastive.log_scale",
-        "terms.attributes.directions.category",
+        "terms.attributes.directions.of_category",
     }
 
 

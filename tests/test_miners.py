@@ -10,7 +10,7 @@ from conftest import Run
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fashret.data.mined import MinedBatches, Partners
+from fashret.data.mined import MinedBatches
 from fashret.data.samplers import ShuffledBatches
 from fashret.functional.mining import hard_negatives
 from fashret.miners import (
@@ -21,7 +21,7 @@ from fashret.miners import (
 )
 from fashret.types import Miner, Relations
 
-ONLINE = [NoMiner(), SemiHardMiner(), MultiSimilarityMiner(), DistanceWeightedMiner(keep=3, dim=8)]
+ONLINE = [NoMiner(), SemiHardMiner(), MultiSimilarityMiner(), DistanceWeightedMiner(keep=3)]
 
 
 def random_table(seed: int) -> dict[str, Tensor]:
@@ -105,7 +105,7 @@ def test_a_miner_only_narrows(miner: Miner, seed: int) -> None:
 def test_semihard_negatives_are_farther_than_the_positive_but_near() -> None:
     similarity = torch.tensor([[0.5, 0.6, 0.4, 0.2], [0.9, 0.1, 0.8, 0.7]])
     positive = torch.tensor([[True, False, False, False], [False, True, False, False]])
-    left = SemiHardMiner(margin=0.2).of_rows(similarity, Relations(positive, ~positive))
+    left = SemiHardMiner(margin=0.2).of_rows(similarity, Relations(positive, ~positive), dim=8)
     assert left.negative.tolist() == [
         [False, False, True, False],  # 0.6 is nearer than the positive, 0.2 too far
         [True, False, False, False],  # all are nearer: the nearest
@@ -118,7 +118,7 @@ def test_distance_weighting_draws_near_negatives_more_often_than_chance() -> Non
     columns = normalize(torch.randn(64, 256, generator=generator), dim=1)
     columns[:8] = normalize(rows[:1] + 0.06 * torch.randn(8, 256, generator=generator), dim=1)
     given = Relations(torch.zeros(64, 64).bool(), torch.ones(64, 64).bool())
-    left = DistanceWeightedMiner(keep=8).of_rows(rows @ columns.T, given)
+    left = DistanceWeightedMiner(keep=8).of_rows(rows @ columns.T, given, dim=256)
     assert int(left.negative[0, :8].sum()) == 8
     assert left.negative.sum(dim=1).tolist() == [8] * 64
 
@@ -128,7 +128,7 @@ def test_batches_move_from_random_to_hard() -> None:
     partners[:50] = np.arange(50, 100)[:, None]  # the partner of 0 is 50, of 1 is 51
     batches = MinedBatches(
         ShuffledBatches(np.arange(50), batch_size=20, seed=0),
-        Partners(partners),
+        partners,
         ramp=4,
         random=0.5,
         seed=0,
@@ -145,8 +145,18 @@ def test_batches_move_from_random_to_hard() -> None:
     assert first == [batch.rows.tolist() for batch in batches]
 
 
+def test_batches_keep_the_anchors_of_what_is_mined() -> None:
+    partners = np.full((100, 1), -1)
+    partners[:50, 0] = np.arange(50, 100)
+    inner = ShuffledBatches(np.arange(50), batch_size=20, seed=0)
+    for batch in MinedBatches(inner, partners, ramp=0, random=0.0, seed=0):
+        rows = batch.rows.tolist()
+        assert sum(row >= 50 for row in rows) == 10  # one partner each: half can be mined
+        assert all(row - 50 in rows for row in rows if row >= 50)
+
+
 def test_a_batch_without_partners_keeps_its_rows() -> None:
-    partners = Partners(np.full((50, 2), -1))
+    partners = np.full((50, 2), -1)
     inner = ShuffledBatches(np.arange(50), batch_size=10, seed=0)
     batches = MinedBatches(inner, partners, ramp=0, random=0.2, seed=0)
     assert [sorted(b.rows.tolist()) for b in batches] == [sorted(b.rows.tolist()) for b in inner]

@@ -149,7 +149,8 @@ def test_a_target_is_a_share() -> None:
 
 
 def test_runs_are_compared_and_a_fall_can_be_an_error(run: Run, tmp_path: Path) -> None:
-    good = run("train", "trainer.max_epochs=1", folder="good")
+    options = ("data.products=160", "trainer.max_epochs=1")
+    good = run("train", *options, folder="good")
     held = json.loads((good / "scoreboard.json").read_text())
     assert [row["name"] for row in held["rows"]][:2] == [
         "image/neckline/precision@10",
@@ -159,13 +160,13 @@ def test_runs_are_compared_and_a_fall_can_be_an_error(run: Run, tmp_path: Path) 
         "key", "name", "baseline", "value", "delta", "low", "high", "p", "n", "ceiling", "target",
         "verdict",
     }  # fmt: skip
-    ruined = run("train", "trainer.max_epochs=1", "optimizer.lr=10", folder="ruined")
-    options = (f"run={ruined}", f"baseline={good}", "retrieval.resamples=1000")
-    run("evaluate", *options, folder="compared", small=False)
+    ruined = run("train", *options, "optimizer.lr=0.3", folder="ruined")
+    compared = (f"run={ruined}", f"baseline={good}", "retrieval.resamples=4000")
+    run("evaluate", *compared, folder="compared", small=False)
     board = json.loads((run.at("compared") / "scoreboard.json").read_text())
     values = json.loads((good / "metrics.json").read_text())["metrics"]
     row = next(row for row in board["watched"] if row["name"] == "image/colour/precision@10")
     assert row["baseline"] == values["val/image/colour/precision@10"]["value"]
     with pytest.raises(RegressionError, match="fell by more than luck: "):
-        run("evaluate", *options, "fail_on_regression=true", folder="failed", small=False)
+        run("evaluate", *compared, "fail_on_regression=true", folder="failed", small=False)
     assert (run.at("failed") / "scoreboard.md").is_file()

@@ -274,7 +274,7 @@ def test_attribute_terms_are_logged_and_learn(run: Run) -> None:
     assert 0.0 <= log[-1]["train/accuracy_neckline"] <= 1.0
     assert "train/accuracy_category" in log[-1]
     state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    assert "loss.terms.attributes.directions.neckline" in state
+    assert "loss.terms.attributes.directions.of_neckline" in state
     with pytest.raises(ConfigError, match=r"attributes names fabric; the data has category"):
         run("train", "loss=attribute_aware", "loss.terms.attributes.attributes={fabric: 1.0}")
 

@@ -40,7 +40,7 @@ def evaluate(cfg: DictConfig) -> None:
             outcome.judge(other_setup, *model, splits),
             f"{what} against {cfg.baseline}",
         )
-    title = f"{what}, {setup.source.name}, {cfg.split}"
-    outcome.publish(setup, catalog, judged, baseline, title=title)
     if cfg.queries:
         draw_typed(setup, retriever, catalog, state, list(cfg.queries), cfg.split)
+    title = f"{what}, {setup.source.name}, {cfg.split}"
+    outcome.publish(setup, catalog, judged, baseline, title=title)

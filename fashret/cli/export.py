@@ -11,7 +11,7 @@ def main() -> None:
 
 
 def export(cfg: DictConfig) -> None:
-    """Write one bundle, read it again, and say how to use it."""
+    """Write one bundle, and say how to use it."""
     from pathlib import Path
 
     from fashret.cli.checkpoints import named_checkpoint, with_weights

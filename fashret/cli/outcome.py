@@ -7,7 +7,6 @@ from rich.console import Console
 
 from fashret.catalog.store import Catalog
 from fashret.cli.setup import Setup
-from fashret.config import build
 from fashret.engine.evaluation import evaluate
 from fashret.errors import RegressionError
 from fashret.metrics.evaluation import Evaluation
@@ -78,7 +77,7 @@ def publish(
         evaluations[-1],
         results,
         None if baseline is None else baseline[-1],
-        [build(target) for target in setup.cfg.targets.values()],
+        setup.targets,
         slice_products(evaluations[-1].protocol, results),
     )
     write_scoreboard(folder, scoreboard)

@@ -25,6 +25,7 @@ from fashret.metrics.protocol import Protocol
 from fashret.models.backbone import Backbone, load_backbone
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
+from fashret.reports.targets import Target
 from fashret.types import Miner
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Setup:
         spec: which model.
         table: the prepared items.
         codes: of the table.
+        targets: what is asked for.
         cache_dir: one place for all runs.
         output_dir: the run folder.
         device: where photos are encoded and searched.
@@ -53,6 +55,7 @@ class Setup:
     spec: ModelSpec
     table: ItemTable
     codes: ItemCodes
+    targets: list[Target]
     cache_dir: Path
     output_dir: Path
     device: torch.device
@@ -69,13 +72,10 @@ class Setup:
         device = pick_device(cfg.device)
         spec: ModelSpec = build(cfg.model)
         source: Source = build(cfg.data)
-        if source.captions is not None and spec.frozen:
-            raise ConfigError(
-                "data.captions needs towers that learn (model.train=all or blocks): a stored text "
-                "feature is of one caption"
-            )
-        if "retrieval" in cfg:
-            build(cfg.retrieval)
+        for node in ("retrieval", "loss", "miner"):  # a fault should be known before data are read
+            if node in cfg:
+                build(cfg[node])
+        targets = [build(node) for node in cfg.get("targets", {}).values() if node is not None]
         cache_dir = Path(cfg.paths.cache_dir).expanduser()
         if not prepared_folder(source, cache_dir).exists():
             # Weights that cannot be had should be known before minutes go into the data.
@@ -88,6 +88,7 @@ class Setup:
             spec=spec,
             table=table,
             codes=ItemCodes(table),
+            targets=targets,
             cache_dir=cache_dir,
             output_dir=Path(cfg.paths.output_dir),
             device=device,
@@ -138,14 +139,13 @@ class Setup:
 
     def data_module(self, baseline: Catalog, miner: Miner) -> FashionData:
         """The loaders of a training run, evaluated on the validation split."""
-        frozen = self.spec.frozen
         return FashionData(
             self.table,
             self.codes,
             self.source,
             self.protocol("validation"),
-            catalog=baseline if frozen else None,
-            backbone=None if frozen else self.backbone,
+            baseline=baseline,
+            backbone=None if self.spec.frozen else self.backbone,
             miner=miner,
             seed=self.cfg.seed,
         )

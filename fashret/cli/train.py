@@ -23,6 +23,7 @@ def train(cfg: DictConfig) -> float:
     from fashret.cli.setup import Setup, check_composed
 
     check_composed(cfg, "train")
+    training.check_regime(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
     setup = Setup.of(cfg)
     catalog = setup.baseline_catalog()

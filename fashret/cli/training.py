@@ -22,6 +22,19 @@ from fashret.metrics.protocol import KEY_NAMES
 from fashret.models.retriever import Retriever
 
 
+def check_regime(cfg: DictConfig) -> None:
+    """Make sure that what is asked for fits what learns.
+
+    Raises:
+        ConfigError: captions that vary, with stored features.
+    """
+    if cfg.data.captions is not None and cfg.model.train == "heads":
+        raise ConfigError(
+            "data.captions needs towers that learn (model.train=all or blocks): a stored text "
+            "feature is of one caption"
+        )
+
+
 def make_module(setup: Setup, baseline: Catalog) -> RetrievalModule:
     """The module: heads over stored features, or over towers that learn."""
     cfg = setup.cfg

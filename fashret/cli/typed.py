@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,11 +45,12 @@ def draw_typed(
     texts = towers.embed_text(setup.backbone.encode_text(tokens), known)
     protocol = setup.protocol(split)
     embedded = embed_stored(retriever, catalog, setup.table, setup.codes, protocol)
-    found = topk(texts, embedded.image, _SHOWN)
+    places = np.searchsorted(protocol.rows, protocol.catalog)
+    found = topk(texts, embedded.image[places], min(_SHOWN, len(places)))
     titles = setup.table.column("text")
     rows = []
-    for query, places, scores in zip(queries, found.rows, found.scores, strict=True):
-        items = [int(row) for row in protocol.rows[places.cpu().numpy()]]
+    for query, ranked, scores in zip(queries, found.rows, found.scores, strict=True):
+        items = [int(row) for row in protocol.catalog[ranked.cpu().numpy()]]
         photos = [
             (setup.table.photo(row), f"{score:.2f} {titles[row]}")
             for row, score in zip(items, scores.tolist(), strict=True)

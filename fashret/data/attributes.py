@@ -125,7 +125,8 @@ class Schema:
         for mention in self._mentions(_tokens(label)):
             if mention.meaning.attribute == "pattern":
                 words = _tokens(label)[mention.start : mention.end]
-                named = re.sub(r"[\W_]+".join(words), "", label, count=1, flags=re.IGNORECASE)
+                spelt = r"[\W_]+".join(words).replace("color", "colou?r")
+                named = re.sub(rf"(?<![a-z]){spelt}(?![a-z])", "", label, count=1, flags=re.I)
                 return named.strip(" _-/&,") or "unknown", mention.meaning.value
         return label, None
 

@@ -22,8 +22,8 @@ class FashionData(pl.LightningDataModule):
         codes: of the table.
         source: batch size, workers and augmentation.
         protocol: who is judged after each epoch.
-        catalog: the frozen towers' features; None reads photos.
-        backbone: how photos and texts are prepared, where there is no catalog.
+        baseline: the untrained model's catalog, whose features are served while towers are frozen.
+        backbone: how photos and texts are prepared, where towers learn; None while they do not.
         miner: puts what it mined into the training batches.
         seed: of the order and of the augmentation.
     """
@@ -35,7 +35,7 @@ class FashionData(pl.LightningDataModule):
         source: Source,
         protocol: Protocol,
         *,
-        catalog: Catalog | None = None,
+        baseline: Catalog,
         backbone: Backbone | None = None,
         miner: Miner | None = None,
         seed: int = 0,
@@ -45,7 +45,7 @@ class FashionData(pl.LightningDataModule):
         self.codes = codes
         self.source = source
         self.protocol = protocol
-        self.catalog = catalog
+        self.baseline = baseline
         self.backbone = backbone
         self.miner = miner
         self.seed = seed
@@ -77,10 +77,9 @@ class FashionData(pl.LightningDataModule):
         return self._loader(batches, training=False)
 
     def _loader(self, batches: RowBatches, *, training: bool) -> FeatureLoader | PhotoLoader:
-        if self.catalog is not None:
-            features = self.catalog.image_features, self.catalog.text_features
+        if self.backbone is None:
+            features = self.baseline.image_features, self.baseline.text_features
             return FeatureLoader(self.codes, *features, batches)
-        assert self.backbone is not None, "photos need towers"
         captions = (
             self.source.captions.over(self.table) if training and self.source.captions else None
         )

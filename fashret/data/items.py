@@ -30,7 +30,7 @@ from fashret.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 _CHUNK = 512
 """Photos that are read and checked at a time."""
 

@@ -1,23 +1,11 @@
 """Batches of anchors and the hard negatives that were mined for them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fashret.data.samplers import RowBatches, Rows
-
-
-@dataclass(frozen=True)
-class Partners:
-    """The hard negatives of each item of a table.
-
-    Attributes:
-        rows: (N, K) long: rows of the table, nearest first; -1 where there are fewer.
-    """
-
-    rows: NDArray[np.int64]
 
 
 class MinedBatches(RowBatches):
@@ -28,14 +16,20 @@ class MinedBatches(RowBatches):
 
     Args:
         batches: the anchors.
-        partners: their hard negatives.
+        partners: (N, K) rows of the hard negatives of each row of the table, -1 for none.
         ramp: epochs until the part is whole; 0 begins with it.
         random: the share of a batch that is always as the other sampler drew it, 0 to 1.
         seed: of the choice.
     """
 
     def __init__(
-        self, batches: RowBatches, partners: Partners, *, ramp: int, random: float, seed: int
+        self,
+        batches: RowBatches,
+        partners: NDArray[np.int64],
+        *,
+        ramp: int,
+        random: float,
+        seed: int,
     ) -> None:
         self.batches = batches
         self.partners = partners
@@ -64,10 +58,13 @@ class MinedBatches(RowBatches):
         return (1.0 - self.random) * grown
 
     def _mined(self, batch: Rows) -> Rows:
+        # Anchors enough that their partners can fill the rest.
+        anchors_needed = -(-len(batch.rows) // (1 + self.partners.shape[1]))
         wanted = int(self.share(batch.epoch) * len(batch.rows))
+        wanted = min(wanted, len(batch.rows) - anchors_needed)
         anchors = batch.rows[: len(batch.rows) - wanted]
         rng = np.random.default_rng([self.seed, 2, batch.epoch, int(batch.rows[0])])
-        candidates = self.partners.rows[anchors].reshape(-1)
+        candidates = self.partners[anchors].reshape(-1)
         candidates = rng.permutation(np.setdiff1d(candidates[candidates >= 0], anchors))
         mined = candidates[:wanted]
         rest = np.setdiff1d(batch.rows[len(anchors) :], mined, assume_unique=True)

@@ -55,8 +55,8 @@ def hard_negatives(
         keep: how many negatives it keeps at most.
     """
     found = []
-    counts = dict.fromkeys(("asked", "kept", "same product", "same caption", "no difference"), 0)
-    counts["more than kept"] = 0
+    reasons = ("same product", "same caption", "no difference", "beyond miner.keep")
+    counts = dict.fromkeys(("asked", "kept", *reasons), 0)
     for code in kind[kind != UNKNOWN].unique().tolist():
         rows = (kind == code).nonzero()[:, 0]
         ranking = topk(embeddings[rows], embeddings[rows], min(depth + 1, len(rows)))
@@ -79,7 +79,7 @@ def hard_negatives(
         counts["same product"] += int(mates.sum())
         counts["same caption"] += int(told.sum())
         counts["no difference"] += int((left & ~differ).sum())
-        counts["more than kept"] += int((differ & ~kept).sum())
+        counts["beyond miner.keep"] += int((differ & ~kept).sum())
         chosen = kept[place, column]
         place, column = place[chosen], column[chosen]
         found.append(

@@ -1,5 +1,6 @@
 """A pull back to the untrained model."""
 
+import torch
 from torch import Tensor, nn
 
 from fashret.catalog.store import Catalog
@@ -33,9 +34,13 @@ class AnchorToBaseline(nn.Module):
         assert self._image is not None, "prepare comes first"
         assert self._text is not None, "prepare comes first"
         rows = batch["index"].cpu()
+        own = batch["stated"] == 0 if "stated" in batch else torch.ones_like(batch["index"]) > 0
         away = []
-        for now, before in ((images, self._image), (texts, self._text)):
-            was = before[rows].to(now)
+        for now, before, counts in (
+            (images, self._image, torch.ones_like(own)),
+            (texts, self._text, own),  # a sentence made of attributes has no embedding before
+        ):
+            was = before[rows].to(now) * counts[:, None]
             # A text that is not there is zero, before and now: it is not away.
             away.append((was.norm(dim=1).round() - (now * was).sum(dim=1)).mean())
         halved: Tensor = self.weight * (away[0] + away[1]) / 2

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,7 +37,7 @@ class AttributeClassification(nn.Module):
     ) -> None:
         super().__init__()
         if temperature <= 0.0:
-            raise ConfigError(f"temperature is {temperature}: it must be above 0")
+            raise ConfigError(f"loss.terms.*.temperature is {temperature}: it must be above 0")
         self.weight = weight
         self.attributes = None if attributes is None else dict(attributes)
         self.temperature = temperature
@@ -45,21 +46,24 @@ class AttributeClassification(nn.Module):
         self._codes: dict[str, Tensor] = {}
 
     def prepare(self, described: Described, baseline: Catalog) -> None:
-        """Make the directions of an item table's values.
+        """Begin with the mean of each value's training photos under the untrained model.
 
         Raises:
             ConfigError: an attribute is none of the table's.
         """
-        dim = baseline.image.shape[1]
+        training = torch.from_numpy(np.flatnonzero(baseline.meta()["split"] == "train"))
+        images = baseline.image[training].float()
         if self.attributes is None:
             self.attributes = dict.fromkeys(described, 1.0)
         for name in self.attributes:
             if name not in described:
                 raise ConfigError(
-                    f"loss: attributes names {name}; the data has {', '.join(described)}"
+                    f"loss.terms.*.attributes names {name}; the data has {', '.join(described)}"
                 )
             self._codes[name], values = described[name]
-            self.directions[name] = nn.Parameter(torch.randn(max(1, len(values)), dim))
+            self.directions[_key(name)] = nn.Parameter(
+                _means(images, self._codes[name][training], len(values))
+            )
 
     def forward(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
         """The weighted loss of (B, D) photos, L2-normalised."""
@@ -69,11 +73,26 @@ class AttributeClassification(nn.Module):
             codes = self._codes[name][batch["index"].cpu()].to(images.device)
             known = codes != UNKNOWN
             if not bool(known.any()):
+                # In the graph all the same: every process must have a gradient for it.
+                total = total + 0.0 * self.directions[_key(name)].sum()
                 continue
-            logits = images @ nn.functional.normalize(self.directions[name], dim=1).T
+            logits = images @ nn.functional.normalize(self.directions[_key(name)], dim=1).T
             total = total + weight * nn.functional.cross_entropy(
                 logits / self.temperature, codes, ignore_index=UNKNOWN
             )
             right = logits.detach().argmax(dim=1) == codes
             self.logged[f"accuracy_{name}"] = right[known].float().mean()
         return self.weight * total
+
+
+def _means(embeddings: Tensor, codes: Tensor, count: int) -> Tensor:
+    """(count, D) unit means of the embeddings (N, D) of each code."""
+    known = codes != UNKNOWN
+    sums = torch.zeros(max(1, count), embeddings.shape[1])
+    sums.index_add_(0, codes[known], embeddings[known])
+    return nn.functional.normalize(sums, dim=1)
+
+
+def _key(attribute: str) -> str:
+    """A parameter's name for an attribute: `type` and the like are names of modules' own."""
+    return f"of_{attribute}".replace(".", "_")

@@ -35,6 +35,7 @@ class Triplet(nn.Module):
         return in_both_directions(self._per_row, rows, columns, relations)
 
     def _per_row(self, similarity: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        similarity = similarity.float()  # counts and sums, under mixed precision too
         place, column = positive.nonzero(as_tuple=True)
         gaps = self.margin + similarity[place] - similarity[place, column][:, None]
         gaps = gaps.clamp(min=0.0) * negative[place]  # (pairs, M)

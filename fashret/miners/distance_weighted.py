@@ -15,25 +15,23 @@ class DistanceWeightedMiner(OnlineMiner):
     draw follows from the batch itself, so that a resumed run draws the same.
 
     Args:
-        keep: negatives of each row.
-        dim: the embedding's width, on which the density of distances depends.
+        keep: negatives of each row, and of each column.
         cutoff: distances below it count as it, so that noise is not drawn all the time.
     """
 
-    def __init__(self, *, keep: int = 32, dim: int = 256, cutoff: float = 0.5) -> None:
+    def __init__(self, *, keep: int = 32, cutoff: float = 0.5) -> None:
         self.keep = keep
-        self.dim = dim
         self.cutoff = cutoff
 
-    def of_rows(self, similarity: Tensor, relations: Relations) -> Relations:
+    def of_rows(self, similarity: Tensor, relations: Relations, *, dim: int) -> Relations:
         """Narrow the negatives of each row."""
         distance = (
             (2.0 - 2.0 * similarity.float()).clamp(min=1e-6, max=3.99).sqrt().clamp(min=self.cutoff)
         )
-        density = (self.dim - 2) * distance.log() + (self.dim - 3) / 2 * (
-            1 - distance.square() / 4
-        ).log()
-        generator = torch.Generator().manual_seed(int(similarity[0].sum().item() * 2**20))
+        density = (dim - 2) * distance.log() + (dim - 3) / 2 * (1 - distance.square() / 4).log()
+        generator = torch.Generator().manual_seed(
+            int(similarity[0].sum().nan_to_num(0.0).item() * 2**20)
+        )
         uniform = torch.rand(similarity.shape, generator=generator).to(similarity.device)
         gumbel = -(-uniform.clamp(min=1e-12).log()).log()
         score = (gumbel - density).masked_fill(~relations.negative, -torch.inf)

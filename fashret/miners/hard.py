@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashret.catalog.store import Catalog
-from fashret.data.mined import MinedBatches, Partners
+from fashret.data.mined import MinedBatches
 from fashret.data.samplers import RowBatches
 from fashret.errors import ConfigError
 from fashret.functional.mining import hard_negatives
@@ -66,7 +66,7 @@ class HardMiner:
         self.attributes = attributes
         self.ramp = ramp
         self.random = random
-        self._partners = Partners(np.zeros((0, 0), dtype=np.int64))
+        self._partners = np.zeros((0, 0), dtype=np.int64)
 
     def prepare(self, catalog: Catalog) -> None:
         """Mine the training items, and write what was found.
@@ -111,7 +111,7 @@ class HardMiner:
         frame.to_parquet(self.folder / "hard_negatives.parquet", index=False)
         (self.folder / "hard_negatives.json").write_text(json.dumps(pairs.counts, indent=1))
         log.info("hard negatives: %s", ", ".join(f"{n} {what}" for what, n in pairs.counts.items()))
-        self._partners = Partners(_table(anchor, negative, len(meta), self.keep))
+        self._partners = _table(anchor, negative, len(meta), self.keep)
 
     def compose(self, batches: RowBatches, *, seed: int) -> RowBatches:
         """Batches of anchors and their hard negatives."""

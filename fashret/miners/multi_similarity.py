@@ -20,7 +20,7 @@ class MultiSimilarityMiner(OnlineMiner):
     def __init__(self, *, margin: float = 0.1) -> None:
         self.margin = margin
 
-    def of_rows(self, similarity: Tensor, relations: Relations) -> Relations:
+    def of_rows(self, similarity: Tensor, relations: Relations, *, dim: int) -> Relations:
         """Narrow the positives and the negatives of each row."""
         farthest = similarity.masked_fill(~relations.positive, 2.0).min(dim=1, keepdim=True)[0]
         nearest = similarity.masked_fill(~relations.negative, -2.0).max(dim=1, keepdim=True)[0]

@@ -14,11 +14,11 @@ class OnlineMiner(NoMiner):
     def select(self, rows: Tensor, columns: Tensor, relations: Relations) -> Relations:
         """Narrow the relations of one batch."""
         similarity = rows @ columns.T
-        one = self.of_rows(similarity, relations)
+        one = self.of_rows(similarity, relations, dim=rows.shape[1])
         turned = Relations(relations.positive.T, relations.negative.T)
-        other = self.of_rows(similarity.T, turned)
+        other = self.of_rows(similarity.T, turned, dim=rows.shape[1])
         return Relations(one.positive | other.positive.T, one.negative | other.negative.T)
 
     @abstractmethod
-    def of_rows(self, similarity: Tensor, relations: Relations) -> Relations:
-        """The pairs of a (B, M) matrix that are worth it to their row."""
+    def of_rows(self, similarity: Tensor, relations: Relations, *, dim: int) -> Relations:
+        """The pairs of a (B, M) matrix of `dim`-wide embeddings that are worth it to their row."""

@@ -20,7 +20,7 @@ class SemiHardMiner(OnlineMiner):
     def __init__(self, *, margin: float = 0.2) -> None:
         self.margin = margin
 
-    def of_rows(self, similarity: Tensor, relations: Relations) -> Relations:
+    def of_rows(self, similarity: Tensor, relations: Relations, *, dim: int) -> Relations:
         """Narrow the negatives of each row."""
         positive = similarity.masked_fill(~relations.positive, -2.0).max(dim=1, keepdim=True)[0]
         farther = relations.negative & (similarity < positive)

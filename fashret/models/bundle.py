@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +37,7 @@ def write_bundle(
     Args:
         retriever: with its towers; it is used up.
         spec: that it was made of.
-        folder: a new one, or one that holds a bundle already, whose files are replaced.
+        folder: a new one, or one that holds a bundle already, which is replaced.
         half: whether weights are stored in half precision.
         log_scale: the loss's, for the model's own.
 
@@ -69,10 +68,9 @@ def write_bundle(
         shutil.copyfile(spec.folder / VOCABULARY, partial / VOCABULARY)
     if isinstance(backbone.tokenizer, HFTokenizer):
         backbone.tokenizer.tokenizer.save_pretrained(str(partial))
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in partial.iterdir():
-        os.replace(file, folder / file.name)
-    partial.rmdir()
+    if folder.is_dir():  # another model's bundle: none of its files may stay
+        shutil.rmtree(folder)
+    partial.rename(folder)
 
 
 def _model_config(spec: ModelSpec) -> dict[str, Any]:

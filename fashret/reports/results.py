@@ -13,6 +13,7 @@ from fashret.data.items import ItemTable
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import Protocol
 from fashret.reports.scoreboard import Scoreboard
+from fashret.types import UNKNOWN
 
 FORMAT = 1
 
@@ -110,6 +111,8 @@ def slice_products(protocol: Protocol, results: Results) -> dict[str, int]:
     """How many products stand behind each slice, where products have several views."""
     rows = torch.from_numpy(protocol.queries)
     products = protocol.codes.product[rows]
+    alone = int(products.max()) + 1 + torch.arange(len(products))
+    products = torch.where(products == UNKNOWN, alone, products)  # a product that no other is of
     if len(products.unique()) == len(products):
         return {}
     counts: dict[str, int] = {}

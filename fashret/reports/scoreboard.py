@@ -1,5 +1,6 @@
 """The scoreboard: what was, what is, by how much, and whether that is what was asked."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,6 +15,8 @@ from fashret.metrics.comparison import Difference, compare
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol
 from fashret.reports.targets import Target
+
+log = logging.getLogger(__name__)
 
 ENOUGH_QUERIES = 30
 ENOUGH_PRODUCTS = 20
@@ -112,6 +115,15 @@ class Scoreboard:
         enough = {key: _is_enough(rows[key], products) for key in keys}
         watched = [key for key in known if key not in asked]
         tested = [key for key in watched if enough[key] and key in changes]
+        resamples = protocol.options.resamples
+        if tested and len(tested) / (resamples + 1) >= SIGNIFICANT:
+            log.warning(
+                "with retrieval.resamples=%d no one of %d watched metrics can be told from luck: "
+                "it takes at least %d",
+                resamples,
+                len(tested),
+                int(len(tested) / SIGNIFICANT),
+            )
         for key, p in zip(tested, holm([changes[key].p for key in tested]), strict=True):
             if p < SIGNIFICANT and (rows[key].delta or 0.0) < 0.0:
                 rows[key] = replace(rows[key], verdict=REGRESSED)
@@ -129,8 +141,12 @@ class Scoreboard:
 
     @property
     def regressed(self) -> list[str]:
-        """The names of what fell: watched metrics, and targets that must not fall."""
-        fell = [row.name for row in self.targets if row.verdict == NOT_MET and row.target == _KEPT]
+        """The names of what fell: watched metrics, and targets whose whole interval is below 0."""
+        fell = [
+            row.name
+            for row in self.targets
+            if row.verdict == NOT_MET and row.high is not None and row.high < 0
+        ]
         watched = [*self.headlines, *self.slices]
         return fell + [row.name for row in watched if row.verdict == REGRESSED]
 

@@ -15,7 +15,8 @@ class Joined(Source):
     """The items of other sources, one after another.
 
     An item's id gets the name of its part in front. Each part is described and split as it is
-    alone, so that what it holds out stays out.
+    alone, so that what it holds out stays out; a part with splits of its own needs its validation.
+    Categories and values are in lower case, since each set spells them its own way.
 
     Args:
         parts: the sources, by the names that their items are known by.
@@ -51,7 +52,12 @@ class Joined(Source):
                 split = item.split or split_of(group, part.splits, part.split_seed)
                 product = item.product_id and f"{name}/{item.product_id}"
                 yield replace(
-                    item, item_id=f"{name}/{item.item_id}", product_id=product, split=split
+                    item,
+                    item_id=f"{name}/{item.item_id}",
+                    product_id=product,
+                    split=split,
+                    category=item.category.lower(),
+                    attributes={n: value.lower() for n, value in item.attributes.items()},
                 )
 
     def join_key(self, item: Item, photo_hash: str) -> object:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
 from fashret.data.balance import KNOWN
@@ -46,6 +45,8 @@ class DataMix(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Count a batch."""
+        if not self._counted:
+            return
         rows = batch["index"].cpu()
         self._items += len(rows)
         for name, has in self._counted.items():
@@ -54,5 +55,5 @@ class DataMix(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the shares, over all processes."""
         for name, count in self._counts.items():
-            share = torch.tensor(count / max(1, self._items))
+            share = count / max(1, self._items)
             pl_module.log(name, share, sync_dist=trainer.world_size > 1)

@@ -23,11 +23,10 @@ class Watchdog(pl.Callback):
         self._before: Health | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the baseline, where training begins from it."""
-        catalog: Any = trainer.datamodule.catalog  # type: ignore[attr-defined]  # not in its type
-        if catalog is not None:
-            step = max(1, len(catalog) // _SAMPLE)
-            self._before = health(catalog.image[::step].float())
+        """Look at the baseline."""
+        catalog: Any = trainer.datamodule.baseline  # type: ignore[attr-defined]  # not in its type
+        step = max(1, len(catalog) // _SAMPLE)
+        self._before = health(catalog.image[::step].float())
 
     def on_train_batch_end(
         self,
@@ -42,14 +41,23 @@ class Watchdog(pl.Callback):
         if trainer.global_step % every == 0 and not bool(torch.isfinite(outputs["loss"])):
             raise TrainingError(
                 f"the loss is {float(outputs['loss'])} at step {trainer.global_step}. "
-                f"{_kept(trainer)} Try a smaller optimizer.lr, trainer.gradient_clip_val=1.0, or "
-                "trainer.precision=32-true"
+                f"{_advice(trainer)}"
             )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the weights before a checkpoint of them is written."""
+        for name, parameter in pl_module.named_parameters():
+            if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
+                raise TrainingError(
+                    f"{name} is no number at the end of the epoch. {_advice(trainer)}"
+                )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the embeddings of an evaluation."""
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in its type
             if isinstance(callback, RetrievalEvaluation) and callback.sample is not None:
+                if not bool(torch.isfinite(callback.sample).all()):
+                    raise TrainingError(f"embeddings are no numbers. {_advice(trainer)}")
                 self._judge(trainer, health(callback.sample))
 
     def _judge(self, trainer: pl.Trainer, now: Health) -> None:
@@ -64,8 +72,16 @@ class Watchdog(pl.Callback):
                 f"the embeddings have collapsed: two photos are {now.mean_similarity:.2f} alike on "
                 f"average (before: {before.mean_similarity:.2f}) and fill {now.effective_rank:.1f} "
                 f"directions (before: {before.effective_rank:.1f}). {_kept(trainer)} Try a "
-                "smaller optimizer.lr, or more or harder negatives"
+                "smaller optimizer.lr, larger batches, or more random ones (miner.random)"
             )
+
+
+def _advice(trainer: pl.Trainer) -> str:
+    """What to do about weights that are no numbers."""
+    return (
+        f"{_kept(trainer)} Try a smaller optimizer.lr, trainer.gradient_clip_val=1.0, or "
+        "trainer.precision=32-true"
+    )
 
 
 def _kept(trainer: pl.Trainer) -> str:
