@@ -64,6 +64,7 @@ def write_bundle(
     partial.mkdir(parents=True)
     (partial / CONFIG).write_text(json.dumps(config, indent=4) + "\n")
     save_file(state, str(partial / WEIGHTS))
+    (partial / WEIGHTS).chmod(0o644)  # safetensors lets only its owner read
     if spec.folder is not None and (spec.folder / VOCABULARY).is_file():
         shutil.copyfile(spec.folder / VOCABULARY, partial / VOCABULARY)
     if isinstance(backbone.tokenizer, HFTokenizer):
