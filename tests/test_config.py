@@ -36,17 +36,43 @@ def options() -> list[str]:
     return found
 
 
-def test_every_option_of_every_group_composes_and_passes_the_check(cache_dir: Path) -> None:
-    seen = options()
-    for option in seen:
-        overrides = [option, *NEEDED.get(option, []), f"paths.output_dir={cache_dir}"]
-        if option.startswith("trainer=gpu"):
+def together() -> list[list[str]]:
+    """Sets of options, one of each group at a time, in which every option stands at least once.
+
+    An experiment and a debug option choose other groups themselves: each stands alone.
+    """
+    by_group: dict[str, list[str]] = {}
+    alone = []
+    for option in options():
+        group = option.split("=")[0]
+        if group in ("experiment", "debug"):
+            alone.append([option])
+        else:
+            by_group.setdefault(group, []).append(option)
+    rounds = max(len(found) for found in by_group.values())
+    sets = [[found[i % len(found)] for found in by_group.values()] for i in range(rounds)]
+    return sets + alone
+
+
+@pytest.mark.parametrize("chosen", together(), ids=" ".join)
+def test_every_option_of_every_group_composes_and_passes_the_check(
+    chosen: list[str], cache_dir: Path
+) -> None:
+    overrides = [*chosen, f"paths.output_dir={cache_dir}"]
+    for option in chosen:
+        overrides += NEEDED.get(option, [])
+        if option == "trainer=gpu":
             overrides.append("trainer.accelerator=cpu")
-        cfg = composed("train", overrides)
-        check_composed(cfg, "train")
-        for group in ("data", "model", "loss", "miner", "optimizer", "scheduler", "retrieval"):
-            build(cfg[group])
-        assert plain(cfg)["seed"] == 0
+    cfg = composed("train", overrides)
+    check_composed(cfg, "train")
+    for group in ("data", "model", "loss", "miner", "optimizer", "scheduler", "retrieval"):
+        build(cfg[group])
+    assert plain(cfg)["seed"] == 0
+
+
+def test_no_option_is_left_out() -> None:
+    seen = {option for chosen in together() for option in chosen}
+    assert seen == set(options())
     assert len(seen) == 44
     groups = {option.split("=")[0] for option in seen}
     assert groups == {p.name for p in CONF.iterdir() if p.is_dir()} - {"hydra"}

@@ -112,6 +112,7 @@ def test_a_frozen_run_encodes_once_and_begins_at_the_baseline(
     state = torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert set(state) == {
         "retriever.image_head.weight",
+        "retriever.image_head.bias",
         "retriever.text_head.weight",
         "loss.log_scale",
     }

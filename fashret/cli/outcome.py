@@ -83,7 +83,7 @@ def publish(
     write_scoreboard(folder, scoreboard)
     console = Console()
     # A pipe or a log has no width of its own; rich would cut the numbers to fit 80 columns.
-    scoreboard.show(console if console.is_terminal else Console(width=120))
+    scoreboard.show(console if console.is_terminal else Console(width=140))
     print(f"written to {folder}: scoreboard.md, metrics.json, per_query_results.parquet")
     if setup.cfg.fail_on_regression and scoreboard.regressed:
         raise RegressionError(f"fell by more than luck: {', '.join(scoreboard.regressed)}")
