@@ -56,6 +56,7 @@ def draw_typed(
             for row, score in zip(items, scores.tolist(), strict=True)
         ]
         rows.append((query, photos))
+    setup.output_dir.mkdir(parents=True, exist_ok=True)
     path = setup.output_dir / "queries.jpg"
     path.write_bytes(jpeg(photo_rows(rows)))
     print(f"what the typed queries find: {path}")

@@ -98,8 +98,15 @@ class RetrievalEvaluation(pl.Callback):
             rankings[mode] = Ranking(*(t.cpu() for t in metric.compute()))
         self.evaluation = Evaluation.of(self._protocol, rankings)
         self.means = self.evaluation.means()
-        if not trainer.sanity_checking:
-            pl_module.log_dict(self.means)
+        if trainer.sanity_checking:
+            return
+        # What is monitored goes through Lightning; it takes a millisecond a number, and there are
+        # hundreds, so that the others go to the loggers at once.
+        monitored = {getattr(c, "monitor", None) for c in trainer.callbacks}  # type: ignore[attr-defined]  # nor callbacks
+        pl_module.log_dict({key: self.means[key] for key in self.means if key in monitored})
+        known = {key: value for key, value in self.means.items() if value == value}
+        for logger in trainer.loggers:
+            logger.log_metrics(known, step=trainer.global_step)
 
 
 @dataclass
