@@ -1,14 +1,13 @@
 """Symmetric InfoNCE with a learnable temperature."""
 
-import math
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fashret.losses.tempered import Tempered
 from fashret.types import Relations, no_pairs
 
 
-class InfoNCE(nn.Module):
+class InfoNCE(Tempered):
     """Pulls each photo to its caption and each caption to its photo, against the batch.
 
     Over a row i with positives P(i) and negatives N(i), and the logits s = similarity /
@@ -30,23 +29,9 @@ class InfoNCE(nn.Module):
         max_scale: the largest 1 / temperature (CLIP's 100 keeps training stable).
     """
 
-    def __init__(
-        self, *, temperature: float = 0.07, learn_temperature: bool = True, max_scale: float = 100.0
-    ) -> None:
-        super().__init__()
-        self.max_scale = max_scale
-        self.log_scale = nn.Parameter(
-            torch.tensor(-math.log(temperature)), requires_grad=learn_temperature
-        )
-
-    @property
-    def temperature(self) -> Tensor:
-        """What similarities are divided by now."""
-        return 1.0 / self._scale()
-
     def forward(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
         """The loss of (B, D) rows and (M, D) columns, both L2-normalised."""
-        logits = rows @ columns.T * self._scale()
+        logits = rows @ columns.T * self.scale()
         # The lowest finite number, not -inf: a row without negatives would have a NaN gradient.
         lowest = torch.finfo(logits.dtype).min
         others = logits.masked_fill(~relations.negative, lowest)
@@ -58,9 +43,6 @@ class InfoNCE(nn.Module):
         ]
         valid = [loss for loss in directions if loss is not None]
         return torch.stack(valid).mean() if valid else no_pairs(rows, columns)
-
-    def _scale(self) -> Tensor:
-        return self.log_scale.exp().clamp(max=self.max_scale)
 
 
 def _one_direction(

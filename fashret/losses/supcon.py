@@ -1,15 +1,13 @@
 """Supervised contrastive loss: several positives a row."""
 
-import math
-
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fashret.losses.directions import in_both_directions, masked_logsumexp
+from fashret.losses.tempered import Tempered
 from fashret.types import Relations
 
 
-class SupCon(nn.Module):
+class SupCon(Tempered):
     """InfoNCE in which a row's positives share the denominator with each other.
 
     For a row i with positives P, negatives N and logits s = similarity / temperature:
@@ -29,29 +27,12 @@ class SupCon(nn.Module):
 
     several_positives = True
 
-    def __init__(
-        self, *, temperature: float = 0.07, learn_temperature: bool = True, max_scale: float = 100.0
-    ) -> None:
-        super().__init__()
-        self.max_scale = max_scale
-        self.log_scale = nn.Parameter(
-            torch.tensor(-math.log(temperature)), requires_grad=learn_temperature
-        )
-
-    @property
-    def temperature(self) -> Tensor:
-        """What similarities are divided by now."""
-        return 1.0 / self._scale()
-
     def forward(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
         """The loss of (B, D) rows and (M, D) columns, both L2-normalised."""
         return in_both_directions(self._per_row, rows, columns, relations)
 
     def _per_row(self, similarity: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        logits = similarity * self._scale()
+        logits = similarity * self.scale()
         whole = masked_logsumexp(logits, positive | negative)
         own = (logits * positive).sum(dim=1) / positive.sum(dim=1)
         return whole - own
-
-    def _scale(self) -> Tensor:
-        return self.log_scale.exp().clamp(max=self.max_scale)
