@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from fashret.data.augment import Augment
-from fashret.data.items import ItemTable, assign_splits, prepare
+from fashret.data.items import ItemTable, prepare
 from fashret.data.source import Source
 from fashret.data.sources import FashionProducts, Folder, Hub, Joined, Sample
+from fashret.data.splits import assign_splits
 from fashret.errors import DataError
 
 COMMON: dict[str, Any] = {

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cached_property
@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from fashret.data.photos import decode_photo, read_photo
 from fashret.data.report import Report
 from fashret.data.source import SPLITS, Item, Source
+from fashret.data.splits import assign_splits, digest
 from fashret.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def prepare(source: Source, cache_dir: Path) -> ItemTable:
 
 def prepared_folder(source: Source, cache_dir: Path) -> Path:
     """Where the cache has the item table of a source, or will have it."""
-    key = _digest(
+    key = digest(
         [
             _FORMAT,
             type(source).__name__,
@@ -139,42 +140,6 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
         ]
     )
     return cache_dir / "data" / f"{source.label}-{key}"
-
-
-def split_of(group: str, shares: Mapping[str, float], seed: int) -> str:
-    """The split of a group of items: a fixed hash of its name and the seed, against the shares.
-
-    It does not depend on what else is in the set: what was held out of a part stays held out of
-    the whole.
-    """
-    place = int(_digest([seed, group]), 16) / 2**48  # within 0 and 1
-    used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
-    cuts = np.cumsum([shares[split] for split in used])[:-1]
-    return used[int(np.searchsorted(cuts, place, side="right"))]
-
-
-def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Give every group of items to a split, as `split_of` does, but leave none empty.
-
-    Args:
-        groups: the group of each item.
-        shares: of each split, adding up to 1.
-        seed: of the hash.
-
-    Returns:
-        The split of each group. In a set so small that a split stays empty, the groups that are
-        nearest to it by their hash are given to it.
-    """
-    names = sorted(set(groups), key=lambda name: _digest([seed, name]))
-    splits = [split_of(name, shares, seed) for name in names]
-    used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
-    if len(names) >= len(used):
-        cuts = np.searchsorted([SPLITS.index(s) for s in splits], [SPLITS.index(u) for u in used])
-        for i in range(1, len(used)):
-            cuts[i] = max(cuts[i - 1] + 1, min(int(cuts[i]), len(names) - len(used) + i))
-        places = np.searchsorted(cuts, np.arange(len(names)), side="right") - 1
-        splits = [used[place] for place in places]
-    return dict(zip(names, splits, strict=True))
 
 
 def _write_table(source: Source, folder: Path) -> Report:
@@ -351,9 +316,3 @@ def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
     values = sorted(value for value in pc.unique(known).to_pylist() if value is not None)
     codes = pc.index_in(known, value_set=pa.array(values, pa.string()))
     return pc.fill_null(codes, -1).to_numpy().astype(np.int64), values
-
-
-def _digest(value: object) -> str:
-    """A short name for a value that JSON can hold."""
-    encoded = json.dumps(value, sort_keys=True, default=str).encode()
-    return hashlib.blake2b(encoded, digest_size=6).hexdigest()

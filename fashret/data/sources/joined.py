@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from fashret.data.items import split_of
 from fashret.data.report import Report
 from fashret.data.source import Item, Source
+from fashret.data.splits import split_of
 from fashret.errors import ConfigError
 
 

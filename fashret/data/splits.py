@@ -1,0 +1,51 @@
+"""Which items are trained on, and which are held out."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fashret.data.source import SPLITS
+
+
+def split_of(group: str, shares: Mapping[str, float], seed: int) -> str:
+    """The split of a group of items: a fixed hash of its name and the seed, against the shares.
+
+    It does not depend on what else is in the set: what was held out of a part stays held out of
+    the whole.
+    """
+    place = int(digest([seed, group]), 16) / 2**48  # within 0 and 1
+    used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
+    cuts = np.cumsum([shares[split] for split in used])[:-1]
+    return used[int(np.searchsorted(cuts, place, side="right"))]
+
+
+def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Give every group of items to a split, as `split_of` does, but leave none empty.
+
+    Args:
+        groups: the group of each item.
+        shares: of each split, adding up to 1.
+        seed: of the hash.
+
+    Returns:
+        The split of each group. In a set so small that a split stays empty, the groups that are
+        nearest to it by their hash are given to it.
+    """
+    names = sorted(set(groups), key=lambda name: digest([seed, name]))
+    splits = [split_of(name, shares, seed) for name in names]
+    used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
+    if len(names) >= len(used):
+        cuts = np.searchsorted([SPLITS.index(s) for s in splits], [SPLITS.index(u) for u in used])
+        for i in range(1, len(used)):
+            cuts[i] = max(cuts[i - 1] + 1, min(int(cuts[i]), len(names) - len(used) + i))
+        places = np.searchsorted(cuts, np.arange(len(names)), side="right") - 1
+        splits = [used[place] for place in places]
+    return dict(zip(names, splits, strict=True))
+
+
+def digest(value: object) -> str:
+    """A short name for a value that JSON can hold."""
+    encoded = json.dumps(value, sort_keys=True, default=str).encode()
+    return hashlib.blake2b(encoded, digest_size=6).hexdigest()
