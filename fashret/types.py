@@ -1,7 +1,7 @@
 """The contracts that losses, miners, data and engine share."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import torch
@@ -17,6 +17,27 @@ UNKNOWN = -1
 
 Described = Mapping[str, tuple[Tensor, list[str]]]
 """Codes (N,), `UNKNOWN` where a value is not known, and values, by attribute."""
+
+
+@dataclass(frozen=True)
+class TrainingItems:
+    """What losses and miners may know of the items before training; rows are the item table's.
+
+    Attributes:
+        rows: (n,) long: what is trained on.
+        product: (N,) long: code of the product, UNKNOWN where it is not sure enough.
+        caption: (N,) long: code of the text, UNKNOWN where there is none.
+        described: of all N items.
+        ids: of all N items.
+        tiers: the attributes that make two items of a category a medium, or a weak pair.
+    """
+
+    rows: Tensor
+    product: Tensor
+    caption: Tensor
+    described: Described
+    ids: Sequence[str]
+    tiers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Batch(TypedDict, total=False):
@@ -51,6 +72,14 @@ class Relations:
     positive: Tensor
     negative: Tensor
 
+    def to(self, device: torch.device) -> "Relations":
+        """The masks on another device."""
+        return Relations(self.positive.to(device), self.negative.to(device))
+
+    def without(self, ignored: Tensor) -> "Relations":
+        """The masks without some pairs, (B, M) bool."""
+        return Relations(self.positive & ~ignored, self.negative & ~ignored)
+
 
 class Loss(Protocol):
     """A differentiable scalar over rows, columns and how they relate.
@@ -70,13 +99,8 @@ class Loss(Protocol):
 class Term(Protocol):
     """What a composite loss adds to its contrastive part."""
 
-    def prepare(self, described: Described, baseline: "Catalog") -> None:
-        """Learn of the data, once before training.
-
-        Args:
-            described: codes (N,) and values of the category and of each attribute, of all items.
-            baseline: the untrained model's catalog of them.
-        """
+    def prepare(self, items: TrainingItems, baseline: "Catalog") -> None:
+        """Learn of the items, and of the untrained model's catalog of them, before training."""
         ...
 
     def __call__(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
@@ -87,8 +111,8 @@ class Term(Protocol):
 class Miner(Protocol):
     """Chooses which of the valid pairs a loss is to see."""
 
-    def prepare(self, catalog: "Catalog") -> None:
-        """Mine the baseline's catalog once, before training."""
+    def prepare(self, items: TrainingItems, baseline: "Catalog") -> None:
+        """Mine the untrained model's catalog of the items, once before training."""
         ...
 
     def compose(self, batches: "RowBatches", *, seed: int) -> "RowBatches":

@@ -14,7 +14,7 @@ from fashret.errors import ConfigError
 
 CONF = Path(config_dir())
 ROOT = Path(__file__).parents[1]
-FRAGMENTS = {"data/default", "data/columns", "data/schema", "model/default"}
+FRAGMENTS = {"data/default", "data/columns", "data/groups", "data/schema", "model/default"}
 """Parts of other options, of no use alone."""
 
 NEEDED = {
@@ -73,7 +73,7 @@ def test_every_option_of_every_group_composes_and_passes_the_check(
 def test_no_option_is_left_out() -> None:
     seen = {option for chosen in together() for option in chosen}
     assert seen == set(options())
-    assert len(seen) == 44
+    assert len(seen) == 45
     groups = {option.split("=")[0] for option in seen}
     assert groups == {p.name for p in CONF.iterdir() if p.is_dir()} - {"hydra"}
 

@@ -26,7 +26,7 @@ from fashret.models.backbone import Backbone, load_backbone
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
 from fashret.reports.targets import Target
-from fashret.types import Miner
+from fashret.types import Miner, TrainingItems
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class Setup:
             source=source,
             spec=spec,
             table=table,
-            codes=ItemCodes(table),
+            codes=ItemCodes(table, min_confidence=_min_confidence(source)),
             targets=targets,
             cache_dir=cache_dir,
             output_dir=Path(cfg.paths.output_dir),
@@ -137,7 +137,7 @@ class Setup:
         log.info("catalog: %s", catalog.folder)
         return catalog
 
-    def data_module(self, baseline: Catalog, miner: Miner) -> FashionData:
+    def data_module(self, baseline: Catalog, training: TrainingItems, miner: Miner) -> FashionData:
         """The loaders of a training run, evaluated on the validation split."""
         return FashionData(
             self.table,
@@ -146,6 +146,7 @@ class Setup:
             self.protocol("validation"),
             baseline=baseline,
             backbone=None if self.spec.frozen else self.backbone,
+            training=training,
             miner=miner,
             seed=self.cfg.seed,
         )
@@ -176,6 +177,11 @@ def pick_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as e:
         raise ConfigError(f"device={name} is not to be had here: {str(e).splitlines()[0]}") from e
     return torch.device(name)
+
+
+def _min_confidence(source: Source) -> float:
+    """How sure a product must be."""
+    return 0.0 if source.groups is None else source.groups.min_confidence
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

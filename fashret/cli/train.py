@@ -30,8 +30,9 @@ def train(cfg: DictConfig) -> float:
     splits = training.splits_to_judge(setup)
     baseline = outcome.judge(setup, outcome.untrained(catalog, setup), catalog, splits)
 
-    module = training.make_module(setup, catalog)
-    data = setup.data_module(catalog, module.miner)
+    items = training.training_items(setup, catalog)
+    module = training.make_module(setup, items, catalog)
+    data = setup.data_module(catalog, items, module.miner)
     trainer = training.make_trainer(setup)
     training.log_evaluations(trainer, baseline, to_train_log=True)
     if not setup.spec.learns:

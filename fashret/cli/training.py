@@ -1,10 +1,12 @@
 """The parts of a training run, each made from its own node of the configuration."""
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
@@ -20,6 +22,10 @@ from fashret.losses import Composite
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import KEY_NAMES
 from fashret.models.retriever import Retriever
+from fashret.reports.groups import write_groups
+from fashret.types import TrainingItems
+
+log = logging.getLogger(__name__)
 
 
 def check_regime(cfg: DictConfig) -> None:
@@ -35,17 +41,49 @@ def check_regime(cfg: DictConfig) -> None:
         )
 
 
-def make_module(setup: Setup, baseline: Catalog) -> RetrievalModule:
+def training_items(setup: Setup, baseline: Catalog) -> TrainingItems:
+    """What is trained on, after photos that look like one product under one title were joined.
+
+    Items whose product then reaches into another split are not trained on. `mining/groups.json`
+    in the run folder holds the products, `groups_audit.csv` some of them to look at.
+    """
+    table, grouping = setup.table, setup.source.groups
+    rows, codes = torch.from_numpy(table.rows("train")), setup.codes
+    product, confidence = codes.product, torch.from_numpy(table.confidence)
+    joined = torch.zeros(len(table), dtype=torch.bool)
+    if grouping is not None and grouping.title_confidence >= grouping.min_confidence:
+        product, joined = grouping.by_title(table.column("text"), baseline.image, product)
+        confidence = torch.where(joined, grouping.title_confidence, confidence)
+    elsewhere = torch.ones(len(table), dtype=torch.bool)
+    elsewhere[rows] = False
+    leaks = joined[rows] & torch.isin(product[rows], product[elsewhere])
+    if bool(leaks.any()):
+        log.warning(
+            "%d training items look like products of another split: they are left out",
+            int(leaks.sum()),
+        )
+    write_groups(setup.output_dir / "mining", table, product, confidence, rows[leaks])
+    return TrainingItems(
+        rows[~leaks],
+        product,
+        codes.caption,
+        codes.described,
+        table.column("item_id"),
+        setup.source.tiers,
+    )
+
+
+def make_module(setup: Setup, items: TrainingItems, baseline: Catalog) -> RetrievalModule:
     """The module: heads over stored features, or over towers that learn."""
     cfg = setup.cfg
     frozen = setup.spec.frozen
     retriever = Retriever(*baseline.heads) if frozen else Retriever.on(setup.backbone)
     retriever.set_training(setup.spec)
     miner = build(cfg.miner)
-    miner.prepare(baseline)
+    miner.prepare(items, baseline)
     loss = build(cfg.loss)
     if isinstance(loss, Composite):
-        loss.prepare(setup.codes.described, baseline)
+        loss.prepare(items, baseline)
     return RetrievalModule(
         retriever.train(),
         loss,

@@ -1,6 +1,7 @@
 """Batches of items: photos decoded by workers, or stored features sliced by index."""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -24,16 +25,26 @@ class ItemCodes:
         caption: (N,) long, UNKNOWN where an item has no text.
         captions: the distinct texts, in the order of their codes.
         described: codes and values of the category and of each attribute.
+
+    Args:
+        table: the items.
+        min_confidence: a product that is less sure is unknown.
     """
 
-    def __init__(self, table: ItemTable) -> None:
-        self.product = torch.from_numpy(table.codes("product_id")[0])
+    def __init__(self, table: ItemTable, *, min_confidence: float = 0.0) -> None:
+        self.product = torch.from_numpy(table.products(min_confidence))
         codes, self.captions = table.codes("text")
         self.caption = torch.from_numpy(codes)
         self.described: dict[str, tuple[Tensor, list[str]]] = {}
         for name in table.described:
             codes, values = table.codes(name)
             self.described[name] = (torch.from_numpy(codes), values)
+
+    def with_products(self, product: Tensor) -> "ItemCodes":
+        """The same items with other (N,) codes of their products."""
+        other = copy(self)
+        other.product = product
+        return other
 
     def batch(self, rows: Tensor) -> Batch:
         """The codes of some rows."""

@@ -11,7 +11,7 @@ from fashret.data.samplers import EvaluationBatches, RowBatches, ShuffledBatches
 from fashret.data.source import Source
 from fashret.metrics.protocol import Protocol
 from fashret.models.backbone import Backbone
-from fashret.types import Miner
+from fashret.types import Miner, TrainingItems
 
 
 class FashionData(pl.LightningDataModule):
@@ -24,6 +24,7 @@ class FashionData(pl.LightningDataModule):
         protocol: who is judged after each epoch.
         baseline: the untrained model's catalog, whose features are served while towers are frozen.
         backbone: how photos and texts are prepared, where towers learn; None while they do not.
+        training: what is trained on, and which products it is of; by default the training split.
         miner: puts what it mined into the training batches.
         seed: of the order and of the augmentation.
     """
@@ -37,6 +38,7 @@ class FashionData(pl.LightningDataModule):
         *,
         baseline: Catalog,
         backbone: Backbone | None = None,
+        training: TrainingItems | None = None,
         miner: Miner | None = None,
         seed: int = 0,
     ) -> None:
@@ -47,13 +49,14 @@ class FashionData(pl.LightningDataModule):
         self.protocol = protocol
         self.baseline = baseline
         self.backbone = backbone
+        self.training = training
         self.miner = miner
         self.seed = seed
 
     def train_dataloader(self) -> FeatureLoader | PhotoLoader:
         """Every training item once an epoch, shuffled; or as the balance says."""
         rank, world = self._place()
-        rows = self.table.rows("train")
+        rows = self.table.rows("train") if self.training is None else self.training.rows.numpy()
         size, place = self.source.batch_size, {"seed": self.seed, "rank": rank, "world": world}
         overfits = bool(getattr(self.trainer, "overfit_batches", 0))
         batches: RowBatches
@@ -77,16 +80,19 @@ class FashionData(pl.LightningDataModule):
         return self._loader(batches, training=False)
 
     def _loader(self, batches: RowBatches, *, training: bool) -> FeatureLoader | PhotoLoader:
+        codes = self.codes
+        if training and self.training is not None:
+            codes = codes.with_products(self.training.product)
         if self.backbone is None:
             features = self.baseline.image_features, self.baseline.text_features
-            return FeatureLoader(self.codes, *features, batches)
+            return FeatureLoader(codes, *features, batches)
         captions = (
             self.source.captions.over(self.table) if training and self.source.captions else None
         )
         texts = self.codes.captions if captions is None else captions.captions
         photos = PhotoDataset(
             self.table,
-            self.codes,
+            codes,
             self.backbone.photo_transform(),
             tokenized(self.backbone.tokenize, texts),
             augment=self.source.augment if training else None,

@@ -31,7 +31,7 @@ from fashret.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 3
+_FORMAT = 4
 _CHUNK = 512
 """Photos that are read and checked at a time."""
 
@@ -88,6 +88,17 @@ class ItemTable:
         """
         return _encode(self.dataset.data.column(name))
 
+    def products(self, min_confidence: float = 0.0) -> NDArray[np.int64]:
+        """(N,) codes of the product ids, -1 where there is none or it is less sure."""
+        codes = self.codes("product_id")[0]
+        return np.where(self.confidence < min_confidence, -1, codes)
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """(N,) how sure the product of each row is."""
+        stored = self.dataset.data.column("product_confidence").to_numpy()
+        return np.array(stored, dtype=np.float32)  # a copy: what is stored cannot be written to
+
     def photo(self, row: int) -> bytes:
         """The encoded photo of a row."""
         encoded: bytes = self._photos[int(row)].as_py()
@@ -137,6 +148,7 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
             dict(source.splits),
             source.split_seed,
             None if source.schema is None else asdict(source.schema),
+            None if source.groups is None else asdict(source.groups),
         ]
     )
     return cache_dir / "data" / f"{source.label}-{key}"
@@ -156,12 +168,14 @@ def _write_table(source: Source, folder: Path) -> Report:
     )
     kept: list[Item] = []
     hashes: list[str] = []
+    names: list[str] = []
     draft = str(folder / "draft.arrow")
     with ArrowWriter(path=draft, features=features) as writer:
         for item, encoded in _checked(source.items(report), report, source.name):
             source.describe(item, report)
             writer.write(_row(item, encoded, source.attributes, report))
             hashes.append(hashlib.blake2b(encoded, digest_size=16).hexdigest())
+            names.append(_name(item))
             item.image = b""  # only what decides products and splits is held
             kept.append(item)
         if not kept:
@@ -171,6 +185,7 @@ def _write_table(source: Source, folder: Path) -> Report:
             )
         writer.finalize()
     report.rows_kept = len(kept)
+    _name_products(source, kept, names, report)
     products = _products(source, kept, hashes)
     splits = _splits(source, kept, products, report)
 
@@ -234,6 +249,28 @@ def _row(item: Item, encoded: bytes, attributes: Sequence[str], report: Report) 
         "category": item.category or "unknown",
         **values,
     }
+
+
+def _name(item: Item) -> str:
+    """What the item's photo is called: its file, with the folder that it lies in."""
+    if isinstance(item.image, Path):
+        return f"{item.image.parent.name}/{item.image.name}"
+    return item.item_id
+
+
+def _name_products(
+    source: Source, items: Sequence[Item], names: Sequence[str], report: Report
+) -> None:
+    """Give the items whose product the set does not state the one that their names tell."""
+    nameless = [i for i, item in enumerate(items) if item.product_id is None]
+    if source.groups is None or not nameless:
+        return
+    found = source.groups.by_name([names[i] for i in nameless])
+    sure = 0
+    for i, (product, confidence) in zip(nameless, found, strict=True):
+        items[i].product_id, items[i].product_confidence = product, confidence
+        sure += product is not None and confidence >= source.groups.min_confidence
+    report.note(f"products of {sure} of {len(nameless)} items are told by the names of photos")
 
 
 def _products(source: Source, items: list[Item], hashes: list[str]) -> list[str | None]:

@@ -11,6 +11,7 @@ from fashret.data.attributes import Schema
 from fashret.data.augment import Augment
 from fashret.data.balance import Balance
 from fashret.data.captions import Captions
+from fashret.data.groups import STATED, Grouping
 from fashret.data.report import Report
 from fashret.errors import ConfigError, DataError
 
@@ -42,7 +43,7 @@ class Item:
     text: str = ""
     category: str = "unknown"
     product_id: str | None = None
-    product_confidence: float = 1.0
+    product_confidence: float = STATED
     attributes: Mapping[str, str] = field(default_factory=dict)
     split: str | None = None
     split_group: str | None = None
@@ -66,6 +67,10 @@ class Source(ABC):
         augment: how training photos differ each time they are seen.
         captions: what is said of them in training, besides their own text.
         balance: which values come more often in training; null gives every item its turn.
+        tiers: the attributes that make two items of a category a `medium` and a `weak` pair, where
+            pairs are trained on; those that the data lack are left out.
+        groups: how the photos of one product are found where the set has no product ids; null
+            leaves their products unknown.
         schema: how attributes that the set does not state are read from the text; null reads none.
     """
 
@@ -79,6 +84,8 @@ class Source(ABC):
     augment: Augment
     captions: Captions | None = None
     balance: Balance | None = None
+    tiers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    groups: Grouping | None = None
     schema: Schema | None = None
 
     def __post_init__(self) -> None:
@@ -88,6 +95,8 @@ class Source(ABC):
                 f"data.splits is {dict(self.splits)}: it needs shares of {', '.join(SPLITS)} that "
                 "add up to 1"
             )
+        if set(self.tiers) - {"medium", "weak"}:
+            raise ConfigError(f"data.tiers holds {', '.join(self.tiers)}: it has medium and weak")
         for key in ("batch_size", "num_workers"):
             least = 0 if key == "num_workers" else 1
             if getattr(self, key) < least:

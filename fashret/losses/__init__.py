@@ -4,8 +4,10 @@ from fashret.losses.anchor_to_baseline import AnchorToBaseline
 from fashret.losses.attribute_classification import AttributeClassification
 from fashret.losses.circle import Circle
 from fashret.losses.composite import Composite
+from fashret.losses.hard_negatives import HardNegatives
 from fashret.losses.infonce import InfoNCE
 from fashret.losses.multi_similarity import MultiSimilarity
+from fashret.losses.pair_tiers import PairTiers
 from fashret.losses.siglip import SigLIP
 from fashret.losses.supcon import SupCon
 from fashret.losses.triplet import Triplet
@@ -15,8 +17,10 @@ __all__ = [
     "AttributeClassification",
     "Circle",
     "Composite",
+    "HardNegatives",
     "InfoNCE",
     "MultiSimilarity",
+    "PairTiers",
     "SigLIP",
     "SupCon",
     "Triplet",

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fashret.catalog.store import Catalog
-from fashret.types import Batch, Described
+from fashret.types import Batch, TrainingItems
 
 
 class AnchorToBaseline(nn.Module):
@@ -25,7 +25,7 @@ class AnchorToBaseline(nn.Module):
         self._image: Tensor | None = None
         self._text: Tensor | None = None
 
-    def prepare(self, described: Described, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
         """Take the untrained model's embeddings."""
         self._image, self._text = baseline.image, baseline.text
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fashret.catalog.store import Catalog
 from fashret.errors import ConfigError
-from fashret.types import UNKNOWN, Batch, Described, no_pairs
+from fashret.types import UNKNOWN, Batch, TrainingItems, no_pairs
 
 
 class AttributeClassification(nn.Module):
@@ -45,14 +44,14 @@ class AttributeClassification(nn.Module):
         self.logged: dict[str, Tensor] = {}
         self._codes: dict[str, Tensor] = {}
 
-    def prepare(self, described: Described, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
         """Begin with the mean of each value's training photos under the untrained model.
 
         Raises:
             ConfigError: an attribute is none of the table's.
         """
-        training = torch.from_numpy(np.flatnonzero(baseline.meta()["split"] == "train"))
-        images = baseline.image[training].float()
+        described = items.described
+        images = baseline.image[items.rows].float()
         if self.attributes is None:
             self.attributes = dict.fromkeys(described, 1.0)
         for name in self.attributes:
@@ -62,7 +61,7 @@ class AttributeClassification(nn.Module):
                 )
             self._codes[name], values = described[name]
             self.directions[_key(name)] = nn.Parameter(
-                _means(images, self._codes[name][training], len(values))
+                _means(images, self._codes[name][items.rows], len(values))
             )
 
     def forward(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from fashret.catalog.store import Catalog
-from fashret.types import Batch, Described, Relations, Term
+from fashret.types import Batch, Relations, Term, TrainingItems
 
 
 class Composite(nn.Module):
@@ -31,10 +31,10 @@ class Composite(nn.Module):
         """Whether the contrastive loss wants all photos of a product as positives."""
         return getattr(self.contrastive, "several_positives", False)
 
-    def prepare(self, described: Described, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
         """Prepare every term; see `fashret.types.Term`."""
         for term in self._terms().values():
-            term.prepare(described, baseline)
+            term.prepare(items, baseline)
 
     def parts(
         self, images: Tensor, texts: Tensor, relations: Relations, batch: Batch

@@ -4,6 +4,7 @@ from fashret.miners.distance_weighted import DistanceWeightedMiner
 from fashret.miners.hard import HardMiner
 from fashret.miners.multi_similarity import MultiSimilarityMiner
 from fashret.miners.none import NoMiner
+from fashret.miners.pairs import PairMiner
 from fashret.miners.semihard import SemiHardMiner
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "HardMiner",
     "MultiSimilarityMiner",
     "NoMiner",
+    "PairMiner",
     "SemiHardMiner",
 ]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +15,10 @@ from fashret.catalog.store import Catalog
 from fashret.data.mined import MinedBatches
 from fashret.data.samplers import RowBatches
 from fashret.errors import ConfigError
-from fashret.functional.mining import hard_negatives
-from fashret.types import UNKNOWN, Relations
+from fashret.functional.mining import HardPairs, hard_negatives
+from fashret.types import Relations, TrainingItems
 
 log = logging.getLogger(__name__)
-
-_NOT_ATTRIBUTES = (
-    "item_id",
-    "product_id",
-    "product_confidence",
-    "split",
-    "role",
-    "text",
-    "category",
-)
 
 
 class HardMiner:
@@ -51,7 +42,7 @@ class HardMiner:
         folder: str,
         depth: int = 50,
         keep: int = 10,
-        attributes: list[str] | None = None,
+        attributes: Sequence[str] | None = None,
         ramp: int = 5,
         random: float = 0.3,
     ) -> None:
@@ -68,42 +59,48 @@ class HardMiner:
         self.random = random
         self._partners = np.zeros((0, 0), dtype=np.int64)
 
-    def prepare(self, catalog: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
         """Mine the training items, and write what was found.
 
         Raises:
-            ConfigError: an attribute is none of the catalog's.
+            ConfigError: an attribute is none of the data's.
         """
-        meta = catalog.meta()
-        known = [name for name in meta.columns if name not in _NOT_ATTRIBUTES]
+        pairs = self.mine(items, baseline)
+        anchor, negative = items.rows[pairs.anchor].numpy(), items.rows[pairs.negative].numpy()
+        self._partners = partner_table(anchor, negative, len(items.ids))
+
+    def mine(self, items: TrainingItems, baseline: Catalog) -> HardPairs:
+        """Find and write the hard negatives; rows count among `items.rows`.
+
+        Raises:
+            ConfigError: an attribute is none of the data's.
+        """
+        known = [name for name in items.described if name != "category"]
         names = known if self.attributes is None else self.attributes
         for name in names:
             if name not in known:
                 raise ConfigError(f"miner.attributes names {name}; there are {', '.join(known)}")
-        rows = torch.from_numpy(np.flatnonzero(meta["split"] == "train"))
-        codes = {
-            name: _codes(meta[name])[rows] for name in ("category", "product_id", "text", *names)
-        }
-        empty = torch.zeros(len(rows), 0, dtype=torch.long)
+        rows = items.rows
+        values = [items.described[name][0][rows] for name in names]
         pairs = hard_negatives(
-            catalog.image[rows].float(),
-            codes["category"],
-            codes["product_id"],
-            codes["text"],
-            torch.stack([codes[name] for name in names], dim=1) if names else empty,
+            baseline.image[rows].float(),
+            items.described["category"][0][rows],
+            items.product[rows],
+            items.caption[rows],
+            torch.stack(values, dim=1) if values else torch.zeros(len(rows), 0, dtype=torch.long),
             depth=self.depth,
             keep=self.keep,
         )
-        anchor, negative = rows[pairs.anchor].numpy(), rows[pairs.negative].numpy()
-        ids = meta["item_id"].to_numpy()
+        ids = np.array(items.ids, dtype=object)[rows.numpy()]
         frame = pd.DataFrame(
             {
-                "anchor_id": ids[anchor],
-                "negative_id": ids[negative],
+                "anchor_id": ids[pairs.anchor.numpy()],
+                "negative_id": ids[pairs.negative.numpy()],
                 "rank": pairs.rank.numpy(),
                 "similarity": pairs.similarity.numpy(),
                 "differs": [
-                    [names[i] for i in np.flatnonzero(row)] for row in pairs.differs.numpy()
+                    [name for name, differs in zip(names, row, strict=True) if differs]
+                    for row in pairs.differs.tolist()
                 ],
             }
         )
@@ -111,7 +108,7 @@ class HardMiner:
         frame.to_parquet(self.folder / "hard_negatives.parquet", index=False)
         (self.folder / "hard_negatives.json").write_text(json.dumps(pairs.counts, indent=1))
         log.info("hard negatives: %s", ", ".join(f"{n} {what}" for what, n in pairs.counts.items()))
-        self._partners = _table(anchor, negative, len(meta), self.keep)
+        return pairs
 
     def compose(self, batches: RowBatches, *, seed: int) -> RowBatches:
         """Batches of anchors and their hard negatives."""
@@ -122,19 +119,11 @@ class HardMiner:
         return relations
 
 
-def _codes(column: "pd.Series[str]") -> Tensor:
-    """(N,) long codes of a column; UNKNOWN for what is missing, empty or unknown."""
-    known = column.where(~column.isin(["", "unknown"]))
-    codes = pd.factorize(known, use_na_sentinel=True)[0]
-    assert UNKNOWN == -1  # pandas' sentinel
-    return torch.from_numpy(codes.astype(np.int64))
-
-
-def _table(
-    anchor: NDArray[np.int64], negative: NDArray[np.int64], count: int, keep: int
+def partner_table(
+    anchor: NDArray[np.int64], other: NDArray[np.int64], count: int
 ) -> NDArray[np.int64]:
-    """Pairs in the order of their anchors as (count, keep) rows, -1 where there are fewer."""
-    table = np.full((count, keep), -1, dtype=np.int64)
-    first = np.searchsorted(anchor, anchor, side="left")
-    table[anchor, np.arange(len(anchor)) - first] = negative
+    """Pairs in the order of their anchors as (count, K) rows, -1 where there are fewer than K."""
+    place = np.arange(len(anchor)) - np.searchsorted(anchor, anchor, side="left")
+    table = np.full((count, int(place.max(initial=-1)) + 1), -1, dtype=np.int64)
+    table[anchor, place] = other
     return table

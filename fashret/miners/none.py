@@ -4,13 +4,13 @@ from torch import Tensor
 
 from fashret.catalog.store import Catalog
 from fashret.data.samplers import RowBatches
-from fashret.types import Relations
+from fashret.types import Relations, TrainingItems
 
 
 class NoMiner:
     """Leaves every valid pair to the loss."""
 
-    def prepare(self, catalog: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
         """Mine nothing before training."""
 
     def compose(self, batches: RowBatches, *, seed: int) -> RowBatches:

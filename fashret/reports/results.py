@@ -12,6 +12,7 @@ import torch
 from fashret.data.items import ItemTable
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import Protocol
+from fashret.reports.files import write_text
 from fashret.reports.scoreboard import Scoreboard
 from fashret.types import UNKNOWN
 
@@ -72,7 +73,7 @@ def write_results(
 
 def write_scoreboard(folder: Path, scoreboard: Scoreboard) -> None:
     """Write scoreboard.md and scoreboard.json."""
-    _write_text(folder / "scoreboard.md", scoreboard.to_markdown())
+    write_text(folder / "scoreboard.md", scoreboard.to_markdown())
     _write_json(folder / "scoreboard.json", scoreboard.to_dict())
 
 
@@ -129,12 +130,4 @@ def slice_products(protocol: Protocol, results: Results) -> dict[str, int]:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    _write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,129 @@
+"""Products that nobody stated: by the names of photos, and by titles of photos that look alike."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from conftest import Run, composed
+from PIL import Image
+from torch.nn.functional import normalize
+
+from fashret.config import build
+from fashret.data.groups import Grouping
+from fashret.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def grouping() -> Grouping:
+    made: Grouping = build(composed("train", [])["data"]["groups"])
+    return made
+
+
+def test_names_tell_products(grouping: Grouping) -> None:
+    expected = {
+        "m/WOMEN-Shirts-id_00005873-02_3_back.jpg": ("m/WOMEN-Shirts-id_00005873", 0.95),
+        "m/WOMEN-Shirts-id_00005873-02_1_front.jpg": ("m/WOMEN-Shirts-id_00005873", 0.95),
+        "a/4711-front.jpg": ("a/4711", 0.9),
+        "a/4711_back_2.jpg": ("a/4711", 0.9),
+        "a/4711.jpg": ("a/4711", 0.9),  # beside the others
+        "b/4711-front.jpg": ("b/4711", 0.9),  # another folder, another product
+        "AB-12345.png": ("AB-12345", 0.8),
+        "AB-12345_blue.png": ("AB-12345", 0.8),
+        "1163_2.jpg": ("1163", 0.7),
+        "red-dress-2.jpg": ("red-dress", 0.5),
+        "IMG_1234.jpg": (None, 0.0),
+        "IMG_20201010_12.jpg": (None, 0.0),
+        "front.jpg": (None, 0.0),
+        "1164.jpg": (None, 0.0),
+    }
+    assert dict(zip(expected, grouping.by_name(list(expected)), strict=True)) == expected
+
+
+def test_a_name_of_many_photos_is_no_product(grouping: Grouping) -> None:
+    few = [f"photo_{i}.jpg" for i in range(grouping.largest)]
+    assert grouping.by_name(few)[0] == ("photo", 0.5)
+    assert set(grouping.by_name([*few, "photo_99.jpg"])) == {(None, 0.0)}
+
+
+def test_titles_join_photos_that_look_alike(grouping: Grouping) -> None:
+    torch.manual_seed(0)
+    look = normalize(torch.randn(5, 16), dim=1)
+    near = normalize(look[0] + 0.02 * torch.randn(16), dim=0)
+    assert float(near @ look[0]) > grouping.title_similarity
+    images = torch.stack([look[0], near, look[1], look[0], look[2], look[2], look[3], look[3]])
+    titles = ["Red Shirt", "red  shirt!", "Red Shirt", "Blue Shirt", "Bag", "Bag", "", ""]
+    products = torch.tensor([-1, 7, -1, -1, 3, 5, -1, -1])
+    found, joined = grouping.by_title(titles, images, products)
+    assert joined.tolist() == [True, True, False, False, True, True, False, False]
+    assert found[0] == found[1] == 7
+    assert found[4] == found[5] == 3
+    assert found[[2, 3, 6, 7]].tolist() == [-1] * 4
+
+
+def test_a_pattern_without_a_product_is_answered() -> None:
+    rule = {"pattern": "(.*)_front", "confidence": 0.9}
+    with pytest.raises(ConfigError, match=r"data\.groups\.names\.view\.pattern has no part"):
+        Grouping(min_confidence=0.6, names={"view": rule}, largest=12, title_similarity=0.9,
+                 title_confidence=0.7)  # fmt: skip
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """40 products of two photos each, told by their names; twins with one title and photo."""
+    root = tmp_path / "photos"
+    root.mkdir()
+    rows: list[dict[str, Any]] = []
+    for product in range(40):
+        colour = (6 * product, 255 - 6 * product, (product % 7) * 30)
+        for view in ("front", "back"):
+            name = f"{1000 + product}-{view}.png"
+            Image.new("RGB", (24, 32), colour).save(root / name)
+            rows.append({"image": name, "category": "shirts", "text": f"shirt {product // 2}"})
+    pd.DataFrame(rows).to_csv(root / "items.csv", index=False)
+    return root
+
+
+def folder(photos: Path, *more: str) -> list[str]:
+    return [
+        "data=folder", f"data.root={photos}", "data.table=items.csv", "data.num_workers=0",
+        "data.attributes=[]", "data.batch_size=8", "targets=none", "trainer.max_epochs=1",
+        "retrieval.resamples=100", "callbacks.watchdog=null", *more,
+    ]  # fmt: skip
+
+
+def test_names_decide_splits_and_relations(run: Run, photos: Path) -> None:
+    out = run("train", *folder(photos, "data.groups.title_confidence=0"), small=False)
+    groups = json.loads((out / "mining" / "groups.json").read_text())
+    assert groups["products_by_size"] == {"2": 40}
+    assert groups["leaving_training"] == []
+    assert all(group["confidence"] == 0.9 for group in groups["groups"])
+    found = pd.read_parquet(out / "per_query_results.parquet")
+    image = found[(found["mode"] == "image") & (found["split"] == "test")]
+    assert len(image) % 2 == 0
+    assert image["hits_product"].map(sum).eq(1).all()  # its other view is searched too
+
+
+def test_what_looks_like_a_product_of_another_split_is_not_trained_on(
+    run: Run, photos: Path
+) -> None:
+    # Every two products have one title: they are joined, whatever their splits.
+    options = folder(photos, "data.groups.title_similarity=-1.0")
+    out = run("train", *options, small=False)
+    mining = out / "mining"
+    groups = json.loads((mining / "groups.json").read_text())
+    assert groups["products_by_size"] == {"4": 20}
+    leaving = set(groups["leaving_training"])
+    assert leaving
+    meta = pd.read_parquet(next(run.cache_dir.glob("catalogs/*photos*/catalog_meta.parquet")))
+    split = dict(zip(meta["item_id"], meta["split"], strict=True))
+    for group in groups["groups"]:
+        sides = {split[item] for item in group["items"]}
+        for item in group["items"]:
+            expected = split[item] == "train" and sides != {"train"}
+            assert (item in leaving) == expected
+    audit = pd.read_csv(mining / "groups_audit.csv")
+    assert set(audit["item_id"]) <= set(split)
+    assert (audit.groupby("group").size() == audit.groupby("group")["photos"].first()).all()
