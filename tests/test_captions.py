@@ -74,22 +74,6 @@ def test_own_texts_are_as_frequent_as_was_asked(table: ItemTable) -> None:
     assert {made.choose(textless, f"{seed}") for seed in range(50)} == {1, 2}
 
 
-def test_the_own_text_comes_in_shorter_forms(table: ItemTable) -> None:
-    made = Captions(own=1.0, templates=["a {category}"], shortened=3, drop=0.5).over(table)
-    first, _, _, textless = rows_of(table)
-    forms = {made.captions[made.codes[first, made.choose(first, f"{s}")]] for s in range(100)}
-    words = "A bright red shirt".split()
-    assert "A bright red shirt" in forms
-    assert 2 <= len(forms) <= 4
-    for form in forms:
-        assert [word for word in words if word in form.split()] == form.split()
-    assert made.captions[made.codes[textless, made.choose(textless, "0")]] == "a skirts"
-    dropped = Captions(own=1.0, templates=[], shortened=8, drop=0.25).over(table)
-    lengths = [len(dropped.captions[c].split()) for c in dropped.codes[:, 1:].ravel() if c >= 0]
-    full = [len(text.split()) for text in table.column("text") if text]
-    assert 0.6 < sum(lengths) / (8 * sum(full)) < 0.9
-
-
 def test_a_caption_is_not_wrong_for_another_item_that_it_fits(table: ItemTable) -> None:
     captions = Captions(own=0.0, templates=["{colour} {category}"]).over(table)
     codes = ItemCodes(table)

@@ -96,6 +96,7 @@ def ensure_catalog(
             "key": key,
             "count": len(table),
             "dim": retriever.dim,
+            "blocks": dict(retriever.layout.columns),
             "dtype": dtype,
             "model": label,
             "encoder": identity,
@@ -203,11 +204,15 @@ def _embed(
                         made = retriever.embed_text(part, has_text[here].to(device))
                 array[here] = made.float().cpu().numpy()
         array.flush()
-    heads = {"image": retriever.image_head, "text": retriever.text_head}
+    image, text, blocks = retriever.heads
+    projections = {"image": image, "text": text}
+    for name, pair in blocks.items():
+        projections |= {f"{name}.image": pair[0], f"{name}.text": pair[1]}
     tensors = {
-        f"{kind}.{name}": value.detach().cpu().contiguous()
-        for kind, head in heads.items()
-        for name, value in head.named_parameters()
+        f"{name}.{part}": value.cpu().contiguous()
+        for name, projection in projections.items()
+        for part, value in vars(projection).items()
+        if value is not None
     }
     save_file(tensors, folder / store.HEADS)
 

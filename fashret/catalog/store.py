@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fashret.errors import CatalogError
-from fashret.models.heads import Projection
+from fashret.functional.blocks import Layout
+from fashret.models.heads import Heads, Projection
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 META = "catalog_meta.parquet"
 HEADS = "heads.safetensors"
@@ -63,12 +64,24 @@ class Catalog:
         return _mapped(self.folder / FEATURES["text"])
 
     @cached_property
-    def heads(self) -> tuple[Projection, Projection]:
-        """The projections that turned the features into the embeddings: image, text."""
+    def heads(self) -> Heads:
+        """The projections that turned the features into the embeddings."""
         tensors = load_file(self.folder / HEADS)
-        return (
-            Projection(tensors["image.weight"], tensors.get("image.bias")),
-            Projection(tensors["text.weight"], tensors.get("text.bias")),
+
+        def stored(name: str) -> Projection:
+            return Projection(tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))
+
+        blocks = {
+            name: (stored(f"{name}.image"), stored(f"{name}.text"))
+            for name in self.layout.attributes
+        }
+        return Heads(stored("image"), stored("text"), blocks)
+
+    @property
+    def layout(self) -> Layout:
+        """Which columns of the embeddings are whose."""
+        return Layout(
+            {name: (start, end) for name, (start, end) in self.manifest["blocks"].items()}
         )
 
     def meta(self) -> Any:

@@ -145,7 +145,7 @@ def embedding_catalog(
 
 def with_weights(state: Mapping[str, Tensor], retriever: Retriever, spec: ModelSpec) -> Retriever:
     """A retriever with the learned weights of a checkpoint."""
-    retriever.set_training(spec)
+    retriever.add_blocks(spec).set_training(spec)
     load_learned(state, retriever)
     return retriever
 

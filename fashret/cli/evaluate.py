@@ -12,6 +12,8 @@ def main() -> None:
 
 def evaluate(cfg: DictConfig) -> None:
     """One evaluation, against the same model untrained or against another run."""
+    from torch.utils.tensorboard import SummaryWriter
+
     from fashret.cli import outcome
     from fashret.cli.checkpoints import named_checkpoint, of_run, trained
     from fashret.cli.setup import Setup, check_composed
@@ -43,4 +45,8 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.queries:
         draw_typed(setup, retriever, catalog, state, list(cfg.queries), cfg.split)
     title = f"{what}, {setup.source.name}, {cfg.split}"
-    outcome.publish(setup, catalog, judged, baseline, title=title)
+    board = outcome.publish(setup, catalog, judged, baseline, title=title)
+    against = None if baseline is None else baseline[-1]
+    curves = outcome.steered(setup, retriever, catalog, cfg.split, against)
+    with SummaryWriter(str(setup.output_dir / "tensorboard")) as writer:
+        outcome.write_tensorboard(writer, board, curves)

@@ -1,13 +1,15 @@
 """Judge a model on one or more splits, and leave the results in the run folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from torch.utils.tensorboard import SummaryWriter
 
 from fashret.catalog.store import Catalog
 from fashret.cli.setup import Setup
-from fashret.engine.evaluation import evaluate
+from fashret.engine.evaluation import embed_stored, evaluate
+from fashret.engine.steering import Curve, steer
 from fashret.errors import RegressionError
 from fashret.metrics.evaluation import Evaluation
 from fashret.models.retriever import Retriever
@@ -18,6 +20,7 @@ from fashret.reports.results import (
     write_scoreboard,
 )
 from fashret.reports.scoreboard import Scoreboard
+from fashret.reports.steering import show_steering, write_steering
 
 
 def judge(
@@ -35,6 +38,26 @@ def untrained(catalog: Catalog, setup: Setup) -> Retriever:
     return Retriever(*catalog.heads).eval().to(setup.device)
 
 
+def steered(
+    setup: Setup,
+    retriever: Retriever,
+    catalog: Catalog,
+    split: str,
+    baseline: Evaluation | None,
+) -> list[Curve]:
+    """Search with rising weights of the attribute blocks, if there are any; write what comes."""
+    if not retriever.layout.attributes:
+        return []
+    protocol = setup.protocol(split)
+    embedded = embed_stored(retriever, catalog, setup.table, setup.codes, protocol)
+    asked = {target.metric: target.rise for target in setup.targets if target.rise is not None}
+    curves = steer(protocol, embedded, baseline, asked)
+    write_steering(setup.output_dir, curves)
+    show_steering(curves, _console())
+    print(f"written to {setup.output_dir}: steering.md, steering.json")
+    return curves
+
+
 def publish(
     setup: Setup,
     catalog: Catalog,
@@ -42,7 +65,7 @@ def publish(
     baseline: Sequence[Evaluation] | None,
     *,
     title: str,
-) -> Mapping[str, Mapping[str, Any]]:
+) -> Scoreboard:
     """Write the result files and show the scoreboard of the last split.
 
     Args:
@@ -53,7 +76,7 @@ def publish(
         title: of the scoreboard.
 
     Returns:
-        The results by key.
+        What was shown.
 
     Raises:
         RegressionError: something fell, and `fail_on_regression` is set; all files are written.
@@ -81,10 +104,28 @@ def publish(
         slice_products(evaluations[-1].protocol, results),
     )
     write_scoreboard(folder, scoreboard)
-    console = Console()
-    # A pipe or a log has no width of its own; rich would cut the numbers to fit 80 columns.
-    scoreboard.show(console if console.is_terminal else Console(width=140))
+    scoreboard.show(_console())
     print(f"written to {folder}: scoreboard.md, metrics.json, per_query_results.parquet")
     if setup.cfg.fail_on_regression and scoreboard.regressed:
         raise RegressionError(f"fell by more than luck: {', '.join(scoreboard.regressed)}")
-    return results
+    return scoreboard
+
+
+def write_tensorboard(
+    writer: SummaryWriter, scoreboard: Scoreboard, curves: Sequence[Curve], *, step: int = 0
+) -> None:
+    """Show the scoreboard as a text, and each block's curve against its weight in percent."""
+    writer.add_text("scoreboard", scoreboard.to_markdown(), step)
+    for curve in curves:
+        for point in curve.points:
+            values = {curve.key: point.value, **point.overall}
+            for key, value in values.items():
+                name = f"steering_{curve.attribute}/{key.partition('/')[2]}"
+                writer.add_scalar(name, value, round(100 * point.weight))
+    writer.flush()
+
+
+def _console() -> Console:
+    """The screen; a pipe or a log has no width of its own, and would cut numbers at 80 columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)

@@ -72,9 +72,10 @@ class Setup:
         device = pick_device(cfg.device)
         spec: ModelSpec = build(cfg.model)
         source: Source = build(cfg.data)
-        for node in ("retrieval", "loss", "miner"):  # a fault should be known before data are read
+        for node in ("loss", "miner", "block_loss"):  # a fault should be known before data are read
             if node in cfg:
                 build(cfg[node])
+        check_blocks(spec, source, build(cfg.retrieval) if "retrieval" in cfg else None)
         targets = [build(node) for node in cfg.get("targets", {}).values() if node is not None]
         cache_dir = Path(cfg.paths.cache_dir).expanduser()
         if not prepared_folder(source, cache_dir).exists():
@@ -150,6 +151,26 @@ class Setup:
             miner=miner,
             seed=self.cfg.seed,
         )
+
+
+def check_blocks(spec: ModelSpec, source: Source, options: RetrievalOptions | None) -> None:
+    """Make sure that the model's blocks are of the data, and that what is weighted is a block.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    blocks, described = spec.blocks, ("category", *source.attributes)
+    for name in blocks:
+        if name not in described:
+            raise ConfigError(
+                f"model.attribute_blocks names {name}; the data has {', '.join(described)}"
+            )
+    for name in (options and options.weights) or {}:
+        if name not in blocks:
+            raise ConfigError(
+                f"retrieval.weights names {name}; the model has the blocks "
+                f"{', '.join(blocks) or 'of no attribute: model.attribute_blocks'}"
+            )
 
 
 def check_composed(cfg: DictConfig, command: str) -> None:

@@ -46,5 +46,9 @@ def train(cfg: DictConfig) -> float:
     retriever, catalog = trained(setup, training.final_state(setup, module), catalog)
     final = outcome.judge(setup, retriever, catalog, splits)
     training.log_evaluations(trainer, final, to_train_log=False)
-    outcome.publish(setup, catalog, final, baseline, title=training.title(setup, splits[-1]))
+    board = outcome.publish(
+        setup, catalog, final, baseline, title=training.title(setup, splits[-1])
+    )
+    curves = outcome.steered(setup, retriever, catalog, splits[-1], baseline[-1])
+    training.log_outcome(trainer, board, curves)
     return training.monitored(setup, final)

@@ -13,16 +13,19 @@ from torch import Tensor
 
 from fashret.catalog.store import Catalog
 from fashret.cli.checkpoints import checkpoint_path, read_checkpoint
+from fashret.cli.outcome import write_tensorboard
 from fashret.cli.setup import Setup, plain
 from fashret.config import build
 from fashret.engine.callbacks import TrainLog
 from fashret.engine.module import RetrievalModule
+from fashret.engine.steering import Curve
 from fashret.errors import ConfigError
-from fashret.losses import Composite
+from fashret.losses import AttributeBlocks, Composite
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import KEY_NAMES
 from fashret.models.retriever import Retriever
 from fashret.reports.groups import write_groups
+from fashret.reports.scoreboard import Scoreboard
 from fashret.types import TrainingItems
 
 log = logging.getLogger(__name__)
@@ -78,16 +81,19 @@ def make_module(setup: Setup, items: TrainingItems, baseline: Catalog) -> Retrie
     cfg = setup.cfg
     frozen = setup.spec.frozen
     retriever = Retriever(*baseline.heads) if frozen else Retriever.on(setup.backbone)
-    retriever.set_training(setup.spec)
+    retriever.add_blocks(setup.spec).set_training(setup.spec)
     miner = build(cfg.miner)
     miner.prepare(items, baseline)
     loss = build(cfg.loss)
     if isinstance(loss, Composite):
         loss.prepare(items, baseline)
+    block_loss: AttributeBlocks = build(cfg.block_loss)
+    block_loss.prepare(items, baseline)
     return RetrievalModule(
         retriever.train(),
         loss,
         miner,
+        block_loss,
         build(cfg.optimizer),
         build(cfg.scheduler),
         plain(cfg),
@@ -123,6 +129,13 @@ def log_evaluations(
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in its type
                 if isinstance(callback, TrainLog) and callback.is_empty:
                     callback.write(means, epoch=0, step=0)
+
+
+def log_outcome(trainer: pl.Trainer, scoreboard: Scoreboard, curves: Sequence[Curve]) -> None:
+    """Put the scoreboard and the blocks' curves beside the run's own values in TensorBoard."""
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            write_tensorboard(logger.experiment, scoreboard, curves, step=trainer.global_step)
 
 
 def resume_from(cfg: DictConfig) -> str | None:

@@ -44,6 +44,7 @@ def draw_typed(
     known = torch.ones(len(queries), dtype=torch.bool, device=setup.device)
     texts = towers.embed_text(setup.backbone.encode_text(tokens), known)
     protocol = setup.protocol(split)
+    texts = towers.layout.weighted(texts, protocol.options.weights or {})
     embedded = embed_stored(retriever, catalog, setup.table, setup.codes, protocol)
     places = np.searchsorted(protocol.rows, protocol.catalog)
     found = topk(texts, embedded.image[places], min(_SHOWN, len(places)))

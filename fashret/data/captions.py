@@ -23,21 +23,14 @@ class Captions:
         own: the chance of the item's own text, 0 to 1; of the rest each template has an equal
             share. A template whose value is unknown is not used for the item.
         templates: sentences with `{category}`, `{text}` or attributes in braces.
-        shortened: in how many shorter forms the own text comes, as often as in full.
-        drop: the chance of each word to be left out of one.
     """
 
     own: float
     templates: Sequence[str]
-    shortened: int = 0
-    drop: float = 0.15
 
     def __post_init__(self) -> None:
-        for key in ("own", "drop"):
-            if not 0.0 <= getattr(self, key) <= 1.0:
-                raise ConfigError(
-                    f"data.captions.{key} is {getattr(self, key)}: it must be within 0 and 1"
-                )
+        if not 0.0 <= self.own <= 1.0:
+            raise ConfigError(f"data.captions.own is {self.own}: it must be within 0 and 1")
 
     def over(self, table: "ItemTable") -> "CaptionTable":
         """Every caption of every item of a table.
@@ -50,10 +43,7 @@ class Captions:
             name: [v.replace("_", " ") for v in table.column(name)] for name in table.described
         }
         unknown = {name: table.codes(name)[0] < 0 for name in known}
-        columns = [
-            [_shorter(text, self.drop, f"{form}-{text}") for text in table.column("text")]
-            for form in range(self.shortened)
-        ]
+        columns = []
         for template in ("{text}", *self.templates):
             fields = [field for _, field, _, _ in string.Formatter().parse(template) if field]
             for field in set(fields) - known.keys():
@@ -63,11 +53,10 @@ class Captions:
                 )
             missing = np.any([unknown[field] for field in fields], axis=0)
             columns.append(_filled(template, known, missing))
-        columns.insert(0, columns.pop(self.shortened))  # the text in full comes first
         captions, codes = np.unique(np.array(columns, dtype=object).T, return_inverse=True)
         codes = codes.reshape(len(table), -1).astype(np.int64)
         empty = int(captions[0] == "")  # what could not be filled sorts first
-        return CaptionTable(captions[empty:].tolist(), codes - empty, self.own, 1 + self.shortened)
+        return CaptionTable(captions[empty:].tolist(), codes - empty, self.own)
 
 
 @dataclass(frozen=True)
@@ -76,30 +65,21 @@ class CaptionTable:
 
     Attributes:
         captions: the distinct ones.
-        codes: (N, T) long, into them: the own text, its shorter forms, then each template; UNKNOWN
-            for none.
+        codes: (N, T) long, into them: the own text, then each template; UNKNOWN for none.
         own: the chance of the own text.
-        forms: of the own text, the full one included.
     """
 
     captions: list[str]
     codes: NDArray[np.int64]
     own: float
-    forms: int = 1
 
     def choose(self, row: int, seed: str) -> int:
         """Which caption an item has this time, as a column of `codes`; 0 where it has none."""
         rng = random.Random(f"caption-{seed}")
-        usable = [t for t in range(self.forms, self.codes.shape[1]) if self.codes[row, t] >= 0]
+        usable = [t for t in range(1, self.codes.shape[1]) if self.codes[row, t] >= 0]
         if not usable or (self.codes[row, 0] >= 0 and rng.random() < self.own):
-            return rng.randrange(self.forms)
+            return 0
         return rng.choice(usable)
-
-
-def _shorter(text: str, drop: float, seed: str) -> str:
-    """A text without some of its words; whole where none would be left."""
-    rng = random.Random(seed)
-    return " ".join(word for word in text.split() if rng.random() >= drop) or text
 
 
 def _filled(

@@ -41,4 +41,4 @@ def embed_stored(
         batch["text_features"] = batch["text_features"].to(device)
         batch["caption"] = batch["caption"].to(device)
         image[places], text[places] = retriever(batch)
-    return Embedded(image, text)
+    return Embedded(image, text, retriever.layout)

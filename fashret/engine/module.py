@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from fashret.errors import CheckpointError
 from fashret.functional.relations import pair_relations
-from fashret.losses import Composite
+from fashret.losses import AttributeBlocks, Composite
 from fashret.models.retriever import Retriever
 from fashret.types import Batch, Miner
 
@@ -25,6 +25,7 @@ class RetrievalModule(pl.LightningModule):
         retriever: what is trained, as `Retriever.set_training` left it.
         loss: over rows, columns and relations; its own parameters learn too.
         miner: chooses among the valid pairs.
+        block_loss: what the attribute blocks learn, if there are any.
         optimizer: makes an optimizer of parameter groups.
         scheduler: makes a schedule of an optimizer, given `steps_per_epoch`.
         config: the run's whole configuration as plain containers, kept in every checkpoint.
@@ -35,6 +36,7 @@ class RetrievalModule(pl.LightningModule):
         retriever: Retriever,
         loss: nn.Module,
         miner: Miner,
+        block_loss: AttributeBlocks,
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer],
         scheduler: Callable[..., LRScheduler],
         config: dict[str, Any],
@@ -45,12 +47,15 @@ class RetrievalModule(pl.LightningModule):
         self.retriever = retriever
         self.loss = loss
         self.miner = miner
+        self.block_loss = block_loss
         self.optimizer = optimizer
         self.scheduler = scheduler
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the photos against the captions."""
-        images, texts = self.retriever(batch)
+        whole = self.retriever(batch)
+        layout = self.retriever.layout
+        images, texts = (layout.block(embeddings) for embeddings in whole)
         with torch.no_grad():
             several = getattr(self.loss, "several_positives", False)
             relations = pair_relations(batch, batch, several_positives=several)
@@ -59,12 +64,16 @@ class RetrievalModule(pl.LightningModule):
         if isinstance(self.loss, Composite):
             parts = self.loss.parts(images, texts, relations, batch)
         loss: Tensor = sum(parts.values()) if parts else self.loss(images, texts, relations)  # type: ignore[assignment]  # sum's own type has the int 0
+        if layout.attributes:
+            parts["blocks"] = self.block_loss(*whole, batch, layout)
+            loss = loss + parts["blocks"]
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         if self.global_step % every == 0:
             self.log("train/loss", loss, prog_bar=True)
             self.log_dict({f"train/loss_{name}": value for name, value in parts.items()})
             if isinstance(self.loss, Composite):
                 self.log_dict({f"train/{n}": value for n, value in self.loss.logged().items()})
+            self.log_dict({f"train/{n}": value for n, value in self.block_loss.logged.items()})
             self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
             if isinstance(temperature := getattr(self.loss, "temperature", None), Tensor):
                 self.log("train/temperature", temperature)

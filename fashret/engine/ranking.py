@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fashret.functional.blocks import Layout
 from fashret.functional.similarity import Fused, Vectors
 from fashret.functional.topk import Excluded, Ranking, rank_rows, topk
 from fashret.metrics.protocol import MODES, Protocol
@@ -19,10 +20,12 @@ class Embedded:
     Attributes:
         image: (n, D), row i of `protocol.rows`.
         text: (n, D), zero where an item has no text.
+        layout: which columns are whose.
     """
 
     image: Tensor
     text: Tensor
+    layout: Layout
 
 
 def rank(
@@ -48,14 +51,13 @@ def rank(
     text = embedded.text if whole else embedded.text[catalog]
     mine = torch.arange(part, len(places), parts, device=device)
     asked = places[mine]
-    weight = protocol.options.weight_image
+    weight, weights = protocol.options.weight_image, protocol.options.weights or {}
+    photos = embedded.layout.weighted(embedded.image[asked], weights)
+    captions = embedded.layout.weighted(embedded.text[asked], weights)
     searches: dict[str, tuple[Vectors, Vectors]] = {
-        "image": (embedded.image[asked], image),
-        "text": (embedded.text[asked], image),
-        "fused": (
-            Fused(embedded.image[asked], embedded.text[asked], weight),
-            Fused(image, text, weight),
-        ),
+        "image": (photos, image),
+        "text": (captions, image),
+        "fused": (Fused(photos, captions, weight), Fused(image, text, weight)),
     }
     found = {}
     for mode in MODES:

@@ -18,6 +18,21 @@ def equal_codes(rows: Tensor, columns: Tensor) -> Tensor:
     return (rows[:, None] == columns[None, :]) & (rows[:, None] != UNKNOWN)
 
 
+def value_relations(rows: Tensor, columns: Tensor) -> Relations:
+    """Positive where a value is known of both and equal, negative where it is known and not equal.
+
+    Args:
+        rows: (B,) long codes.
+        columns: (M,) long codes.
+
+    Returns:
+        Masks of (B, M).
+    """
+    known = (rows != UNKNOWN)[:, None] & (columns != UNKNOWN)[None, :]
+    equal = equal_codes(rows, columns)
+    return Relations(positive=equal, negative=known & ~equal)
+
+
 def pair_relations(rows: Batch, columns: Batch, *, several_positives: bool = False) -> Relations:
     """How the photos of `rows` relate to the captions of `columns`.
 

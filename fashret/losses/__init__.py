@@ -1,6 +1,7 @@
 """Losses: `loss(rows, columns, relations) -> scalar`, one idea a file."""
 
 from fashret.losses.anchor_to_baseline import AnchorToBaseline
+from fashret.losses.attribute_blocks import AttributeBlocks
 from fashret.losses.attribute_classification import AttributeClassification
 from fashret.losses.circle import Circle
 from fashret.losses.composite import Composite
@@ -14,6 +15,7 @@ from fashret.losses.triplet import Triplet
 
 __all__ = [
     "AnchorToBaseline",
+    "AttributeBlocks",
     "AttributeClassification",
     "Circle",
     "Composite",

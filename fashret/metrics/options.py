@@ -1,6 +1,6 @@
 """How retrieval is judged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ class RetrievalOptions:
         exclude: what an item does not find: itself (self), all photos of its product (product),
             or nothing (none). Text queries are not items: nothing is taken out for them.
         weight_image: the image's weight in a fused query, 0 to 1.
+        weights: of the model's blocks in a query, by attribute; the general block's is 1, that of
+            one which is not named 0; null names none.
         candidates: fused queries rank only so many of the best by image; null ranks everything.
         catalog_splits: the splits that are searched; null searches the queries' own.
         slice_metrics: the metrics that are also given for each value of an attribute.
@@ -33,6 +35,7 @@ class RetrievalOptions:
     k: Sequence[int]
     exclude: str
     weight_image: float
+    weights: Mapping[str, float] | None
     candidates: int | None
     catalog_splits: Sequence[str] | None
     slice_metrics: Sequence[str]
@@ -52,6 +55,9 @@ class RetrievalOptions:
             raise ConfigError(
                 f"retrieval.weight_image={self.weight_image}: it must be within 0 and 1"
             )
+        for name, weight in (self.weights or {}).items():
+            if weight < 0.0:
+                raise ConfigError(f"retrieval.weights.{name}={weight}: it must be at least 0")
         for split in self.catalog_splits or ():
             if split not in SPLITS:
                 raise ConfigError(

@@ -1,12 +1,15 @@
 """What fashret trains: towers, and heads that turn their features into embeddings."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from fashret.errors import ConfigError
+from fashret.functional.blocks import GENERAL, Layout
 from fashret.models.backbone import Backbone
-from fashret.models.heads import Projection, make_head
+from fashret.models.heads import Heads, Projection, make_head, narrowed
 from fashret.models.spec import ModelSpec
 from fashret.types import UNKNOWN, Batch
 
@@ -18,19 +21,35 @@ class Retriever(nn.Module):
     projection, so that an untrained retriever is its backbone. Without a backbone it embeds
     stored features.
 
+    Beside the general block it may have a block an attribute: another linear map of the same
+    features. The blocks' unit vectors stand side by side, divided by the root of their number, so
+    that the whole is a unit vector too; `layout` says which columns are whose, and a query that is
+    weighted by block searches one catalog with any weights.
+
     Args:
         image: where the image head begins.
         text: where the text head begins.
+        blocks: where the heads of each attribute's block begin, image and text.
         backbone: the towers; None where only stored features are embedded.
     """
 
     def __init__(
-        self, image: Projection, text: Projection, *, backbone: Backbone | None = None
+        self,
+        image: Projection,
+        text: Projection,
+        blocks: Mapping[str, tuple[Projection, Projection]] | None = None,
+        *,
+        backbone: Backbone | None = None,
     ) -> None:
         super().__init__()
         self.image_head = make_head(image)
         self.text_head = make_head(text)
+        self.block_names: tuple[str, ...] = ()
+        self.block_images = nn.ModuleList()
+        self.block_texts = nn.ModuleList()
         self.backbone = backbone
+        for name, pair in (blocks or {}).items():
+            self._add_block(name, pair)
 
     @classmethod
     def on(cls, backbone: Backbone) -> "Retriever":
@@ -45,9 +64,44 @@ class Retriever(nn.Module):
         )
 
     @property
+    def heads(self) -> Heads:
+        """Copies of the heads as they are."""
+        pairs = zip(_linear(self.block_images), _linear(self.block_texts), strict=True)
+        blocks = {
+            name: (Projection.of(image), Projection.of(text))
+            for name, (image, text) in zip(self.block_names, pairs, strict=True)
+        }
+        return Heads(Projection.of(self.image_head), Projection.of(self.text_head), blocks)
+
+    @property
+    def layout(self) -> Layout:
+        """Which columns of an embedding are whose."""
+        widths = {GENERAL: self.image_head.out_features}
+        for name, head in zip(self.block_names, _linear(self.block_images), strict=True):
+            widths[name] = head.out_features
+        return Layout.of(widths)
+
+    @property
     def dim(self) -> int:
         """The width of an embedding."""
-        return self.image_head.out_features
+        return self.layout.dim
+
+    def add_blocks(self, spec: ModelSpec) -> "Retriever":
+        """Add the blocks that a spec asks for, each begun as directions of the general block.
+
+        Raises:
+            ConfigError: a block is wider than the general one.
+        """
+        image, text, _ = self.heads
+        for number, (name, width) in enumerate(spec.blocks.items()):
+            if width > len(image.weight):
+                raise ConfigError(
+                    f"model.attribute_blocks.{name}={width}: it must be at most "
+                    f"{len(image.weight)}, the width of the embedding itself"
+                )
+            seed = spec.seed + number
+            self._add_block(name, (narrowed(image, width, seed), narrowed(text, width, seed)))
+        return self
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Embed a batch.
@@ -69,13 +123,11 @@ class Retriever(nn.Module):
 
     def embed_image(self, features: Tensor) -> Tensor:
         """(B, F) features -> (B, D) embeddings, L2-normalised."""
-        embeddings: Tensor = self.image_head(features.to(self.image_head.weight.dtype))
-        return nn.functional.normalize(embeddings, dim=-1)
+        return self._embed(features, self.image_head, self.block_images)
 
     def embed_text(self, features: Tensor, has_text: Tensor) -> Tensor:
         """(B, G) features and (B,) bool -> (B, D) embeddings, L2-normalised or zero."""
-        embeddings: Tensor = self.text_head(features.to(self.text_head.weight.dtype))
-        return nn.functional.normalize(embeddings, dim=-1) * has_text[:, None]
+        return self._embed(features, self.text_head, self.block_texts) * has_text[:, None]
 
     def set_training(self, spec: ModelSpec) -> None:
         """Let learn what the spec says, and freeze the rest.
@@ -108,6 +160,17 @@ class Retriever(nn.Module):
                     module.training = False  # not eval(), which its children would follow
         return self
 
+    def _embed(self, features: Tensor, head: nn.Linear, blocks: nn.ModuleList) -> Tensor:
+        """The unit vectors of the general head and of the blocks, over the root of their number."""
+        features = features.to(head.weight.dtype)
+        parts = [nn.functional.normalize(h(features), dim=-1) for h in (head, *blocks)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1) / math.sqrt(len(parts))
+
+    def _add_block(self, name: str, pair: tuple[Projection, Projection]) -> None:
+        self.block_names = (*self.block_names, name)
+        self.block_images.append(make_head(pair[0]))
+        self.block_texts.append(make_head(pair[1]))
+
     def _heads(self) -> list[tuple[nn.Linear, Projection | None]]:
         """The heads and what they began as; None for the identity."""
         towers = self.backbone
@@ -116,6 +179,8 @@ class Retriever(nn.Module):
         return [(self.image_head, image), (self.text_head, text)]
 
     def _to_train(self, spec: ModelSpec) -> Iterator[nn.Parameter]:
+        yield from self.block_images.parameters()
+        yield from self.block_texts.parameters()
         if spec.heads:
             for head, projection in self._heads():
                 # Behind a tower that learns whole, a head that began as the identity only adds
@@ -138,3 +203,8 @@ def _text_width(backbone: Backbone) -> int:
     with torch.no_grad():
         device = next(backbone.parameters()).device
         return int(backbone.encode_text(backbone.tokenize(["a"]).to(device)).shape[1])
+
+
+def _linear(heads: nn.ModuleList) -> list[nn.Linear]:
+    """The heads that a list holds."""
+    return list(heads)  # type: ignore[arg-type]  # a ModuleList may hold any module

@@ -6,7 +6,7 @@ features never reads them.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class ModelSpec:
             their weights.
         train: heads, blocks (the heads and the last blocks of each tower) or all.
         train_blocks: how many blocks of each tower, for train=blocks.
+        attribute_blocks: a block beside the embedding for each of these attributes, and its width;
+            null for none.
         heads: false leaves the projections as they are; with train=heads nothing then learns.
         resize: how a photo becomes a square: longest (the whole garment, padded), shortest
             (CLIP's own crop of the middle) or squash.
@@ -51,6 +53,7 @@ class ModelSpec:
     pretrained: str | None
     train: str
     train_blocks: int
+    attribute_blocks: Mapping[str, int] | None
     heads: bool
     resize: str
     fill: int
@@ -61,6 +64,9 @@ class ModelSpec:
         _one_of("model.resize", self.resize, RESIZE_MODES)
         if self.train == "blocks" and self.train_blocks < 1:
             raise ConfigError(f"model.train_blocks is {self.train_blocks}: it must be >= 1")
+        for name, width in self.blocks.items():
+            if width < 1:
+                raise ConfigError(f"model.attribute_blocks.{name}={width}: it must be at least 1")
         if self.carries_weights and self.pretrained is not None:
             raise ConfigError(
                 f"model.pretrained={self.pretrained}: '{self.name}' carries its own weights, set "
@@ -73,6 +79,11 @@ class ModelSpec:
             )
 
     @property
+    def blocks(self) -> Mapping[str, int]:
+        """The width of each attribute's block."""
+        return self.attribute_blocks or {}
+
+    @property
     def frozen(self) -> bool:
         """Whether the towers stay as they are, so that features can be stored."""
         return self.train == "heads"
@@ -80,7 +91,7 @@ class ModelSpec:
     @property
     def learns(self) -> bool:
         """Whether anything is trained at all."""
-        return self.heads or not self.frozen
+        return self.heads or not self.frozen or bool(self.blocks)
 
     @property
     def random(self) -> bool:

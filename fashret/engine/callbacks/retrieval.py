@@ -83,10 +83,13 @@ class RetrievalEvaluation(pl.Callback):
         table, self._table = self._table.shared(trainer), None
         if not bool(table.seen.all()):
             return  # a loop that was cut short (fast_dev_run, limit_val_batches)
-        self.sample = table.image[:: max(1, len(table.image) // 2000)].cpu()
+        retriever = pl_module.retriever
+        assert isinstance(retriever, Retriever)
+        layout = retriever.layout
+        self.sample = layout.block(table.image[:: max(1, len(table.image) // 2000)]).cpu()
         found = rank(
             self._protocol,
-            Embedded(table.image, table.text),
+            Embedded(table.image, table.text, layout),
             part=trainer.global_rank,
             parts=trainer.world_size,
         )

@@ -1,0 +1,77 @@
+"""The curves of attribute blocks, as files and as tables."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from fashret.engine.steering import Curve
+from fashret.reports.files import write_text
+
+
+def write_steering(folder: Path, curves: Sequence[Curve]) -> None:
+    """Write steering.json and steering.md."""
+    held = [
+        {
+            "attribute": curve.attribute,
+            "key": curve.key,
+            "rise": curve.rise,
+            "chosen": None if curve.chosen is None else curve.chosen.weight,
+            "points": [asdict(point) for point in curve.points],
+        }
+        for curve in curves
+    ]
+    write_text(folder / "steering.json", json.dumps(held, indent=1) + "\n")
+    parts = [
+        "# What the blocks of attributes are worth at query time",
+        "",
+        "One catalog; the queries alone carry the weights. Values in points; the cost is the "
+        "largest fall of an overall metric from weight 0.",
+    ]
+    for curve in curves:
+        header, rows = _table(curve)
+        parts += ["", f"## {curve.attribute}", "", _verdict(curve), ""]
+        parts += [f"| {' | '.join(header)} |", "| ---: |" + " ---: |" * (len(header) - 1)]
+        parts += [f"| {' | '.join(row)} |" for row in rows]
+    write_text(folder / "steering.md", "\n".join(parts) + "\n")
+
+
+def show_steering(curves: Sequence[Curve], console: Console) -> None:
+    """A table a block on the screen."""
+    for curve in curves:
+        header, rows = _table(curve)
+        table = Table(title=_verdict(curve), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for name in header:
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+
+
+def _table(curve: Curve) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a curve."""
+    overall = list(curve.points[0].overall)
+    header = ["weight", *(name.partition("/")[2] for name in (curve.key, *overall)), "cost"]
+    rows = []
+    for point in curve.points:
+        values = [point.value, *(point.overall[name] for name in overall), point.cost]
+        mark = " *" if point is curve.chosen else ""
+        rows.append([f"{point.weight:g}{mark}", *(f"{100 * value:.1f}" for value in values)])
+    return header, rows
+
+
+def _verdict(curve: Curve) -> str:
+    """What to do with the curve, in a sentence."""
+    name = curve.attribute
+    if curve.rise is None:
+        return f"{name}: retrieval.weights={{{name}: <weight>}} steers a search"
+    if curve.chosen is None:
+        return f"{name}: no weight brings the {100 * curve.rise:g} points that are asked for"
+    return (
+        f"{name}: retrieval.weights={{{name}: {curve.chosen.weight:g}}} brings the "
+        f"{100 * curve.rise:g} points that are asked for at the least cost"
+    )
