@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from fashret.catalog.store import open_catalog
-from fashret.errors import CheckpointError, ConfigError, TrainingError
+from fashret.errors import CatalogError, CheckpointError, ConfigError, TrainingError
 from fashret.functional.health import Health, health
 from fashret.losses import InfoNCE
 from fashret.models.spec import OWN
@@ -216,6 +216,22 @@ def test_a_trained_runs_catalog_holds_its_own_embeddings(
     baseline = open_catalog(Path(json.loads((judged / "metrics.json").read_text())["catalog"]))
     assert not torch.allclose(catalog.image, baseline.image, atol=1e-3)
     assert catalog.meta()["item_id"].tolist() == baseline.meta()["item_id"].tolist()
+
+    # What the catalog holds finds what the run does, and either is compared with the other.
+    alone = run("evaluate", f"run={where}", f"baseline={folder}", folder="alone")
+    found, expected = metrics(alone), metrics(judged)
+    for key, result in expected.items():
+        assert found[key]["value"] == pytest.approx(result["value"], abs=1e-3), key
+    other = run("evaluate", f"run={folder}", f"baseline={where}", folder="o", small=False)
+    board = json.loads((other / "scoreboard.json").read_text())
+    assert all(abs(row["delta"] or 0.0) < 1e-3 for row in (*board["rows"], *board["watched"]))
+    events = EventAccumulator(str(other / "tensorboard"))
+    events.Reload()
+    assert "scoreboard/text_summary" in events.Tags()["tensors"]
+    with pytest.raises(CatalogError, match=r"is a catalog of sample-\w+, data=sample is sample-"):
+        run("evaluate", f"run={where}", "data.seed=7", folder="e")
+    with pytest.raises(ConfigError, match=r"queries= needs a model"):
+        run("evaluate", f"run={where}", "queries=[a red dress]", folder="e")
 
 
 def test_what_a_run_decides_cannot_be_changed_behind_it(run: Run, tmp_path: Path) -> None:

@@ -6,13 +6,11 @@ from typing import Any
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
-from fashret.catalog.store import Catalog
-from fashret.cli.setup import Setup
-from fashret.engine.evaluation import embed_stored, evaluate
+from fashret.cli.systems import System
+from fashret.engine.evaluation import evaluate
 from fashret.engine.steering import Curve, steer
 from fashret.errors import RegressionError
 from fashret.metrics.evaluation import Evaluation
-from fashret.models.retriever import Retriever
 from fashret.reports.results import (
     slice_products,
     write_per_query,
@@ -23,33 +21,19 @@ from fashret.reports.scoreboard import Scoreboard
 from fashret.reports.steering import show_steering, write_steering
 
 
-def judge(
-    setup: Setup, retriever: Retriever, catalog: Catalog, splits: Sequence[str]
-) -> list[Evaluation]:
-    """Evaluate a model over a catalog's features, a split at a time."""
-    return [
-        evaluate(retriever, catalog, setup.table, setup.codes, setup.protocol(split))
-        for split in splits
-    ]
+def judge(system: System, splits: Sequence[str]) -> list[Evaluation]:
+    """Evaluate a system, a split at a time."""
+    protocols = [system.setup.protocol(split) for split in splits]
+    return [evaluate(protocol, system.embedded(protocol)) for protocol in protocols]
 
 
-def untrained(catalog: Catalog, setup: Setup) -> Retriever:
-    """The model that a catalog was made with: its heads over its features."""
-    return Retriever(*catalog.heads).eval().to(setup.device)
-
-
-def steered(
-    setup: Setup,
-    retriever: Retriever,
-    catalog: Catalog,
-    split: str,
-    baseline: Evaluation | None,
-) -> list[Curve]:
+def steered(system: System, split: str, baseline: Evaluation | None) -> list[Curve]:
     """Search with rising weights of the attribute blocks, if there are any; write what comes."""
-    if not retriever.layout.attributes:
-        return []
+    setup = system.setup
     protocol = setup.protocol(split)
-    embedded = embed_stored(retriever, catalog, setup.table, setup.codes, protocol)
+    embedded = system.embedded(protocol)
+    if not embedded.layout.attributes:
+        return []
     asked = {target.metric: target.rise for target in setup.targets if target.rise is not None}
     curves = steer(protocol, embedded, baseline, asked)
     write_steering(setup.output_dir, curves)
@@ -59,8 +43,7 @@ def steered(
 
 
 def publish(
-    setup: Setup,
-    catalog: Catalog,
+    system: System,
     evaluations: Sequence[Evaluation],
     baseline: Sequence[Evaluation] | None,
     *,
@@ -69,10 +52,9 @@ def publish(
     """Write the result files and show the scoreboard of the last split.
 
     Args:
-        setup: of the command.
-        catalog: that was searched.
-        evaluations: of the model, a split each.
-        baseline: of the untrained model, likewise; None if that is what was judged.
+        system: what was judged.
+        evaluations: of it, a split each.
+        baseline: of what it is compared with, likewise; None if it stands alone.
         title: of the scoreboard.
 
     Returns:
@@ -81,6 +63,7 @@ def publish(
     Raises:
         RegressionError: something fell, and `fail_on_regression` is set; all files are written.
     """
+    setup = system.setup
     folder = setup.output_dir
     folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[str, Any]] = {}
@@ -88,9 +71,9 @@ def publish(
         results |= evaluation.results()
     write_results(
         folder,
-        model=setup.spec.label,
+        model=system.label,
         data=setup.source.name,
-        catalog=catalog.folder,
+        catalog=system.catalog.folder,
         evaluations=evaluations,
         results=results,
     )

@@ -19,36 +19,34 @@ def train(cfg: DictConfig) -> float:
     from pytorch_lightning import seed_everything
 
     from fashret.cli import outcome, training
-    from fashret.cli.checkpoints import trained
     from fashret.cli.setup import Setup, check_composed
+    from fashret.cli.systems import System
 
     check_composed(cfg, "train")
     training.check_regime(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
     setup = Setup.of(cfg)
-    catalog = setup.baseline_catalog()
+    untrained = System.untrained(setup)
     splits = training.splits_to_judge(setup)
-    baseline = outcome.judge(setup, outcome.untrained(catalog, setup), catalog, splits)
+    baseline = outcome.judge(untrained, splits)
 
-    items = training.training_items(setup, catalog)
-    module = training.make_module(setup, items, catalog)
-    data = setup.data_module(catalog, items, module.miner)
+    items = training.training_items(setup, untrained.catalog)
+    module = training.make_module(setup, items, untrained.catalog)
+    data = setup.data_module(untrained.catalog, items, module.miner)
     trainer = training.make_trainer(setup)
     training.log_evaluations(trainer, baseline, to_train_log=True)
+    title = training.title(setup, splits[-1])
     if not setup.spec.learns:
         print("nothing learns (model.heads=false, model.train=heads): the baseline is measured")
-        outcome.publish(setup, catalog, baseline, None, title=training.title(setup, splits[-1]))
+        outcome.publish(untrained, baseline, None, title=title)
         return training.monitored(setup, baseline)
 
     trainer.fit(module, data, ckpt_path=training.resume_from(cfg), weights_only=True)
     if not trainer.is_global_zero:
         return 0.0
-    retriever, catalog = trained(setup, training.final_state(setup, module), catalog)
-    final = outcome.judge(setup, retriever, catalog, splits)
+    system = System.trained(title, setup, training.final_state(setup, module))
+    final = outcome.judge(system, splits)
     training.log_evaluations(trainer, final, to_train_log=False)
-    board = outcome.publish(
-        setup, catalog, final, baseline, title=training.title(setup, splits[-1])
-    )
-    curves = outcome.steered(setup, retriever, catalog, splits[-1], baseline[-1])
-    training.log_outcome(trainer, board, curves)
+    board = outcome.publish(system, final, baseline, title=title)
+    training.log_outcome(trainer, board, outcome.steered(system, splits[-1], baseline[-1]))
     return training.monitored(setup, final)

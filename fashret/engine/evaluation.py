@@ -1,4 +1,4 @@
-"""Judge a retriever over stored features, without a training run."""
+"""Judge embeddings without a training run."""
 
 import numpy as np
 import torch
@@ -13,14 +13,8 @@ from fashret.metrics.protocol import Protocol
 from fashret.models.retriever import Retriever
 
 
-def evaluate(
-    retriever: Retriever, catalog: Catalog, table: ItemTable, codes: ItemCodes, protocol: Protocol
-) -> Evaluation:
-    """Embed the protocol's rows from a catalog's features, search, and judge.
-
-    The batches are those of a training run's own evaluation, so that the numbers are too.
-    """
-    embedded = embed_stored(retriever, catalog, table, codes, protocol)
+def evaluate(protocol: Protocol, embedded: Embedded) -> Evaluation:
+    """Search, and judge what is found."""
     found = rank(protocol, embedded)
     return Evaluation.of(protocol, {mode: ranking for mode, (_, ranking) in found.items()})
 
@@ -29,7 +23,10 @@ def evaluate(
 def embed_stored(
     retriever: Retriever, catalog: Catalog, table: ItemTable, codes: ItemCodes, protocol: Protocol
 ) -> Embedded:
-    """The embeddings that a retriever's heads make of a catalog's features."""
+    """The embeddings that a retriever's heads make of a catalog's features.
+
+    The batches are those of a training run's own evaluation, so that the numbers are too.
+    """
     device = retriever.image_head.weight.device
     rows = protocol.rows
     image = torch.zeros(len(rows), retriever.dim, device=device)

@@ -1,0 +1,115 @@
+"""What can be judged: a model as it comes, a run's model, or a catalog as it lies on disk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from fashret.catalog.store import MANIFEST, Catalog, open_catalog
+from fashret.cli.checkpoints import named_checkpoint, of_run, trained
+from fashret.cli.setup import Setup
+from fashret.engine.evaluation import embed_stored
+from fashret.engine.ranking import Embedded
+from fashret.errors import CatalogError
+from fashret.metrics.protocol import Protocol
+from fashret.models.retriever import Retriever
+
+
+@dataclass(frozen=True)
+class System:
+    """Something that embeds the items of a data set.
+
+    Attributes:
+        name: what reports call it.
+        setup: of the command, with the model's configuration in it.
+        catalog: its features, or its embeddings where there is no model.
+        retriever: the model over those features; None for a catalog alone.
+        state: the learned weights; None for a model as it comes.
+    """
+
+    name: str
+    setup: Setup
+    catalog: Catalog
+    retriever: Retriever | None
+    state: Mapping[str, Tensor] | None = field(default=None, repr=False)
+
+    @classmethod
+    def untrained(cls, setup: Setup) -> "System":
+        """The model as it comes."""
+        catalog = setup.baseline_catalog()
+        retriever = Retriever(*catalog.heads).eval().to(setup.device)
+        return cls(f"{setup.spec.label} as it comes", setup, catalog, retriever)
+
+    @classmethod
+    def trained(cls, name: str, setup: Setup, state: Mapping[str, Tensor]) -> "System":
+        """The model with the weights of a checkpoint."""
+        retriever, catalog = trained(setup, state, setup.baseline_catalog())
+        return cls(name, setup, catalog, retriever, state)
+
+    @classmethod
+    def named(cls, cfg: DictConfig, setup: Setup, name: str) -> "System":
+        """Another run, or a catalog, over the data of a command.
+
+        Raises:
+            CatalogError: the catalog is of other items.
+            CheckpointError: there is no such run.
+        """
+        folder = Path(name).expanduser()
+        if (folder / MANIFEST).is_file():
+            return cls.stored(setup, folder)
+        other, state = of_run(cfg, name)
+        return cls.trained(name, Setup.of(other), state)
+
+    @classmethod
+    def stored(cls, setup: Setup, folder: Path) -> "System":
+        """A catalog folder.
+
+        Raises:
+            CatalogError: it is of other items than the command's data.
+        """
+        catalog = open_catalog(folder)
+        if catalog.manifest["data"] != setup.table.key:
+            raise CatalogError(
+                f"{folder} is a catalog of {catalog.manifest['data']}, data={setup.source.name} is "
+                f"{setup.table.key}: give the data= and the options that it was built with"
+            )
+        return cls(str(folder), setup, catalog, None)
+
+    @property
+    def label(self) -> str:
+        """The model behind it."""
+        return str(self.catalog.manifest["model"])
+
+    def embedded(self, protocol: Protocol) -> Embedded:
+        """The embeddings of a protocol's rows."""
+        if self.retriever is not None:
+            table, codes = self.setup.table, self.setup.codes
+            return embed_stored(self.retriever, self.catalog, table, codes, protocol)
+        rows = torch.from_numpy(protocol.rows)
+        image, text = self.catalog.image[rows].float(), self.catalog.text[rows].float()
+        device = self.setup.device
+        return Embedded(image.to(device), text.to(device), self.catalog.layout)
+
+
+def judged_system(cfg: DictConfig) -> System:
+    """What `run`, `ckpt` and `model` of evaluate.py name.
+
+    Raises:
+        CatalogError: `run` names a catalog of other items.
+        CheckpointError: `run` names neither a run nor a catalog.
+    """
+    folder = None if cfg.run is None else Path(cfg.run).expanduser()
+    is_catalog = folder is not None and (folder / MANIFEST).is_file()
+    cfg, state = (cfg, None) if is_catalog else named_checkpoint(cfg)
+    if cfg.quick:
+        cfg.retrieval.max_queries = cfg.retrieval.max_queries or 500
+        cfg.retrieval.max_items = cfg.retrieval.max_items or 5000
+    setup = Setup.of(cfg)
+    if is_catalog and folder is not None:
+        return System.stored(setup, folder)
+    if state is None:
+        return System.untrained(setup)
+    return System.trained(str(cfg.run or cfg.ckpt), setup, state)
