@@ -62,6 +62,12 @@ def test_titles_join_photos_that_look_alike(grouping: Grouping) -> None:
     assert found[4] == found[5] == 3
     assert found[[2, 3, 6, 7]].tolist() == [-1] * 4
 
+    kind = ["T-shirt"] * (grouping.largest + 1)  # a title that many share names no product
+    unknown = torch.full((len(kind),), -1)
+    found, joined = grouping.by_title(kind, look[:1].expand(len(kind), -1), unknown)
+    assert not joined.any()
+    assert grouping.by_title(kind[1:], look[:1].expand(12, -1), unknown[1:])[1].all()
+
 
 def test_a_pattern_without_a_product_is_answered() -> None:
     rule = {"pattern": "(.*)_front", "confidence": 0.9}

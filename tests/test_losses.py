@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from fashret.functional.relations import pair_relations
+from fashret.functional.relations import equal_codes, pair_relations, value_relations
 from fashret.losses import (
     AnchorToBaseline,
     AttributeClassification,
@@ -53,6 +53,23 @@ def test_own_captions_are_positive_and_false_negatives_are_ignored() -> None:
         for column in range(6):
             expected = row != column and 5 not in (row, column) and (row, column) not in ignored
             assert bool(relations.negative[row, column]) == expected, (row, column)
+
+
+def test_what_is_unknown_equals_nothing() -> None:
+    """Two items of unknown product are no product: each is a wrong answer for the other."""
+    unknown = torch.tensor([-1, -1, 2])
+    assert equal_codes(unknown, unknown).tolist() == [
+        [False, False, False],
+        [False, False, False],
+        [False, False, True],
+    ]
+    items = Batch(index=torch.arange(3), product=unknown, caption=torch.arange(3))
+    several = pair_relations(items, items, several_positives=True)
+    assert torch.equal(several.positive, torch.eye(3, dtype=torch.bool))
+    assert torch.equal(several.negative, ~torch.eye(3, dtype=torch.bool))
+    values = value_relations(unknown, torch.tensor([-1, 2, 3]))
+    assert values.positive.nonzero().tolist() == [[2, 1]]
+    assert values.negative.nonzero().tolist() == [[2, 2]]
 
 
 def test_infonce_equals_a_loop() -> None:
