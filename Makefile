@@ -9,6 +9,7 @@ test:
 bench:
 	python benchmarks/frozen_epoch.py
 	python benchmarks/evaluation.py
+	python benchmarks/attributes.py
 
 docs:
 	python -m fashret.data.sample.sheet docs/sample.jpg

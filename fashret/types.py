@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from fashret.catalog.store import Catalog
     from fashret.data.samplers import RowBatches
 
 UNKNOWN = -1
@@ -81,6 +80,20 @@ class Relations:
         return Relations(self.positive & ~ignored, self.negative & ~ignored)
 
 
+class Baseline(Protocol):
+    """The untrained model's embeddings of all N items: its catalog."""
+
+    @property
+    def image(self) -> Tensor:
+        """(N, D), L2-normalised."""
+        ...
+
+    @property
+    def text(self) -> Tensor:
+        """(N, D), L2-normalised; zero where an item has no text."""
+        ...
+
+
 class Loss(Protocol):
     """A differentiable scalar over rows, columns and how they relate.
 
@@ -99,7 +112,7 @@ class Loss(Protocol):
 class Term(Protocol):
     """What a composite loss adds to its contrastive part."""
 
-    def prepare(self, items: TrainingItems, baseline: "Catalog") -> None:
+    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Learn of the items, and of the untrained model's catalog of them, before training."""
         ...
 
@@ -111,7 +124,7 @@ class Term(Protocol):
 class Miner(Protocol):
     """Chooses which of the valid pairs a loss is to see."""
 
-    def prepare(self, items: TrainingItems, baseline: "Catalog") -> None:
+    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Mine the untrained model's catalog of the items, once before training."""
         ...
 

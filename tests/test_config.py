@@ -39,7 +39,8 @@ def options() -> list[str]:
 def together() -> list[list[str]]:
     """Sets of options, one of each group at a time, in which every option stands at least once.
 
-    An experiment and a debug option choose other groups themselves: each stands alone.
+    An experiment and a debug option choose other groups themselves: each stands alone, and an
+    ablation with the experiment that it is of.
     """
     by_group: dict[str, list[str]] = {}
     alone = []
@@ -47,6 +48,8 @@ def together() -> list[list[str]]:
         group = option.split("=")[0]
         if group in ("experiment", "debug"):
             alone.append([option])
+        elif group == "ablation":
+            alone.append([option, "experiment=attribute_aware"])
         else:
             by_group.setdefault(group, []).append(option)
     rounds = max(len(found) for found in by_group.values())
@@ -73,7 +76,7 @@ def test_every_option_of_every_group_composes_and_passes_the_check(
 def test_no_option_is_left_out() -> None:
     seen = {option for chosen in together() for option in chosen}
     assert seen == set(options())
-    assert len(seen) == 45
+    assert len(seen) == 55
     groups = {option.split("=")[0] for option in seen}
     assert groups == {p.name for p in CONF.iterdir() if p.is_dir()} - {"hydra"}
 

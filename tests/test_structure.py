@@ -21,19 +21,10 @@ LAYERS = [
 ]
 """Imports go from a layer to itself and downwards."""
 
-# Protocols name the catalog they are prepared from, and the data module serves a catalog's
-# features to a metric's protocol: the two places that look upwards.
+# The data module serves a catalog's features to a metric's protocol, and a miner's protocol names
+# the batches that it fills: the two places that look upwards.
 UPWARDS = {
-    ("losses/anchor_to_baseline.py", "catalog"),
-    ("losses/attribute_classification.py", "catalog"),
-    ("losses/composite.py", "catalog"),
-    ("losses/hard_negatives.py", "catalog"),
-    ("losses/pair_tiers.py", "catalog"),
-    ("miners/none.py", "catalog"),
-    ("miners/hard.py", "catalog"),
-    ("miners/pairs.py", "catalog"),
     ("data/datamodule.py", "catalog"),
-    ("types.py", "catalog"),
     ("types.py", "data"),
 }
 

@@ -30,6 +30,8 @@ def export(cfg: DictConfig) -> None:
     scales = [value for name, value in (state or {}).items() if name.endswith("log_scale")]
     folder = Path(cfg.out).expanduser()
     write_bundle(retriever, spec, folder, half=cfg.half, log_scale=scales[0] if scales else None)
+    if retriever.block_names:
+        print(f"without the blocks of {', '.join(retriever.block_names)}: open_clip knows of none")
     print(
         f"written to {folder}\n"
         f"here:      model.name=local-dir:{folder} model.pretrained=null\n"

@@ -31,7 +31,7 @@ from fashret.types import Miner, TrainingItems
 log = logging.getLogger(__name__)
 
 _LIVE = {"trainer": {"callbacks", "logger"}}
-_NOT_IN_REFERENCE = ("experiment", "debug")
+_NOT_IN_REFERENCE = ("experiment", "ablation", "debug")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fashret.catalog.store import Catalog
-from fashret.types import Batch, TrainingItems
+from fashret.types import Baseline, Batch, TrainingItems
 
 
 class AnchorToBaseline(nn.Module):
@@ -25,7 +24,7 @@ class AnchorToBaseline(nn.Module):
         self._image: Tensor | None = None
         self._text: Tensor | None = None
 
-    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Take the untrained model's embeddings."""
         self._image, self._text = baseline.image, baseline.text
 

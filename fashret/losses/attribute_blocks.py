@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from fashret.catalog.store import Catalog
 from fashret.errors import ConfigError
 from fashret.functional.blocks import Layout
 from fashret.functional.relations import value_relations
 from fashret.losses.supcon import SupCon
-from fashret.types import Batch, TrainingItems
+from fashret.types import Baseline, Batch, TrainingItems
 
 
 class AttributeBlocks(nn.Module):
@@ -35,7 +34,7 @@ class AttributeBlocks(nn.Module):
         self.logged: dict[str, Tensor] = {}
         self._items: TrainingItems | None = None
 
-    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Take the items' values."""
         self._items = items
 

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fashret.catalog.store import Catalog
 from fashret.errors import ConfigError
-from fashret.types import UNKNOWN, Batch, TrainingItems, no_pairs
+from fashret.types import UNKNOWN, Baseline, Batch, TrainingItems, no_pairs
 
 
 class AttributeClassification(nn.Module):
@@ -44,7 +43,7 @@ class AttributeClassification(nn.Module):
         self.logged: dict[str, Tensor] = {}
         self._codes: dict[str, Tensor] = {}
 
-    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Begin with the mean of each value's training photos under the untrained model.
 
         Raises:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from fashret.catalog.store import Catalog
-from fashret.types import Batch, Relations, Term, TrainingItems
+from fashret.types import Baseline, Batch, Relations, Term, TrainingItems
 
 
 class Composite(nn.Module):
@@ -31,7 +30,7 @@ class Composite(nn.Module):
         """Whether the contrastive loss wants all photos of a product as positives."""
         return getattr(self.contrastive, "several_positives", False)
 
-    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Prepare every term; see `fashret.types.Term`."""
         for term in self._terms().values():
             term.prepare(items, baseline)

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from fashret.catalog.store import Catalog
 from fashret.errors import ConfigError
 from fashret.functional.tiers import TierCodes, pair_tiers
-from fashret.types import UNKNOWN, Batch, TrainingItems, no_pairs
+from fashret.types import UNKNOWN, Baseline, Batch, TrainingItems, no_pairs
 
 
 class HardNegatives(nn.Module):
@@ -55,7 +54,7 @@ class HardNegatives(nn.Module):
         self.logged: dict[str, Tensor] = {}
         self._items: TierCodes | None = None
 
-    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Take what is known of the items.
 
         Raises:

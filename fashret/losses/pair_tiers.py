@@ -5,11 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fashret.catalog.store import Catalog
 from fashret.errors import ConfigError
 from fashret.functional.tiers import TierCodes, pair_tiers
 from fashret.losses.supcon import SupCon
-from fashret.types import Batch, TrainingItems, no_pairs
+from fashret.types import Baseline, Batch, TrainingItems, no_pairs
 
 
 class PairTiers(nn.Module):
@@ -45,7 +44,7 @@ class PairTiers(nn.Module):
         self.logged: dict[str, Tensor] = {}
         self._items: TierCodes | None = None
 
-    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Take what is known of the items."""
         self._items = TierCodes.over(items)
 

@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashret.catalog.store import Catalog
 from fashret.data.mined import MinedBatches
 from fashret.data.samplers import RowBatches
 from fashret.errors import ConfigError
 from fashret.functional.mining import HardPairs, hard_negatives
-from fashret.types import Relations, TrainingItems
+from fashret.types import Baseline, Relations, TrainingItems
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ class HardMiner:
         self.random = random
         self._partners = np.zeros((0, 0), dtype=np.int64)
 
-    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Mine the training items, and write what was found.
 
         Raises:
@@ -69,7 +68,7 @@ class HardMiner:
         anchor, negative = items.rows[pairs.anchor].numpy(), items.rows[pairs.negative].numpy()
         self._partners = partner_table(anchor, negative, len(items.ids))
 
-    def mine(self, items: TrainingItems, baseline: Catalog) -> HardPairs:
+    def mine(self, items: TrainingItems, baseline: Baseline) -> HardPairs:
         """Find and write the hard negatives; rows count among `items.rows`.
 
         Raises:

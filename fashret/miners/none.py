@@ -2,15 +2,14 @@
 
 from torch import Tensor
 
-from fashret.catalog.store import Catalog
 from fashret.data.samplers import RowBatches
-from fashret.types import Relations, TrainingItems
+from fashret.types import Baseline, Relations, TrainingItems
 
 
 class NoMiner:
     """Leaves every valid pair to the loss."""
 
-    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Mine nothing before training."""
 
     def compose(self, batches: RowBatches, *, seed: int) -> RowBatches:

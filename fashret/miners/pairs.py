@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fashret.catalog.store import Catalog
 from fashret.errors import ConfigError
 from fashret.functional.pairing import Pairs, draw_pairs
 from fashret.functional.tiers import TIERS, TierCodes
 from fashret.miners.hard import HardMiner, partner_table
-from fashret.types import TrainingItems
+from fashret.types import Baseline, TrainingItems
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class PairMiner(HardMiner):
         self.shares = dict(shares)
         self.seed = seed
 
-    def prepare(self, items: TrainingItems, baseline: Catalog) -> None:
+    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Mine and draw the pairs of the training items, and write them.
 
         Raises:
@@ -80,7 +79,7 @@ class PairMiner(HardMiner):
             rows[pairs.anchor[order]], rows[pairs.other[order]], len(items.ids)
         )
 
-    def _write(self, items: TrainingItems, baseline: Catalog, pairs: Pairs) -> None:
+    def _write(self, items: TrainingItems, baseline: Baseline, pairs: Pairs) -> None:
         """Write pairs.parquet and pairs_stats.json."""
         rows = items.rows.numpy()
         anchor, other = rows[pairs.anchor], rows[pairs.other]
