@@ -115,11 +115,11 @@ def test_one_catalog_serves_every_weighting(run: Run) -> None:
         assert curve["points"][0]["cost"] == 0.0
         assert all(point["cost"] >= 0.0 for point in curve["points"])
         assert curve["points"][-1]["value"] != curve["points"][0]["value"]
-    given = [f"run={train}", "split=test", "retrieval.weights={neckline: 1.0}"]
+    given = [f"run={train}", "retrieval.weights={neckline: 1.0}"]
     weighted = run("evaluate", *given, folder="weighted")
     found = json.loads((weighted / "metrics.json").read_text())["metrics"]
     at_one = next(p for p in curves[0]["points"] if p["weight"] == 1.0)
-    assert found["test/image/neckline/precision@10"]["value"] == at_one["value"]
+    assert found["val/image/neckline/precision@10"]["value"] == at_one["value"]
     folder = run.at("catalog")
     run("build_catalog", f"run={train}", f"catalog.dir={folder}", folder="build")
     catalog = open_catalog(folder)
@@ -128,6 +128,12 @@ def test_one_catalog_serves_every_weighting(run: Run) -> None:
         "general": [0, base], "neckline": [base, base + 8], "material": [base + 8, base + 12],
     }  # fmt: skip
     assert catalog.image.shape[1] == base + 12
+    given = [f"run={folder}", "retrieval.weights={neckline: 1.0}"]
+    stored = run("evaluate", *given, folder="stored")
+    found = json.loads((stored / "metrics.json").read_text())["metrics"]
+    assert found["val/image/neckline/precision@10"]["value"] == pytest.approx(
+        at_one["value"], abs=1e-3
+    )
     assert torch.allclose(catalog.image.norm(dim=1), torch.ones(len(catalog)), atol=1e-4)
     assert dict(Retriever(*catalog.heads).layout.columns) == dict(catalog.layout.columns)
 

@@ -25,27 +25,38 @@ def grouping() -> Grouping:
 def test_names_tell_products(grouping: Grouping) -> None:
     expected = {
         "m/WOMEN-Shirts-id_00005873-02_3_back.jpg": ("m/WOMEN-Shirts-id_00005873", 0.95),
-        "m/WOMEN-Shirts-id_00005873-02_1_front.jpg": ("m/WOMEN-Shirts-id_00005873", 0.95),
+        "img/id_00000080/01_1_front.jpg": ("img/id_00000080", 0.95),
+        "img/id_00000080/01_7_additional.jpg": ("img/id_00000080", 0.95),
         "a/4711-front.jpg": ("a/4711", 0.9),
         "a/4711_back_2.jpg": ("a/4711", 0.9),
-        "a/4711.jpg": ("a/4711", 0.9),  # beside the others
-        "b/4711-front.jpg": ("b/4711", 0.9),  # another folder, another product
-        "AB-12345.png": ("AB-12345", 0.8),
+        "b/a/4711-front.jpg": ("b/a/4711", 0.9),  # another folder, another product
+        "x/AB-12345.png": ("x/AB-12345", 0.8),
         "AB-12345_blue.png": ("AB-12345", 0.8),
         "1163_2.jpg": ("1163", 0.7),
-        "red-dress-2.jpg": ("red-dress", 0.5),
-        "IMG_1234.jpg": (None, 0.0),
-        "IMG_20201010_12.jpg": (None, 0.0),
-        "front.jpg": (None, 0.0),
-        "1164.jpg": (None, 0.0),
+        "c/red-dress-2.jpg": ("c/red-dress", 0.5),
+        "IMG_1234.jpg": ("IMG_1234", 0.0),
+        "b/IMG_20201010_12.jpg": ("b/IMG_20201010_12", 0.0),
+        "a/front.jpg": ("a/front", 0.0),
+        "1164.jpg": ("1164", 0.0),
     }
-    assert dict(zip(expected, grouping.by_name(list(expected)), strict=True)) == expected
+    assert {name: grouping.by_name(name) for name in expected} == expected
+
+
+def test_a_product_is_as_sure_as_its_surest_photo(grouping: Grouping) -> None:
+    names = ["a/4711.jpg", "a/4711-front.jpg", "a/4712.jpg", "b/4711.jpg"]
+    products, confidences = zip(*map(grouping.by_name, names), strict=True)
+    found = grouping.settled([*products, "stated", None], [*confidences, 1.0, 1.0])
+    nothing = (None, 0.0)
+    assert found == [("a/4711", 0.9), ("a/4711", 0.9), nothing, nothing, ("stated", 1.0), nothing]
 
 
 def test_a_name_of_many_photos_is_no_product(grouping: Grouping) -> None:
-    few = [f"photo_{i}.jpg" for i in range(grouping.largest)]
-    assert grouping.by_name(few)[0] == ("photo", 0.5)
-    assert set(grouping.by_name([*few, "photo_99.jpg"])) == {(None, 0.0)}
+    few = [grouping.by_name(f"photo_{i}.jpg") for i in range(grouping.largest)]
+    assert grouping.settled(*zip(*few, strict=True)) == few
+    more = [*few, grouping.by_name("photo_99.jpg")]
+    assert set(grouping.settled(*zip(*more, strict=True))) == {(None, 0.0)}
+    stated = ["p"] * 50
+    assert set(grouping.settled(stated, [1.0] * 50)) == {("p", 1.0)}
 
 
 def test_titles_join_photos_that_look_alike(grouping: Grouping) -> None:

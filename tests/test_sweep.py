@@ -43,7 +43,7 @@ def test_a_finished_sweep_shows_its_jobs_beside_one_another(
     assert lines[0] == f"| job | met | {neckline} | {shorts} |"
     assert lines[2] == "| 0: seed=0 | 1/2 | +5.0 (-1.0, +9.0) + | ? |"
     assert lines[12].startswith("| 10: seed=10 | 1/2 | +15.0")
-    assert lines[13] == "| 11: loss=broken | failed |  |  |"
+    assert lines[13] == "| 11: loss=broken | no result |  |  |"
     shown = capsys.readouterr().out
     assert "10: seed=10" in shown
     assert "sweep.md" in shown

@@ -18,10 +18,13 @@ def evaluate(cfg: DictConfig) -> None:
     from fashret.cli.setup import check_composed
     from fashret.cli.systems import System, judged_system
     from fashret.cli.typed import draw_typed
+    from fashret.errors import ConfigError
 
     check_composed(cfg, "evaluate")
     system = judged_system(cfg)
     setup, other, name = system.setup, None, system.name
+    if cfg.queries and system.retriever is None:
+        raise ConfigError(f"queries= needs a model; run={system.name} is a catalog")
     if cfg.baseline is not None:
         other = System.named(setup.cfg, setup, cfg.baseline)
         name = f"{name} against {other.name}"
@@ -36,3 +39,4 @@ def evaluate(cfg: DictConfig) -> None:
     curves = outcome.steered(system, cfg.split, None if baseline is None else baseline[-1])
     with SummaryWriter(str(setup.output_dir / "tensorboard")) as writer:
         outcome.write_tensorboard(writer, board, curves)
+    outcome.check_regressions(cfg, board)

@@ -27,7 +27,8 @@ def export(cfg: DictConfig) -> None:
     retriever = Retriever.on(load_backbone(spec, Path(cfg.paths.cache_dir).expanduser()))
     if state is not None:
         with_weights(state, retriever, spec)
-    scales = [value for name, value in (state or {}).items() if name.endswith("log_scale")]
+    names = ("loss.log_scale", "loss.contrastive.log_scale")
+    scales = [state[name] for name in names if state is not None and name in state]
     folder = Path(cfg.out).expanduser()
     write_bundle(retriever, spec, folder, half=cfg.half, log_scale=scales[0] if scales else None)
     if retriever.block_names:

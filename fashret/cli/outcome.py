@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from omegaconf import DictConfig
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
@@ -30,10 +31,10 @@ def judge(system: System, splits: Sequence[str]) -> list[Evaluation]:
 def steered(system: System, split: str, baseline: Evaluation | None) -> list[Curve]:
     """Search with rising weights of the attribute blocks, if there are any; write what comes."""
     setup = system.setup
+    if not system.blocks:
+        return []
     protocol = setup.protocol(split)
     embedded = system.embedded(protocol)
-    if not embedded.layout.attributes:
-        return []
     asked = {target.metric: target.rise for target in setup.targets if target.rise is not None}
     curves = steer(protocol, embedded, baseline, asked)
     write_steering(setup.output_dir, curves)
@@ -59,9 +60,6 @@ def publish(
 
     Returns:
         What was shown.
-
-    Raises:
-        RegressionError: something fell, and `fail_on_regression` is set; all files are written.
     """
     setup = system.setup
     folder = setup.output_dir
@@ -89,9 +87,17 @@ def publish(
     write_scoreboard(folder, scoreboard)
     scoreboard.show(_console())
     print(f"written to {folder}: scoreboard.md, metrics.json, per_query_results.parquet")
-    if setup.cfg.fail_on_regression and scoreboard.regressed:
-        raise RegressionError(f"fell by more than luck: {', '.join(scoreboard.regressed)}")
     return scoreboard
+
+
+def check_regressions(cfg: DictConfig, scoreboard: Scoreboard) -> None:
+    """The last thing that a command does.
+
+    Raises:
+        RegressionError: something fell, and `fail_on_regression` is set.
+    """
+    if cfg.fail_on_regression and scoreboard.regressed:
+        raise RegressionError(f"fell by more than luck: {', '.join(scoreboard.regressed)}")
 
 
 def write_tensorboard(

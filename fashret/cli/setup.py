@@ -1,7 +1,7 @@
 """What every command does first: check the configuration, find the model, prepare the data."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,10 +72,15 @@ class Setup:
         device = pick_device(cfg.device)
         spec: ModelSpec = build(cfg.model)
         source: Source = build(cfg.data)
-        for node in ("loss", "miner", "block_loss"):  # a fault should be known before data are read
+        for node in (
+            "retrieval",
+            "loss",
+            "miner",
+            "block_loss",
+        ):  # a fault should be known before data are read
             if node in cfg:
                 build(cfg[node])
-        check_blocks(spec, source, build(cfg.retrieval) if "retrieval" in cfg else None)
+        check_blocks(spec, source)
         targets = [build(node) for node in cfg.get("targets", {}).values() if node is not None]
         cache_dir = Path(cfg.paths.cache_dir).expanduser()
         if not prepared_folder(source, cache_dir).exists():
@@ -153,19 +158,27 @@ class Setup:
         )
 
 
-def check_blocks(spec: ModelSpec, source: Source, options: RetrievalOptions | None) -> None:
-    """Make sure that the model's blocks are of the data, and that what is weighted is a block.
+def check_blocks(spec: ModelSpec, source: Source) -> None:
+    """Make sure that the model's blocks are of the data.
 
     Raises:
         ConfigError: one is not.
     """
-    blocks, described = spec.blocks, ("category", *source.attributes)
-    for name in blocks:
+    described = ("category", *source.attributes)
+    for name in spec.block_widths:
         if name not in described:
             raise ConfigError(
                 f"model.attribute_blocks names {name}; the data has {', '.join(described)}"
             )
-    for name in (options and options.weights) or {}:
+
+
+def check_weights(weights: Mapping[str, float] | None, blocks: Sequence[str]) -> None:
+    """Make sure that what a query weighs is a block of the model.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for name in weights or {}:
         if name not in blocks:
             raise ConfigError(
                 f"retrieval.weights names {name}; the model has the blocks "

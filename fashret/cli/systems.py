@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fashret.catalog.store import MANIFEST, Catalog, open_catalog
 from fashret.cli.checkpoints import named_checkpoint, of_run, trained
-from fashret.cli.setup import Setup
+from fashret.cli.setup import Setup, check_weights
 from fashret.engine.evaluation import embed_stored
 from fashret.engine.ranking import Embedded
 from fashret.errors import CatalogError
@@ -83,6 +83,12 @@ class System:
         """The model behind it."""
         return str(self.catalog.manifest["model"])
 
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The attributes that have a block."""
+        layout = self.catalog.layout if self.retriever is None else self.retriever.layout
+        return layout.attributes
+
     def embedded(self, protocol: Protocol) -> Embedded:
         """The embeddings of a protocol's rows."""
         if self.retriever is not None:
@@ -109,7 +115,10 @@ def judged_system(cfg: DictConfig) -> System:
         cfg.retrieval.max_items = cfg.retrieval.max_items or 5000
     setup = Setup.of(cfg)
     if is_catalog and folder is not None:
-        return System.stored(setup, folder)
+        system = System.stored(setup, folder)
+        check_weights(cfg.retrieval.weights, system.catalog.layout.attributes)
+        return system
+    check_weights(cfg.retrieval.weights, tuple(setup.spec.block_widths))
     if state is None:
         return System.untrained(setup)
     return System.trained(str(cfg.run or cfg.ckpt), setup, state)

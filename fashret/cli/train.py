@@ -19,13 +19,14 @@ def train(cfg: DictConfig) -> float:
     from pytorch_lightning import seed_everything
 
     from fashret.cli import outcome, training
-    from fashret.cli.setup import Setup, check_composed
+    from fashret.cli.setup import Setup, check_composed, check_weights
     from fashret.cli.systems import System
 
     check_composed(cfg, "train")
     training.check_regime(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
     setup = Setup.of(cfg)
+    check_weights(cfg.retrieval.weights, tuple(setup.spec.block_widths))
     untrained = System.untrained(setup)
     splits = training.splits_to_judge(setup)
     baseline = outcome.judge(untrained, splits)
@@ -48,5 +49,6 @@ def train(cfg: DictConfig) -> float:
     final = outcome.judge(system, splits)
     training.log_evaluations(trainer, final, to_train_log=False)
     board = outcome.publish(system, final, baseline, title=title)
-    training.log_outcome(trainer, board, outcome.steered(system, splits[-1], baseline[-1]))
+    training.log_outcome(trainer, board, outcome.steered(system, splits[0], baseline[0]))
+    outcome.check_regressions(cfg, board)
     return training.monitored(setup, final)

@@ -16,17 +16,18 @@ from fashret.cli.checkpoints import checkpoint_path, read_checkpoint
 from fashret.cli.outcome import write_tensorboard
 from fashret.cli.setup import Setup, plain
 from fashret.config import build
+from fashret.data.groups import STATED
 from fashret.engine.callbacks import TrainLog
 from fashret.engine.module import RetrievalModule
 from fashret.engine.steering import Curve
-from fashret.errors import ConfigError
+from fashret.errors import ConfigError, DataError
 from fashret.losses import AttributeBlocks, Composite
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import KEY_NAMES
 from fashret.models.retriever import Retriever
 from fashret.reports.groups import write_groups
 from fashret.reports.scoreboard import Scoreboard
-from fashret.types import TrainingItems
+from fashret.types import UNKNOWN, TrainingItems
 
 log = logging.getLogger(__name__)
 
@@ -49,21 +50,31 @@ def training_items(setup: Setup, baseline: Catalog) -> TrainingItems:
 
     Items whose product then reaches into another split are not trained on. `mining/groups.json`
     in the run folder holds the products, `groups_audit.csv` some of them to look at.
+
+    Raises:
+        DataError: nothing is left to train on.
     """
     table, grouping = setup.table, setup.source.groups
     rows, codes = torch.from_numpy(table.rows("train")), setup.codes
     product, confidence = codes.product, torch.from_numpy(table.confidence)
     joined = torch.zeros(len(table), dtype=torch.bool)
-    if grouping is not None and grouping.title_confidence >= grouping.min_confidence:
+    looks = grouping is not None and grouping.title_confidence >= grouping.min_confidence
+    if grouping is not None and looks and not setup.spec.random:  # random towers tell nothing
         product, joined = grouping.by_title(table.column("text"), baseline.image, product)
         confidence = torch.where(joined, grouping.title_confidence, confidence)
     elsewhere = torch.ones(len(table), dtype=torch.bool)
     elsewhere[rows] = False
-    leaks = joined[rows] & torch.isin(product[rows], product[elsewhere])
+    told = (joined | (confidence < STATED))[rows] & (product[rows] != UNKNOWN)
+    leaks = told & torch.isin(product[rows], product[elsewhere])
     if bool(leaks.any()):
         log.warning(
             "%d training items look like products of another split: they are left out",
             int(leaks.sum()),
+        )
+    if bool(leaks.all()):
+        raise DataError(
+            f"data {setup.source.name}: no training item is left, all look like products of "
+            "another split; data.groups.title_confidence=0 leaves looks aside"
         )
     write_groups(setup.output_dir / "mining", table, product, confidence, rows[leaks])
     return TrainingItems(

@@ -7,7 +7,6 @@ import torch
 
 from fashret.cli.checkpoints import with_weights
 from fashret.cli.systems import System
-from fashret.errors import ConfigError
 from fashret.functional.topk import topk
 from fashret.models.retriever import Retriever
 from fashret.reports.picture import jpeg, photo_rows
@@ -20,16 +19,11 @@ def draw_typed(system: System, queries: Sequence[str], split: str) -> None:
     """Write `queries.jpg`: the best photos of a split for each typed query.
 
     Args:
-        system: who embeds them.
+        system: a model, which embeds them.
         queries: what is typed.
         split: whose photos are searched.
-
-    Raises:
-        ConfigError: a catalog alone cannot embed what is typed.
     """
     setup = system.setup
-    if system.retriever is None:
-        raise ConfigError(f"queries= needs a model; run={system.name} is a catalog")
     towers = Retriever.on(setup.backbone)
     if system.state is not None:
         with_weights(system.state, towers, setup.spec)

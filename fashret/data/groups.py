@@ -9,11 +9,15 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from fashret.errors import ConfigError
 from fashret.types import UNKNOWN
+
+_CHUNK = 65_536
+"""Pairs of photos that are compared at a time."""
 
 STATED = 1.0
 """The confidence of a product id that the set itself gives."""
@@ -29,9 +33,9 @@ class Grouping:
 
     Args:
         min_confidence: a product that is less sure counts as unknown, 0 to 1.
-        names: patterns of file names without their ending, by a name of their own, the first that
-            fits the whole name decides: `pattern`, a regular expression whose part `product` is
-            what the photos of one product share, and `confidence`.
+        names: patterns of photos' paths without their ending, by a name of their own, the first
+            that fits the whole path decides: `pattern`, a regular expression whose part `product`
+            is what the photos of one product share, and `confidence`.
         largest: a name or a title that more photos share is no product's ("photo_1", "T-shirt").
         title_similarity: the least similarity of two photos of one title and one product.
         title_confidence: of a product that was found so.
@@ -57,22 +61,45 @@ class Grouping:
             if "product" not in groups:
                 raise ConfigError(f"{key}.pattern has no part (?P<product>...)")
 
-    def by_name(self, names: Sequence[str]) -> list[tuple[str | None, float]]:
-        """The product and its confidence that each photo's name tells.
+    def identity(self) -> dict[str, Any]:
+        """What decides products before anything is encoded."""
+        return {"names": [list(rule.values()) for _, rule in self._rules], "largest": self.largest}
+
+    def by_name(self, name: str) -> tuple[str, float]:
+        """The product that a photo's name tells, and how sure that is.
+
+        One that fits no pattern is its own, with the confidence 0.
 
         Args:
-            names: paths of photos; those of different folders are of different products.
+            name: the photo's path below the root of its set.
         """
-        found = [self._product(name) for name in names]
-        sure = {product: confidence for product, confidence in found if product}
-        for i, name in enumerate(names):
-            if found[i][0] is None and (plain := _without_ending(name)) in sure:
-                found[i] = plain, sure[plain]  # "dress" beside "dress-back"
-        sizes = Counter(product for product, _ in found)
-        return [
-            (None, 0.0) if sizes[product] > self.largest else (product, confidence)
-            for product, confidence in found
-        ]
+        folder, slash, file = name.rpartition("/")
+        stem = f"{folder}{slash}{file.rpartition('.')[0] or file}"
+        for pattern, confidence in self._patterns:
+            if match := pattern.fullmatch(stem):
+                return match["product"], confidence
+        return stem, 0.0
+
+    def settled(
+        self, products: Sequence[str | None], confidences: Sequence[float]
+    ) -> list[tuple[str | None, float]]:
+        """Products over a whole set: as sure as their surest photo, and none that is too large.
+
+        `dress` is so a photo of the product of `dress-back`. What the set states stands.
+        """
+        sizes = Counter(products)
+        surest: dict[str | None, float] = {}
+        for product, confidence in zip(products, confidences, strict=True):
+            surest[product] = max(confidence, surest.get(product, 0.0))
+        found: list[tuple[str | None, float]] = []
+        for product, confidence in zip(products, confidences, strict=True):
+            told = confidence < STATED
+            if product is None or (told and sizes[product] > self.largest):
+                found.append((None, 0.0))
+            else:
+                sure = surest[product] if told else confidence
+                found.append((product, sure) if sure > 0.0 else (None, 0.0))
+        return found
 
     def by_title(
         self, titles: Sequence[str], images: Tensor, products: Tensor
@@ -102,9 +129,10 @@ class Grouping:
 
     def _alike(self, titles: Sequence[str], images: Tensor) -> tuple[Tensor, Tensor]:
         """Pairs of rows of one title and near-equal photos."""
-        plain = np.array([re.sub(r"[\W_]+", " ", title).casefold().strip() for title in titles])
-        _, code, count = np.unique(plain, return_inverse=True, return_counts=True)
-        usable = (count[code] > 1) & (count[code] <= self.largest) & (plain != "")
+        plain = [re.sub(r"[\W_]+", " ", title).casefold().strip() or None for title in titles]
+        code = pd.factorize(np.array(plain, dtype=object))[0]  # -1 for no title
+        count = np.bincount(code[code >= 0], minlength=1)[code]
+        usable = (code >= 0) & (count > 1) & (count <= self.largest)
         by_title = np.argsort(code, kind="stable")
         rows = torch.from_numpy(by_title[usable[by_title]])
         title = torch.from_numpy(code)
@@ -113,18 +141,11 @@ class Grouping:
             first, second = rows[:-offset], rows[offset:]
             equal = title[first] == title[second]
             first, second = first[equal], second[equal]
-            near = (images[first].float() * images[second].float()).sum(dim=1)
-            near = near >= self.title_similarity
-            firsts.append(first[near])
-            seconds.append(second[near])
+            for a, b in zip(first.split(_CHUNK), second.split(_CHUNK), strict=True):
+                near = (images[a].float() * images[b].float()).sum(dim=1) >= self.title_similarity
+                firsts.append(a[near])
+                seconds.append(b[near])
         return torch.cat(firsts), torch.cat(seconds)
-
-    def _product(self, name: str) -> tuple[str | None, float]:
-        folder, _, stem = _without_ending(name).rpartition("/")
-        for pattern, confidence in self._patterns:
-            if match := pattern.fullmatch(stem):
-                return f"{folder}/{match['product']}".lstrip("/"), confidence
-        return None, 0.0
 
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], float]]:
@@ -137,9 +158,3 @@ class Grouping:
     def _rules(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The patterns that are not switched off."""
         return [(name, rule) for name, rule in self.names.items() if rule is not None]
-
-
-def _without_ending(name: str) -> str:
-    """The path of a photo without the ending of its file."""
-    folder, slash, file = name.rpartition("/")
-    return f"{folder}{slash}{file.rpartition('.')[0] or file}".lstrip("/")

@@ -23,6 +23,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from fashret.data.groups import STATED
 from fashret.data.photos import decode_photo, read_photo
 from fashret.data.report import Report
 from fashret.data.source import SPLITS, Item, Source
@@ -148,7 +149,7 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
             dict(source.splits),
             source.split_seed,
             None if source.schema is None else asdict(source.schema),
-            None if source.groups is None else asdict(source.groups),
+            None if source.groups is None else source.groups.identity(),
         ]
     )
     return cache_dir / "data" / f"{source.label}-{key}"
@@ -168,14 +169,12 @@ def _write_table(source: Source, folder: Path) -> Report:
     )
     kept: list[Item] = []
     hashes: list[str] = []
-    names: list[str] = []
     draft = str(folder / "draft.arrow")
     with ArrowWriter(path=draft, features=features) as writer:
         for item, encoded in _checked(source.items(report), report, source.name):
             source.describe(item, report)
             writer.write(_row(item, encoded, source.attributes, report))
             hashes.append(hashlib.blake2b(encoded, digest_size=16).hexdigest())
-            names.append(_name(item))
             item.image = b""  # only what decides products and splits is held
             kept.append(item)
         if not kept:
@@ -185,13 +184,18 @@ def _write_table(source: Source, folder: Path) -> Report:
             )
         writer.finalize()
     report.rows_kept = len(kept)
-    _name_products(source, kept, names, report)
     products = _products(source, kept, hashes)
     splits = _splits(source, kept, products, report)
+    confidences = [item.product_confidence for item in kept]
+    if source.groups is not None:
+        settled = source.groups.settled(products, confidences)
+        products, confidences = [p for p, _ in settled], [c for _, c in settled]
+        told = sum(0.0 < confidence < STATED for confidence in confidences)
+        if told:
+            report.note(f"products of {told} of {len(kept)} items are told by photos' names")
 
     table = Dataset.from_file(draft)
     table = table.add_column("product_id", products, feature=Value("string"))
-    confidences = [item.product_confidence for item in kept]
     table = table.add_column("product_confidence", confidences, feature=Value("float32"))
     table = table.add_column("split", splits, feature=Value("string"))
     if any(item.role for item in kept):
@@ -249,28 +253,6 @@ def _row(item: Item, encoded: bytes, attributes: Sequence[str], report: Report) 
         "category": item.category or "unknown",
         **values,
     }
-
-
-def _name(item: Item) -> str:
-    """What the item's photo is called: its file, with the folder that it lies in."""
-    if isinstance(item.image, Path):
-        return f"{item.image.parent.name}/{item.image.name}"
-    return item.item_id
-
-
-def _name_products(
-    source: Source, items: Sequence[Item], names: Sequence[str], report: Report
-) -> None:
-    """Give the items whose product the set does not state the one that their names tell."""
-    nameless = [i for i, item in enumerate(items) if item.product_id is None]
-    if source.groups is None or not nameless:
-        return
-    found = source.groups.by_name([names[i] for i in nameless])
-    sure = 0
-    for i, (product, confidence) in zip(nameless, found, strict=True):
-        items[i].product_id, items[i].product_confidence = product, confidence
-        sure += product is not None and confidence >= source.groups.min_confidence
-    report.note(f"products of {sure} of {len(nameless)} items are told by the names of photos")
 
 
 def _products(source: Source, items: list[Item], hashes: list[str]) -> list[str | None]:

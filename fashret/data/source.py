@@ -35,6 +35,7 @@ class Item:
         role: query or gallery where the set has an official protocol.
         truth: the attributes as they are, for a set that knows; only measured against, never
             shown to a model.
+        name: the photo's path below the root of the set; None where it is no file.
         origin: where the item stands in the source, for messages.
     """
 
@@ -49,6 +50,7 @@ class Item:
     split_group: str | None = None
     role: str | None = None
     truth: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
     origin: str = ""
 
 
@@ -120,10 +122,12 @@ class Source(ABC):
         """The items, and what was dropped or repaired on the way counted in the report."""
 
     def describe(self, item: Item, report: Report) -> None:
-        """Fill what the set does not state of an item from its text, by the schema.
+        """Fill what the set does not state of an item: its product, and what its text says.
 
         What the set states stands; where the text says something else, the report shows it.
         """
+        if item.product_id is None and item.name is not None and self.groups is not None:
+            item.product_id, item.product_confidence = self.groups.by_name(item.name)
         if self.schema is None:
             return
         item.category, pattern = self.schema.split_category(item.category)

@@ -1,6 +1,6 @@
 """Rank what each query of a protocol finds, given everybody's embeddings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +29,19 @@ class Embedded:
 
 
 def rank(
-    protocol: Protocol, embedded: Embedded, *, part: int = 0, parts: int = 1
+    protocol: Protocol,
+    embedded: Embedded,
+    *,
+    modes: Sequence[str] = MODES,
+    part: int = 0,
+    parts: int = 1,
 ) -> Mapping[str, tuple[Tensor, Ranking]]:
     """Search the catalog for every `parts`-th query.
 
     Args:
         protocol: who searches what.
         embedded: by the rows of the protocol.
+        modes: what queries are made of.
         part: which share of the queries, 0 to parts - 1.
         parts: into how many shares the queries are dealt.
 
@@ -60,7 +66,7 @@ def rank(
         "fused": (Fused(photos, captions, weight), Fused(image, text, weight)),
     }
     found = {}
-    for mode in MODES:
+    for mode in modes:
         queries, items = searches[mode]
         barred = _share(protocol.excluded(mode), part, parts, device)
         k = max(protocol.options.k)

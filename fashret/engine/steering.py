@@ -18,7 +18,7 @@ class Point:
 
     Attributes:
         weight: of the block.
-        value: the attribute's own metric.
+        value: the attribute's own metric; NaN where no query knows it.
         overall: the overall metrics, by key.
         cost: the largest fall of one of them from weight 0; 0 if none fell.
         meets: whether what is asked of the attribute is reached; None where nothing is.
@@ -75,24 +75,30 @@ def steer(
         f"{split}/{name}@{k}"
         for name in ("image/product/hit", "image/category/precision", "text/pair/hit")
     ]
+    before = {} if baseline is None else baseline.means()
+    plain = _search(protocol, embedded, {})
     curves = []
     for attribute in embedded.layout.attributes:
         key = f"{split}/image/{attribute}/precision@{k}"
         rise = asked.get(key.partition("/")[2])
         points: list[Point] = []
         for weight in weights:
-            options = replace(protocol.options, weights={attribute: weight})
-            weighted = replace(protocol, options=options)
-            found = rank(weighted, embedded)
-            evaluation = Evaluation.of(weighted, {m: ranking for m, (_, ranking) in found.items()})
+            evaluation = _search(protocol, embedded, {attribute: weight}) if weight else plain
             means = evaluation.means()
-            now = {name: means[name] for name in overall if means.get(name, float("nan")) >= 0.0}
+            now = {name: means[name] for name in overall if means[name] == means[name]}
             first = points[0].overall if points else now
             cost = max([0.0, *(first[name] - value for name, value in now.items())])
             meets = None
             if rise is not None and baseline is not None:
-                change = means[key] - baseline.means()[key]
-                meets = change >= rise and compare(evaluation, baseline, [key])[key].low > 0.0
+                reached = means[key] - before[key] >= rise
+                meets = reached and compare(evaluation, baseline, [key])[key].low > 0.0
             points.append(Point(weight, means[key], now, cost, meets))
         curves.append(Curve(attribute, key, rise, points))
     return curves
+
+
+def _search(protocol: Protocol, embedded: Embedded, weights: Mapping[str, float]) -> Evaluation:
+    """Photos and texts search with some weights."""
+    weighted = replace(protocol, options=replace(protocol.options, weights=weights))
+    found = rank(weighted, embedded, modes=("image", "text"))
+    return Evaluation.of(weighted, {mode: ranking for mode, (_, ranking) in found.items()})

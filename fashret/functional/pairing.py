@@ -44,6 +44,7 @@ def draw_pairs(
     *,
     count: int,
     rng: np.random.Generator,
+    differing: TierCodes | None = None,
 ) -> Pairs:
     """Draw pairs of distinct items, no pair twice in a tier, as many as there are.
 
@@ -56,14 +57,16 @@ def draw_pairs(
         shares: of each tier in `count`.
         count: pairs that are asked for.
         rng: decides which.
+        differing: the same rows with the attributes alone in which hard negatives differ; all of
+            them by default.
     """
     draws = _draws(items)
     found = []
     for code, tier in enumerate(TIERS):
         wanted = round(shares.get(tier, 0.0) * count)
         anchor, other, rank = _mined(mined, wanted if tier == "hard" else 0, rng)
-        more = _draw(items, draws[tier], tier, wanted, anchor, other, rng)
-        anchor, other = more
+        of = items if tier != "hard" or differing is None else differing
+        anchor, other = _draw(of, draws[tier], tier, wanted, anchor, other, rng)
         rank = np.concatenate([rank, np.zeros(len(anchor) - len(rank), dtype=np.int64)])
         found.append((anchor, other, np.full(len(anchor), code, dtype=np.int64), rank))
     return Pairs(*(np.concatenate(part) for part in zip(*found, strict=True)))

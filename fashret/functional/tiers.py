@@ -34,14 +34,20 @@ class TierCodes:
     weak: Sequence[int]
 
     @classmethod
-    def over(cls, items: TrainingItems) -> "TierCodes":
-        """All items of a table; attributes that the data lack are none of a tier's."""
-        names = [name for name in items.described if name != "category"]
+    def over(cls, items: TrainingItems, attributes: Sequence[str] | None = None) -> "TierCodes":
+        """All items of a table; attributes that the data lack are none of a tier's.
+
+        Args:
+            items: the table.
+            attributes: what is known of them here; all of the data's by default.
+        """
+        wanted = items.described if attributes is None else attributes
+        names = [name for name in items.described if name in wanted and name != "category"]
         codes = [items.described[name][0] for name in names]
         nothing = torch.full((len(items.ids), 1), UNKNOWN)
 
         def places(tier: str) -> list[int]:
-            return [names.index(name) for name in items.tiers.get(tier, ()) if name in names]
+            return [names.index(name) for name in items.tiers.get(tier) or () if name in names]
 
         return cls(
             items.described["category"][0],

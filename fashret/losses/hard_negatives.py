@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from fashret.errors import ConfigError
+from fashret.functional.relations import pair_relations
 from fashret.functional.tiers import TierCodes, pair_tiers
-from fashret.types import UNKNOWN, Baseline, Batch, TrainingItems, no_pairs
+from fashret.types import Baseline, Batch, TrainingItems, no_pairs
 
 
 class HardNegatives(nn.Module):
@@ -60,25 +61,20 @@ class HardNegatives(nn.Module):
         Raises:
             ConfigError: an attribute is none of the data's.
         """
-        described = items.described
         for name in self.attributes or ():
-            if name not in described:
+            if name not in items.described:
                 raise ConfigError(
-                    f"loss.terms.*.attributes names {name}; the data has {', '.join(described)}"
+                    f"loss.terms.*.attributes names {name}; the data has "
+                    f"{', '.join(items.described)}"
                 )
-        counted = ("category", *(self.attributes if self.attributes is not None else described))
-        kept = {name: described[name] for name in dict.fromkeys(counted)}
-        self._items = TierCodes.over(
-            TrainingItems(items.rows, items.product, items.caption, kept, items.ids)
-        )
+        self._items = TierCodes.over(items, self.attributes)
 
     def forward(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
         """The weighted loss of (B, D) photos and captions, L2-normalised."""
         assert self._items is not None, "prepare comes first"
         items = self._items[batch["index"].cpu()]
         hard = pair_tiers(items[:, None], items[None]).hard.to(images.device)
-        captioned = batch["caption"] != UNKNOWN
-        hard &= captioned[:, None] & captioned[None]
+        hard &= pair_relations(batch, batch).negative  # captions may vary from epoch to epoch
         similarity = images @ texts.T
         own = similarity.diagonal()
         self.logged["hard_negatives"] = hard.sum(dim=1).float().mean()

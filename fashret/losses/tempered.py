@@ -20,9 +20,12 @@ class Tempered(nn.Module):
     ) -> None:
         super().__init__()
         self.max_scale = max_scale
-        self.log_scale = nn.Parameter(
-            torch.tensor(-math.log(temperature)), requires_grad=learn_temperature
-        )
+        start = torch.tensor(-math.log(temperature))
+        self.log_scale: Tensor
+        if learn_temperature:
+            self.log_scale = nn.Parameter(start)
+        else:
+            self.register_buffer("log_scale", start, persistent=False)
 
     @property
     def temperature(self) -> Tensor:

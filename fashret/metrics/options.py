@@ -35,7 +35,6 @@ class RetrievalOptions:
     k: Sequence[int]
     exclude: str
     weight_image: float
-    weights: Mapping[str, float] | None
     candidates: int | None
     catalog_splits: Sequence[str] | None
     slice_metrics: Sequence[str]
@@ -43,6 +42,7 @@ class RetrievalOptions:
     max_items: int | None
     seed: int
     resamples: int
+    weights: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if not self.k or min(self.k) < 1 or len(set(self.k)) < len(self.k):

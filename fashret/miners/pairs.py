@@ -70,8 +70,18 @@ class PairMiner(HardMiner):
         """
         mined = self.mine(items, baseline)
         codes = TierCodes.over(items)[items.rows]
+        differing = TierCodes.over(items, self.attributes)[items.rows]
         rng = np.random.default_rng(self.seed)
-        pairs = draw_pairs(codes, mined, self.shares, count=self.count, rng=rng)
+        pairs = draw_pairs(
+            codes, mined, self.shares, count=self.count, rng=rng, differing=differing
+        )
+        if len(pairs.anchor) < len(items.rows):
+            log.warning(
+                "pairs: %d of %d training items; miner.count=%d asks for too few to fill batches",
+                len(pairs.anchor),
+                len(items.rows),
+                self.count,
+            )
         self._write(items, baseline, pairs)
         rows = items.rows.numpy()
         order = np.argsort(pairs.anchor, kind="stable")

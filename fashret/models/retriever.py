@@ -93,7 +93,7 @@ class Retriever(nn.Module):
             ConfigError: a block is wider than the general one.
         """
         image, text, _ = self.heads
-        for number, (name, width) in enumerate(spec.blocks.items()):
+        for number, (name, width) in enumerate(spec.block_widths.items()):
             if width > len(image.weight):
                 raise ConfigError(
                     f"model.attribute_blocks.{name}={width}: it must be at most "

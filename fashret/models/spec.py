@@ -53,18 +53,18 @@ class ModelSpec:
     pretrained: str | None
     train: str
     train_blocks: int
-    attribute_blocks: Mapping[str, int] | None
     heads: bool
     resize: str
     fill: int
     seed: int
+    attribute_blocks: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         _one_of("model.train", self.train, TRAIN_MODES)
         _one_of("model.resize", self.resize, RESIZE_MODES)
         if self.train == "blocks" and self.train_blocks < 1:
             raise ConfigError(f"model.train_blocks is {self.train_blocks}: it must be >= 1")
-        for name, width in self.blocks.items():
+        for name, width in self.block_widths.items():
             if width < 1:
                 raise ConfigError(f"model.attribute_blocks.{name}={width}: it must be at least 1")
         if self.carries_weights and self.pretrained is not None:
@@ -79,7 +79,7 @@ class ModelSpec:
             )
 
     @property
-    def blocks(self) -> Mapping[str, int]:
+    def block_widths(self) -> Mapping[str, int]:
         """The width of each attribute's block."""
         return self.attribute_blocks or {}
 
@@ -91,7 +91,7 @@ class ModelSpec:
     @property
     def learns(self) -> bool:
         """Whether anything is trained at all."""
-        return self.heads or not self.frozen or bool(self.blocks)
+        return self.heads or not self.frozen or bool(self.block_widths)
 
     @property
     def random(self) -> bool:

@@ -21,16 +21,21 @@ def write_steering(folder: Path, curves: Sequence[Curve]) -> None:
             "key": curve.key,
             "rise": curve.rise,
             "chosen": None if curve.chosen is None else curve.chosen.weight,
-            "points": [asdict(point) for point in curve.points],
+            "points": [
+                asdict(point) | {"value": None if point.value != point.value else point.value}
+                for point in curve.points
+            ],
         }
         for curve in curves
     ]
-    write_text(folder / "steering.json", json.dumps(held, indent=1) + "\n")
+    write_text(folder / "steering.json", json.dumps(held, indent=1, allow_nan=False) + "\n")
     parts = [
         "# What the blocks of attributes are worth at query time",
         "",
         "One catalog; the queries alone carry the weights. Values in points; the cost is the "
-        "largest fall of an overall metric from weight 0.",
+        "largest fall of an overall metric from weight 0. The queries are those that the keys "
+        "name: after training the validation's, so that a weight can be chosen by them and be "
+        "judged by the test's.",
     ]
     for curve in curves:
         header, rows = _table(curve)

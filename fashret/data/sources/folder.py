@@ -70,6 +70,7 @@ class Folder(Source):
                 image=path,
                 category=folders[-1] if folders else "unknown",
                 split=names[parts[0]] if in_splits else None,
+                name=path.relative_to(root).as_posix(),
             )
 
     def _table_items(self, root: Path, table: Path, report: Report) -> Iterator[Item]:
@@ -107,6 +108,7 @@ class Folder(Source):
                 attributes={name: columns.text(fields, name) for name in self.attributes},
                 split=columns.split(fields, where),
                 role=columns.text(fields, "role") or None,
+                name=image,
                 origin=where,
             )
 

@@ -39,6 +39,7 @@ class Joined(Source):
                 dict(part.splits),
                 part.split_seed,
                 None if part.schema is None else asdict(part.schema),
+                None if part.groups is None else part.groups.identity(),
             ]
             for name, part in self.parts.items()
         }
