@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 
 from fashret.cli.setup import check_composed
 
@@ -44,7 +45,12 @@ def test_a_documented_command_is_accepted(
     parsed = OverridesParser.create().parse_overrides(given)
     overrides = []
     for override in parsed:
-        if override.is_sweep_override():
+        if isinstance(override.value(), Glob):
+            folder = ROOT / "conf" / str(override.key_or_group)
+            overrides += [f"{folder.name}={option.stem}" for option in sorted(folder.iterdir())][
+                -1:
+            ]
+        elif override.is_sweep_override():
             values = list(override.sweep_string_iterator())
             overrides += [f"{override.key_or_group}={value}" for value in values[-1:]]
         else:
