@@ -76,6 +76,8 @@ def _verdict(curve: Curve) -> str:
         return f"{name}: retrieval.weights={{{name}: <weight>}} steers a search"
     if curve.chosen is None:
         return f"{name}: no weight brings the {100 * curve.rise:g} points that are asked for"
+    if curve.chosen.weight == 0.0:
+        return f"{name}: the {100 * curve.rise:g} points that are asked for are there without it"
     return (
         f"{name}: retrieval.weights={{{name}: {curve.chosen.weight:g}}} brings the "
         f"{100 * curve.rise:g} points that are asked for at the least cost"
