@@ -13,6 +13,8 @@ from fashret.data.sample.textures import cut, fabric, print_on
 
 _SKINS = [(244, 212, 186), (226, 182, 150), (196, 146, 112), (150, 102, 74), (104, 70, 52)]
 # The view of each slot: top and bottom edge, in body heights from the crown of the head.
+_THREAD = np.array((206, 140, 58), dtype=np.float32)
+
 _FRAMES = {"upper": (0.09, 0.6), "outer": (0.09, 0.66), "full": (0.07, 0.86), "lower": (0.36, 1.0)}
 
 _HEMS = {
@@ -243,11 +245,11 @@ class _Photo:
             mask = np.clip((ragged - 0.42) * 8.0, 0.0, 1.0)
         alpha = 0.8 if garment.material == "chiffon" else 1.0
         self.canvas.paint(mask * alpha, cloth)
-        if garment.material == "denim":  # seams, a little inside the edge
-            soft = Image.fromarray((mask * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(4))
+        if garment.material == "denim":  # topstitched in a warm thread, a little inside the edge
+            soft = Image.fromarray((mask * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(7))
             inside = np.asarray(soft)
-            seam = ((inside > 196) & (inside < 244)).astype(np.float32)
-            self.canvas.paint(seam * mask * 0.8, np.minimum(cloth * 1.3 + 40, 255))
+            seam = ((inside > 170) & (inside < 244)).astype(np.float32)
+            self.canvas.paint(seam * mask * 0.8, flat(_THREAD))
 
     def _cloth(self, garment: Garment) -> Pixels:
         """Colour, print and fabric over the whole picture."""

@@ -17,9 +17,9 @@ def fabric(material: str) -> Tile:
     """Light and shade of a fabric: (SIZE, SIZE) float32 factors around 1."""
     rng = np.random.default_rng([7, *material.encode()])
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
-    if material == "denim":  # twill runs diagonally, washed out in patches
-        twill = np.sin((x + y) * 2 * np.pi / 9.0)
-        tile = 0.97 + 0.14 * twill + 0.1 * _noise(rng, 3) + 0.22 * _noise(rng, 40)
+    if material == "denim":  # a coarse diagonal twill, washed out in patches
+        twill = np.sin((x + y) * 2 * np.pi / 22.0)
+        tile = 0.97 + 0.16 * twill + 0.1 * _noise(rng, 3) + 0.22 * _noise(rng, 40)
     elif material == "leather":  # a sheen that breaks off sharply along creases
         creases = _noise(rng, 22)
         sheen = np.clip(creases * 1.8, 0, 1.6) ** 2

@@ -14,7 +14,7 @@ from fashret.data.sample.garments import Product, make_products
 from fashret.data.source import Item, Source
 from fashret.errors import ConfigError
 
-_VERSION = 1
+_VERSION = 2
 """Of the drawing: a change makes other photos, so another table."""
 
 _LEAST = 48
