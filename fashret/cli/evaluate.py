@@ -36,6 +36,7 @@ def evaluate(cfg: DictConfig) -> None:
         draw_typed(system, list(cfg.queries), cfg.split)
     title = f"{name}, {setup.source.name}, {cfg.split}"
     board = outcome.publish(system, judged, baseline, title=title)
+    outcome.write_gallery(system, judged[-1], other, None if baseline is None else baseline[-1])
     curves = outcome.steered(system, cfg.split, None if baseline is None else baseline[-1])
     with SummaryWriter(str(setup.output_dir / "tensorboard")) as writer:
         outcome.write_tensorboard(writer, board, curves)

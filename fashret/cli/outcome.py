@@ -8,10 +8,12 @@ from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
 from fashret.cli.systems import System
+from fashret.config import build
 from fashret.engine.evaluation import evaluate
 from fashret.engine.steering import Curve, steer
 from fashret.errors import RegressionError
 from fashret.metrics.evaluation import Evaluation
+from fashret.reports.gallery import Gallery
 from fashret.reports.results import (
     slice_products,
     write_per_query,
@@ -88,6 +90,23 @@ def publish(
     scoreboard.show(_console())
     print(f"written to {folder}: scoreboard.md, metrics.json, per_query_results.parquet")
     return scoreboard
+
+
+def write_gallery(
+    system: System, judged: Evaluation, other: System | None, baseline: Evaluation | None
+) -> None:
+    """Write `gallery.html`, as `gallery` and `report.gallery` say: what queries found."""
+    cfg = system.setup.cfg
+    if not cfg.gallery:
+        return
+    shown = [(system.name, judged, system.embedded(judged.protocol))]
+    if other is not None and baseline is not None:
+        shown.append((other.name, baseline, other.embedded(baseline.protocol)))
+    gallery: Gallery = build(cfg.report.gallery)
+    path = system.setup.output_dir / "gallery.html"
+    title = f"{system.label} on {system.setup.source.name}, {judged.protocol.split}"
+    gallery.write(path, system.setup.table, shown, title)
+    print(f"what queries find: {path}")
 
 
 def check_regressions(cfg: DictConfig, scoreboard: Scoreboard) -> None:

@@ -1,0 +1,205 @@
+"""gallery.html: queries and what they found, the baseline beside the model."""
+
+import io
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from fashret.data.items import ItemTable
+from fashret.data.photos import decode_photo
+from fashret.engine.ranking import Embedded
+from fashret.errors import ConfigError
+from fashret.metrics.evaluation import Evaluation
+from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol
+from fashret.reports.files import write_text
+from fashret.reports.web import data_uri, render
+
+Judged = tuple[str, Evaluation, Embedded]
+"""What a system is called, what it found, and its embeddings of the protocol's rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """How many queries are shown, and how.
+
+    Args:
+        queries: shown, over all modes; as many of each category as of any other.
+        hits: shown of each.
+        modes: what queries are made of: image, text, fused.
+        thumbnail: pixels of a photo's longer side.
+        seed: of the choice.
+    """
+
+    queries: int
+    hits: int
+    modes: Sequence[str]
+    thumbnail: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if min(self.queries, self.hits) < 1 or not 16 <= self.thumbnail <= 512:
+            raise ConfigError(
+                f"gallery.queries={self.queries} gallery.hits={self.hits} gallery.thumbnail="
+                f"{self.thumbnail}: at least 1 query and 1 hit, thumbnails of 16 to 512 pixels"
+            )
+        strange = [mode for mode in self.modes if mode not in MODES]
+        if strange or not self.modes:
+            raise ConfigError(f"gallery.modes={list(self.modes)}: some of {', '.join(MODES)}")
+
+    def write(self, path: Path, table: ItemTable, systems: Sequence[Judged], title: str) -> None:
+        """Write the page, whole or not at all.
+
+        Args:
+            path: of the file.
+            table: the items.
+            systems: the model, and after it what it is compared with, if anything; of one
+                protocol.
+            title: of the page.
+        """
+        shown = self.shown(systems[0][1])
+        places = {row: place for place, row in enumerate(_rows(shown, systems, self.hits))}
+        data = {
+            "systems": [name for name, _, _ in systems],
+            "relevances": list(systems[0][1].protocol.relevances("text")),
+            "items": _items(table, systems[0][1].protocol, list(places)),
+            "queries": [
+                _query(place, mode, systems, places, self.hits)
+                for mode, chosen in shown.items()
+                for place in chosen.tolist()
+            ],
+        }
+        photos = _thumbnails(table, list(places), self.thumbnail)
+        write_text(path, render("gallery.html", title=title, data=data, photos=photos))
+
+    def shown(self, evaluation: Evaluation) -> Mapping[str, NDArray[np.int64]]:
+        """The positions of the queries shown for each mode, those of weak categories first."""
+        protocol = evaluation.protocol
+        codes = protocol.relevance_codes("category")[0].numpy()
+        rng = np.random.default_rng(self.seed)
+        share = -(-self.queries // len(self.modes))
+        chosen = {}
+        for mode in self.modes:
+            right = evaluation.hits[mode, "category"].double().mean(dim=1).numpy()
+            members = [rng.permutation(np.flatnonzero(codes == c)) for c in np.unique(codes)]
+            members.sort(key=lambda places: float(right[places].mean()))
+            turns = np.concatenate([np.arange(len(places)) for places in members])
+            whose = np.repeat(np.arange(len(members)), [len(places) for places in members])
+            taken = np.lexsort((whose, turns))[:share]  # one of each in turn
+            taken = taken[np.lexsort((turns[taken], whose[taken]))]
+            chosen[mode] = np.concatenate(members)[taken]
+        return chosen
+
+
+def _rows(
+    shown: Mapping[str, NDArray[np.int64]], systems: Sequence[Judged], hits: int
+) -> list[int]:
+    """Every row of the table that the page shows, once."""
+    protocol = systems[0][1].protocol
+    rows = [protocol.queries[places] for places in shown.values()]
+    for _, evaluation, _ in systems:
+        for mode, places in shown.items():
+            found = evaluation.rankings[mode].rows[torch.from_numpy(places), :hits].numpy()
+            rows.append(protocol.catalog[found[found >= 0]])
+    return [int(row) for row in np.unique(np.concatenate(rows))]
+
+
+def _items(table: ItemTable, protocol: Protocol, rows: Sequence[int]) -> list[dict[str, Any]]:
+    """What is known of each row shown."""
+    held = table.dataset.select_columns(["item_id", "text", *protocol.described])[list(rows)]
+    return [
+        {
+            "id": held["item_id"][i],
+            "text": held["text"][i] or "",
+            "values": {
+                name: held[name][i]
+                for name in protocol.described
+                if held[name][i] not in (None, "", "unknown")
+            },
+        }
+        for i in range(len(rows))
+    ]
+
+
+def _query(
+    place: int, mode: str, systems: Sequence[Judged], places: Mapping[int, int], hits: int
+) -> dict[str, Any]:
+    """One query: by what it is judged, and each system's hits."""
+    evaluation = systems[0][1]
+    return {
+        "item": places[int(evaluation.protocol.queries[place])],
+        "mode": mode,
+        "known": [name for name, counts in _counted(evaluation, mode).items() if counts[place]],
+        "found": [
+            _found(place, mode, judged, embedded, places, hits) for _, judged, embedded in systems
+        ],
+    }
+
+
+def _counted(evaluation: Evaluation, mode: str) -> Mapping[str, Tensor]:
+    """By relevance whether each query of a mode counts, (Q,) bool."""
+    first = f"hit@{evaluation.protocol.options.k[0]}"
+    stem = f"{KEY_NAMES[evaluation.protocol.split]}/{mode}"
+    return {
+        name: ~evaluation.columns[f"{stem}/{name}/{first}"].values.isnan()
+        for name in evaluation.protocol.relevances(mode)
+    }
+
+
+def _found(
+    place: int,
+    mode: str,
+    evaluation: Evaluation,
+    embedded: Embedded,
+    places: Mapping[int, int],
+    hits: int,
+) -> list[list[Any]]:
+    """The hits of a query: item, score, likeness of the photos and of the texts, what matches."""
+    protocol, ranking = evaluation.protocol, evaluation.rankings[mode]
+    catalog, judged_by = protocol.catalog, protocol.relevances(mode)
+    at = int(np.searchsorted(protocol.rows, protocol.queries[place]))
+    found = []
+    for rank, row in enumerate(ranking.rows[place, :hits].tolist()):
+        if row < 0:
+            break
+        other = int(np.searchsorted(protocol.rows, catalog[row]))
+        parts = []
+        for vectors in (embedded.image, embedded.text):
+            query, item = (embedded.layout.block(vectors[i : i + 1])[0] for i in (at, other))
+            norms = float(query.norm() * item.norm())
+            parts.append(round(float(query @ item) / norms, 3) if norms else None)
+        matching = [n for n in judged_by if bool(evaluation.hits[mode, n][place, rank])]
+        score = round(float(ranking.scores[place, rank]), 3)
+        found.append([places[int(catalog[row])], score, *parts, matching])
+    return found
+
+
+def _thumbnails(table: ItemTable, rows: Sequence[int], side: int) -> list[str]:
+    """Small photos of rows, each as the address of an image within the page."""
+
+    def small(row: int) -> str:
+        encoded = table.photo(row)
+        photo = _reduced(encoded, side) or decode_photo(encoded)
+        file = io.BytesIO()
+        ImageOps.contain(photo, (side, side)).save(file, format="JPEG", quality=72)
+        return data_uri(file.getvalue())
+
+    table.photo(rows[0])  # opens the column before threads share it
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(small, rows))
+
+
+def _reduced(encoded: bytes, side: int) -> Image.Image | None:
+    """A plain JPEG decoded at a fraction of its size; None of any other file."""
+    photo: Image.Image = Image.open(io.BytesIO(encoded))
+    if photo.format != "JPEG" or photo.mode != "RGB" or photo.getexif():
+        return None
+    photo.draft("RGB", (side, side))
+    return photo

@@ -1,0 +1,5 @@
+"""Pages that open from disk without a network: templates, style and scripts beside this file."""
+
+from fashret.reports.web.pages import data_uri, render, vendored
+
+__all__ = ["data_uri", "render", "vendored"]
