@@ -76,7 +76,7 @@ class Run:
         if small:
             given += SMALL if command != "build_catalog" else SMALL[:3]
         if command == "train":
-            given += [*QUIET, "trainer.accelerator=cpu", "trainer.devices=1"]
+            given += [*QUIET, "gallery=false", "trainer.accelerator=cpu", "trainer.devices=1"]
         bodies[command](composed(command, [*given, *overrides]))
         return out
 
