@@ -36,8 +36,9 @@ def evaluate(cfg: DictConfig) -> None:
         draw_typed(system, list(cfg.queries), cfg.split)
     title = f"{name}, {setup.source.name}, {cfg.split}"
     board = outcome.publish(system, judged, baseline, title=title)
-    outcome.write_gallery(system, judged[-1], other, None if baseline is None else baseline[-1])
-    curves = outcome.steered(system, cfg.split, None if baseline is None else baseline[-1])
+    before = None if baseline is None else baseline[-1]
+    outcome.write_pages(system, judged[-1], other, before, board)
+    curves = outcome.steered(system, cfg.split, before)
     with SummaryWriter(str(setup.output_dir / "tensorboard")) as writer:
         outcome.write_tensorboard(writer, board, curves)
     outcome.check_regressions(cfg, board)

@@ -1,9 +1,12 @@
 """Judge a model on one or more splits, and leave the results in the run folder."""
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch.utils.tensorboard import SummaryWriter
 
@@ -14,6 +17,7 @@ from fashret.engine.steering import Curve, steer
 from fashret.errors import RegressionError
 from fashret.metrics.evaluation import Evaluation
 from fashret.reports.gallery import Gallery
+from fashret.reports.page import Page
 from fashret.reports.results import (
     slice_products,
     write_per_query,
@@ -92,21 +96,46 @@ def publish(
     return scoreboard
 
 
-def write_gallery(
-    system: System, judged: Evaluation, other: System | None, baseline: Evaluation | None
+def write_pages(
+    system: System,
+    judged: Evaluation,
+    other: System | None,
+    baseline: Evaluation | None,
+    scoreboard: Scoreboard,
 ) -> None:
-    """Write `gallery.html`, as `gallery` and `report.gallery` say: what queries found."""
-    cfg = system.setup.cfg
-    if not cfg.gallery:
-        return
+    """Write `report/index.html`, and `gallery.html` where `gallery` asks for it."""
+    setup = system.setup
+    cfg, folder = setup.cfg, setup.output_dir
     shown = [(system.name, judged, system.embedded(judged.protocol))]
     if other is not None and baseline is not None:
         shown.append((other.name, baseline, other.embedded(baseline.protocol)))
-    gallery: Gallery = build(cfg.report.gallery)
-    path = system.setup.output_dir / "gallery.html"
-    title = f"{system.label} on {system.setup.source.name}, {judged.protocol.split}"
-    gallery.write(path, system.setup.table, shown, title)
-    print(f"what queries find: {path}")
+    gallery = folder / "gallery.html" if cfg.gallery else None
+    if gallery is not None:
+        maker: Gallery = build(cfg.report.gallery)
+        maker.write(gallery, setup.table, shown, scoreboard.title)
+    log = folder / "train_log.jsonl"
+    page = Page(
+        scoreboard=scoreboard,
+        systems=shown,
+        prepared=setup.table.report,
+        config=OmegaConf.to_yaml(cfg, resolve=True),
+        commands=_commands(folder, trained=log.exists()),
+        train_log=log if log.exists() else None,
+        gallery=gallery,
+    )
+    print(f"look at it: {page.write(folder / 'report')}")
+
+
+def _commands(folder: Path, *, trained: bool) -> list[str]:
+    """The command that is running, as it can be typed again, and how to judge its run again."""
+    commands = []
+    if HydraConfig.initialized():
+        hydra = HydraConfig.get()
+        words = ["python", f"{hydra.job.config_name}.py", *hydra.overrides.task]
+        commands.append(shlex.join(words))
+    if trained:
+        commands.append(shlex.join(["python", "evaluate.py", f"run={folder}", "gallery=true"]))
+    return commands
 
 
 def check_regressions(cfg: DictConfig, scoreboard: Scoreboard) -> None:

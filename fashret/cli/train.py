@@ -39,8 +39,8 @@ def train(cfg: DictConfig) -> float:
     title = training.title(setup, splits[-1])
     if not setup.spec.learns:
         print("nothing learns (model.heads=false, model.train=heads): the baseline is measured")
-        outcome.publish(untrained, baseline, None, title=title)
-        outcome.write_gallery(untrained, baseline[-1], None, None)
+        board = outcome.publish(untrained, baseline, None, title=title)
+        outcome.write_pages(untrained, baseline[-1], None, None, board)
         return training.monitored(setup, baseline)
 
     trainer.fit(module, data, ckpt_path=training.resume_from(cfg), weights_only=True)
@@ -50,7 +50,7 @@ def train(cfg: DictConfig) -> float:
     final = outcome.judge(system, splits)
     training.log_evaluations(trainer, final, to_train_log=False)
     board = outcome.publish(system, final, baseline, title=title)
-    outcome.write_gallery(system, final[-1], untrained, baseline[-1])
+    outcome.write_pages(system, final[-1], untrained, baseline[-1], board)
     training.log_outcome(trainer, board, outcome.steered(system, splits[0], baseline[0]))
     outcome.check_regressions(cfg, board)
     return training.monitored(setup, final)

@@ -1,0 +1,164 @@
+"""report/index.html: a run on one page, that opens from disk without a network."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from fashret.engine.likeness import kinds_of_pairs, likeness
+from fashret.engine.ranking import Embedded
+from fashret.metrics.confusion import confusion
+from fashret.metrics.evaluation import Evaluation
+from fashret.reports.files import write_text
+from fashret.reports.scoreboard import Scoreboard
+from fashret.reports.web import render, vendored
+
+Judged = tuple[str, Evaluation, Embedded]
+"""What a system is called, what it found, and its embeddings of the protocol's rows."""
+
+_LIBRARIES = ("d3.min.js", "plot.umd.min.js")
+_PACKAGES = ("fashret", "torch", "open_clip_torch", "pytorch-lightning", "torchmetrics", "datasets")
+_EDGES = np.linspace(-1.0, 1.0, 81)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What the page tells.
+
+    Attributes:
+        scoreboard: of the last split.
+        systems: the model, and after it what it is compared with, if anything.
+        prepared: the report of the data's preparation.
+        config: the configuration as YAML.
+        commands: that do it again.
+        train_log: the file of a training run; None of an evaluation.
+        gallery: the page of queries beside it, if there is one.
+    """
+
+    scoreboard: Scoreboard
+    systems: Sequence[Judged]
+    prepared: Mapping[str, Any] = field(repr=False)
+    config: str = field(repr=False)
+    commands: Sequence[str]
+    train_log: Path | None
+    gallery: Path | None
+
+    def write(self, folder: Path) -> Path:
+        """Write index.html and the libraries beside it; give its path."""
+        for name, text in vendored(_LIBRARIES).items():
+            write_text(folder / name, text)
+        page = render(
+            "report.html",
+            board=self.scoreboard,
+            systems=[name for name, _, _ in self.systems],
+            facts=self.facts(),
+            prepared=self.prepared,
+            coverage=_coverage(self.prepared),
+            config=self.config,
+            commands=self.commands,
+            versions={"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
+            libraries=_LIBRARIES,
+            gallery=None if self.gallery is None else f"../{self.gallery.name}",
+        )
+        write_text(folder / "index.html", page)
+        return folder / "index.html"
+
+    def facts(self) -> dict[str, Any]:
+        """What the charts show."""
+        # Both systems are judged on what the one before training took for alike.
+        pairs = kinds_of_pairs(self.systems[-1][1])
+        return {
+            "systems": [name for name, _, _ in self.systems],
+            "compared": self.scoreboard.compared,
+            "slices": [
+                {
+                    "name": row.name.split("/")[1],
+                    "value": row.name.partition("[")[2][:-1],
+                    "now": row.value,
+                    "before": row.baseline,
+                    "delta": row.delta,
+                    "low": row.low,
+                    "high": row.high,
+                    "n": row.n,
+                    "verdict": row.verdict,
+                }
+                for row in self.scoreboard.slices
+                if not row.name.endswith("[macro]") and row.value is not None
+            ],
+            "epochs": _epochs(self.train_log, max(self.systems[0][1].protocol.options.k)),
+            "confusion": _confusions([evaluation for _, evaluation, _ in self.systems]),
+            "edges": _EDGES.round(4).tolist(),
+            "likeness": [
+                {kind: _shares(values) for kind, values in likeness(embedded, pairs).items()}
+                for _, _, embedded in self.systems
+            ],
+        }
+
+
+def _epochs(log: Path | None, k: int) -> list[dict[str, Any]]:
+    """Each evaluation's image precision@k by attribute and value, and the losses."""
+    if log is None or not log.exists():
+        return []
+    points = []
+    for line in log.read_text().splitlines():
+        numbers = json.loads(line)
+        for key, value in numbers.items():
+            parts = key.split("/")
+            stem = parts[-1].partition("[")
+            shown = parts[0] == "val" and parts[1] == "image" and stem[0] == f"precision@{k}"
+            if value is None or not (shown or parts[0] == "train"):
+                continue
+            name = parts[2] if shown else parts[-1]
+            kind = "precision" if shown else "train"
+            points.append(
+                {
+                    "epoch": numbers["epoch"],
+                    "kind": kind,
+                    "name": name,
+                    "slice": stem[2][:-1] if shown else "",
+                    "value": value,
+                }
+            )
+    return points
+
+
+def _confusions(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """By attribute its values, how many ask for each, and each system's (V, V) shares."""
+    tables = {}
+    for name in evaluations[0].protocol.described:
+        each = [confusion(evaluation, "image", name) for evaluation in evaluations]
+        asked = each[0].queries.argsort(descending=True)[:20]  # the commonest; more is no picture
+        asked = asked[each[0].queries[asked] > 0]
+        tables[name] = {
+            "values": [each[0].values[int(i)] for i in asked],
+            "queries": each[0].queries[asked].tolist(),
+            "shares": [
+                [
+                    [None if x != x else round(x, 4) for x in row]
+                    for row in table.shares[asked][:, asked].tolist()
+                ]
+                for table in each
+            ],
+        }
+    return tables
+
+
+def _shares(values: Tensor) -> list[float]:
+    """The share of values in each bin."""
+    counts = np.histogram(values.clamp(-1, 1).numpy(), bins=_EDGES)[0]
+    shares: list[float] = (counts / max(1, counts.sum())).round(5).tolist()
+    return shares
+
+
+def _coverage(prepared: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """By attribute of how many items a value is known, of how many."""
+    return {
+        name: (sum(c[0] for c in of.values()), sum(c[1] for c in of.values()))
+        for name, of in prepared.get("coverage", {}).items()
+    }
