@@ -20,6 +20,7 @@ FRAGMENTS = {"data/default", "data/columns", "data/groups", "data/schema", "mode
 NEEDED = {
     "data=folder": ["data.root=photos"],
     "data=fashion_products": ["data.root=photos"],
+    "experiment=attribute_aware_photos": ["data.root=photos"],
     "data=hub": ["data.name=some/set"],
     "data=joined": ["+data@data.parts.drawn=sample"],
     "experiment=pretrain_tiny": ["data.parts.photos.root=photos"],
@@ -76,7 +77,7 @@ def test_every_option_of_every_group_composes_and_passes_the_check(
 def test_no_option_is_left_out() -> None:
     seen = {option for chosen in together() for option in chosen}
     assert seen == set(options())
-    assert len(seen) == 56
+    assert len(seen) == 57
     groups = {option.split("=")[0] for option in seen}
     assert groups == {p.name for p in CONF.iterdir() if p.is_dir()} - {"hydra"}
 
