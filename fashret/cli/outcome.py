@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fashret.cli.systems import System
 from fashret.config import build
-from fashret.engine.evaluation import evaluate
+from fashret.engine.evaluation import Judged, evaluate
 from fashret.engine.steering import Curve, steer
 from fashret.errors import RegressionError
 from fashret.metrics.evaluation import Evaluation
@@ -106,9 +106,9 @@ def write_pages(
     """Write `report/index.html`, and `gallery.html` where `gallery` asks for it."""
     setup = system.setup
     cfg, folder = setup.cfg, setup.output_dir
-    shown = [(system.name, judged, system.embedded(judged.protocol))]
+    shown = [Judged(system.name, judged, system.embedded(judged.protocol))]
     if other is not None and baseline is not None:
-        shown.append((other.name, baseline, other.embedded(baseline.protocol)))
+        shown.append(Judged(other.name, baseline, other.embedded(baseline.protocol)))
     gallery = folder / "gallery.html" if cfg.gallery else None
     if gallery is not None:
         maker: Gallery = build(cfg.report.gallery)

@@ -80,6 +80,8 @@ class Setup:
         ):  # a fault should be known before data are read
             if node in cfg:
                 build(cfg[node])
+        if "report" in cfg:
+            build(cfg.report.gallery)
         check_blocks(spec, source)
         targets = [build(node) for node in cfg.get("targets", {}).values() if node is not None]
         cache_dir = Path(cfg.paths.cache_dir).expanduser()

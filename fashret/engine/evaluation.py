@@ -1,5 +1,7 @@
 """Judge embeddings without a training run."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -11,6 +13,14 @@ from fashret.engine.ranking import Embedded, rank
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import Protocol
 from fashret.models.retriever import Retriever
+
+
+class Judged(NamedTuple):
+    """A system, what it found, and its embeddings of the protocol's rows."""
+
+    name: str
+    evaluation: Evaluation
+    embedded: Embedded
 
 
 def evaluate(protocol: Protocol, embedded: Embedded) -> Evaluation:

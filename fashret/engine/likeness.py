@@ -21,8 +21,8 @@ _MOST = 5000
 def kinds_of_pairs(evaluation: Evaluation, *, seed: int = 0) -> Pairs:
     """At most 5,000 pairs of each kind among the photos of an evaluation.
 
-    Photos of one product; a photo and one that it found, of its category and with another value of
-    a known attribute (hard negatives to the model that found them); and photos at random.
+    Photos of one product; a photo and one that it found, of its category with another value of a
+    known attribute (hard negatives to the model that found them); and photos at random.
     """
     protocol = evaluation.protocol
     rng = np.random.default_rng(seed)
@@ -56,14 +56,13 @@ def likeness(embedded: Embedded, pairs: Pairs) -> dict[str, Tensor]:
 def _alike(evaluation: Evaluation) -> tuple[Tensor, Tensor]:
     """Queries and what they found in their category that differs in a known attribute."""
     protocol, found = evaluation.protocol, evaluation.rankings["image"].rows
+    hits = {name: evaluation.hits["image", name] for name in protocol.relevances("image")}
     differs = torch.zeros(found.shape, dtype=torch.bool)
-    for name in protocol.described:
-        if name != "category":
-            asked, held = protocol.relevance_codes(name)
-            values = held[found.clamp(min=0)]
-            known = (asked[:, None] != UNKNOWN) & (values != UNKNOWN)
-            differs |= known & (asked[:, None] != values)
-    taken = differs & evaluation.hits["image", "category"] & (found >= 0)
+    for name in set(protocol.described) - {"category"}:
+        asked, held = protocol.relevance_codes(name)
+        known = (asked[:, None] != UNKNOWN) & (held[found.clamp(min=0)] != UNKNOWN)
+        differs |= known & ~hits[name]
+    taken = differs & hits["category"] & ~hits["product"] & (found >= 0)
     queries, ranks = taken.nonzero(as_tuple=True)
     items = protocol.catalog[found[queries, ranks].numpy()]
     asked_rows = protocol.queries[queries.numpy()]

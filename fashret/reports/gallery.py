@@ -15,15 +15,13 @@ from torch import Tensor
 
 from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
+from fashret.engine.evaluation import Judged
 from fashret.engine.ranking import Embedded
 from fashret.errors import ConfigError
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol
 from fashret.reports.files import write_text
 from fashret.reports.web import data_uri, render
-
-Judged = tuple[str, Evaluation, Embedded]
-"""What a system is called, what it found, and its embeddings of the protocol's rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +45,15 @@ class Gallery:
     def __post_init__(self) -> None:
         if min(self.queries, self.hits) < 1 or not 16 <= self.thumbnail <= 512:
             raise ConfigError(
-                f"gallery.queries={self.queries} gallery.hits={self.hits} gallery.thumbnail="
-                f"{self.thumbnail}: at least 1 query and 1 hit, thumbnails of 16 to 512 pixels"
+                f"report.gallery: queries={self.queries} hits={self.hits} "
+                f"thumbnail={self.thumbnail}: at least 1 query and 1 hit, "
+                "thumbnails of 16 to 512 pixels"
             )
         strange = [mode for mode in self.modes if mode not in MODES]
         if strange or not self.modes:
-            raise ConfigError(f"gallery.modes={list(self.modes)}: some of {', '.join(MODES)}")
+            raise ConfigError(
+                f"report.gallery.modes={list(self.modes)}: some of {', '.join(MODES)}"
+            )
 
     def write(self, path: Path, table: ItemTable, systems: Sequence[Judged], title: str) -> None:
         """Write the page, whole or not at all.
@@ -64,17 +65,27 @@ class Gallery:
                 protocol.
             title: of the page.
         """
-        shown = self.shown(systems[0][1])
+        judged = systems[0].evaluation
+        shown = self.shown(judged)
         places = {row: place for place, row in enumerate(_rows(shown, systems, self.hits))}
+        queries: list[dict[str, Any]] = []
+        for mode, chosen in shown.items():
+            counted = _counted(judged, mode)
+            found = [_found(chosen, mode, system, places, self.hits) for system in systems]
+            queries += [
+                {
+                    "item": places[int(judged.protocol.queries[place])],
+                    "mode": mode,
+                    "known": [name for name, counts in counted.items() if counts[place]],
+                    "found": list(of_systems),
+                }
+                for place, *of_systems in zip(chosen.tolist(), *found, strict=True)
+            ]
         data = {
-            "systems": [name for name, _, _ in systems],
-            "relevances": list(systems[0][1].protocol.relevances("text")),
-            "items": _items(table, systems[0][1].protocol, list(places)),
-            "queries": [
-                _query(place, mode, systems, places, self.hits)
-                for mode, chosen in shown.items()
-                for place in chosen.tolist()
-            ],
+            "systems": [system.name for system in systems],
+            "relevances": list(judged.protocol.relevances("text")),
+            "items": _items(table, judged.protocol, list(places)),
+            "queries": queries,
         }
         photos = _thumbnails(table, list(places), self.thumbnail)
         write_text(path, render("gallery.html", title=title, data=data, photos=photos))
@@ -102,11 +113,11 @@ def _rows(
     shown: Mapping[str, NDArray[np.int64]], systems: Sequence[Judged], hits: int
 ) -> list[int]:
     """Every row of the table that the page shows, once."""
-    protocol = systems[0][1].protocol
+    protocol = systems[0].evaluation.protocol
     rows = [protocol.queries[places] for places in shown.values()]
-    for _, evaluation, _ in systems:
+    for system in systems:
         for mode, places in shown.items():
-            found = evaluation.rankings[mode].rows[torch.from_numpy(places), :hits].numpy()
+            found = system.evaluation.rankings[mode].rows[torch.from_numpy(places), :hits].numpy()
             rows.append(protocol.catalog[found[found >= 0]])
     return [int(row) for row in np.unique(np.concatenate(rows))]
 
@@ -128,21 +139,6 @@ def _items(table: ItemTable, protocol: Protocol, rows: Sequence[int]) -> list[di
     ]
 
 
-def _query(
-    place: int, mode: str, systems: Sequence[Judged], places: Mapping[int, int], hits: int
-) -> dict[str, Any]:
-    """One query: by what it is judged, and each system's hits."""
-    evaluation = systems[0][1]
-    return {
-        "item": places[int(evaluation.protocol.queries[place])],
-        "mode": mode,
-        "known": [name for name, counts in _counted(evaluation, mode).items() if counts[place]],
-        "found": [
-            _found(place, mode, judged, embedded, places, hits) for _, judged, embedded in systems
-        ],
-    }
-
-
 def _counted(evaluation: Evaluation, mode: str) -> Mapping[str, Tensor]:
     """By relevance whether each query of a mode counts, (Q,) bool."""
     first = f"hit@{evaluation.protocol.options.k[0]}"
@@ -154,31 +150,43 @@ def _counted(evaluation: Evaluation, mode: str) -> Mapping[str, Tensor]:
 
 
 def _found(
-    place: int,
-    mode: str,
-    evaluation: Evaluation,
-    embedded: Embedded,
-    places: Mapping[int, int],
-    hits: int,
-) -> list[list[Any]]:
-    """The hits of a query: item, score, likeness of the photos and of the texts, what matches."""
+    chosen: NDArray[np.int64], mode: str, system: Judged, places: Mapping[int, int], hits: int
+) -> list[list[list[Any]]]:
+    """The hits of each query: item, score, likeness of photos and of texts, what matches."""
+    _, evaluation, embedded = system
     protocol, ranking = evaluation.protocol, evaluation.rankings[mode]
-    catalog, judged_by = protocol.catalog, protocol.relevances(mode)
-    at = int(np.searchsorted(protocol.rows, protocol.queries[place]))
-    found = []
-    for rank, row in enumerate(ranking.rows[place, :hits].tolist()):
-        if row < 0:
-            break
-        other = int(np.searchsorted(protocol.rows, catalog[row]))
-        parts = []
-        for vectors in (embedded.image, embedded.text):
-            query, item = (embedded.layout.block(vectors[i : i + 1])[0] for i in (at, other))
-            norms = float(query.norm() * item.norm())
-            parts.append(round(float(query @ item) / norms, 3) if norms else None)
-        matching = [n for n in judged_by if bool(evaluation.hits[mode, n][place, rank])]
-        score = round(float(ranking.scores[place, rank]), 3)
-        found.append([places[int(catalog[row])], score, *parts, matching])
-    return found
+    asked = torch.from_numpy(chosen)
+    ranked = ranking.rows[asked, :hits]
+    rows = protocol.catalog[ranked.clamp(min=0).numpy()]  # (Q, K) rows of the table
+    at = np.searchsorted(protocol.rows, protocol.queries[chosen])
+    others = np.searchsorted(protocol.rows, rows)
+    parts = [_cosines(vectors, embedded, at, others) for vectors in (embedded.image, embedded.text)]
+    scores = ranking.scores[asked, :hits].tolist()
+    right = {name: evaluation.hits[mode, name][asked] for name in protocol.relevances(mode)}
+    return [
+        [
+            [
+                places[int(rows[q, k])],
+                round(scores[q][k], 3),
+                *(None if part[q][k] != part[q][k] else round(part[q][k], 3) for part in parts),
+                [name for name, found in right.items() if found[q, k]],
+            ]
+            for k in range(int((ranked[q] >= 0).sum()))
+        ]
+        for q in range(len(chosen))
+    ]
+
+
+def _cosines(
+    vectors: Tensor, embedded: Embedded, at: NDArray[np.int64], others: NDArray[np.int64]
+) -> list[list[float]]:
+    """(Q, K) cosines of the general blocks of queries and their hits; NaN where one is zero."""
+    queries = embedded.layout.block(vectors[torch.from_numpy(at)])
+    items = embedded.layout.block(vectors[torch.from_numpy(others.ravel())])
+    items = items.view(*others.shape, -1)
+    norms = queries.norm(dim=1)[:, None] * items.norm(dim=2)
+    cosines: list[list[float]] = (torch.einsum("qd,qkd->qk", queries, items) / norms).tolist()
+    return cosines
 
 
 def _thumbnails(table: ItemTable, rows: Sequence[int], side: int) -> list[str]:

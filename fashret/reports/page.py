@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from fashret import __version__
+from fashret.engine.evaluation import Judged
 from fashret.engine.likeness import kinds_of_pairs, likeness
-from fashret.engine.ranking import Embedded
 from fashret.metrics.confusion import confusion
 from fashret.metrics.evaluation import Evaluation
 from fashret.reports.files import write_text
 from fashret.reports.scoreboard import Scoreboard
 from fashret.reports.web import render, vendored
 
-Judged = tuple[str, Evaluation, Embedded]
-"""What a system is called, what it found, and its embeddings of the protocol's rows."""
-
 _LIBRARIES = ("d3.min.js", "plot.umd.min.js")
-_PACKAGES = ("fashret", "torch", "open_clip_torch", "pytorch-lightning", "torchmetrics", "datasets")
+_PACKAGES = ("torch", "open_clip_torch", "pytorch-lightning", "torchmetrics", "datasets")
 _EDGES = np.linspace(-1.0, 1.0, 81)
 
 
@@ -56,13 +54,13 @@ class Page:
         page = render(
             "report.html",
             board=self.scoreboard,
-            systems=[name for name, _, _ in self.systems],
+            systems=[system.name for system in self.systems],
             facts=self.facts(),
             prepared=self.prepared,
             coverage=_coverage(self.prepared),
             config=self.config,
             commands=self.commands,
-            versions={"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
+            versions=_versions(),
             libraries=_LIBRARIES,
             gallery=None if self.gallery is None else f"../{self.gallery.name}",
         )
@@ -72,9 +70,9 @@ class Page:
     def facts(self) -> dict[str, Any]:
         """What the charts show."""
         # Both systems are judged on what the one before training took for alike.
-        pairs = kinds_of_pairs(self.systems[-1][1])
+        pairs = kinds_of_pairs(self.systems[-1].evaluation)
         return {
-            "systems": [name for name, _, _ in self.systems],
+            "systems": [system.name for system in self.systems],
             "compared": self.scoreboard.compared,
             "slices": [
                 {
@@ -91,12 +89,12 @@ class Page:
                 for row in self.scoreboard.slices
                 if not row.name.endswith("[macro]") and row.value is not None
             ],
-            "epochs": _epochs(self.train_log, max(self.systems[0][1].protocol.options.k)),
-            "confusion": _confusions([evaluation for _, evaluation, _ in self.systems]),
+            "epochs": _epochs(self.train_log, max(self.systems[0].evaluation.protocol.options.k)),
+            "confusion": _confusions([system.evaluation for system in self.systems]),
             "edges": _EDGES.round(4).tolist(),
             "likeness": [
-                {kind: _shares(values) for kind, values in likeness(embedded, pairs).items()}
-                for _, _, embedded in self.systems
+                {kind: _shares(values) for kind, values in likeness(system.embedded, pairs).items()}
+                for system in self.systems
             ],
         }
 
@@ -162,3 +160,9 @@ def _coverage(prepared: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
         name: (sum(c[0] for c in of.values()), sum(c[1] for c in of.values()))
         for name, of in prepared.get("coverage", {}).items()
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of fashret, Python and the packages whose version changes results."""
+    own = {"fashret": __version__, "python": platform.python_version()}
+    return own | {name: version(name) for name in _PACKAGES}

@@ -12,9 +12,8 @@ from fashret.data.sample.garments import COLOURS, WORN, Garment, Product
 from fashret.data.sample.textures import cut, fabric, print_on
 
 _SKINS = [(244, 212, 186), (226, 182, 150), (196, 146, 112), (150, 102, 74), (104, 70, 52)]
+_THREAD = np.array((206, 140, 58), dtype=np.float32)  # that denim is sewn with
 # The view of each slot: top and bottom edge, in body heights from the crown of the head.
-_THREAD = np.array((206, 140, 58), dtype=np.float32)
-
 _FRAMES = {"upper": (0.09, 0.6), "outer": (0.09, 0.66), "full": (0.07, 0.86), "lower": (0.36, 1.0)}
 
 _HEMS = {

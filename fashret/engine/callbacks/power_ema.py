@@ -1,0 +1,33 @@
+"""The mean of the weights over the last part of training."""
+
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
+
+from fashret.errors import ConfigError
+
+
+class PowerEMA(WeightAveraging):
+    """Judges and keeps a mean of the weights that widens as training goes on.
+
+    The weights of step i count in proportion to i^(gamma + 1) - (i - 1)^(gamma + 1), so that the
+    beginning is soon forgotten: Karras et al. 2024, "Analyzing and Improving the Training Dynamics
+    of Diffusion Models", section 3.1. The running statistics of batch norm are averaged alike.
+
+    Args:
+        gamma: 0 is the mean of all steps; with 3, the default, a step counts as the cube of its
+            number, and half of the mean comes from the last 16 % of the steps.
+
+    Raises:
+        ConfigError: gamma below 0.
+    """
+
+    def __init__(self, gamma: float = 3.0) -> None:
+        if gamma < 0:
+            raise ConfigError(f"callbacks: gamma={gamma} of PowerEMA must be at least 0")
+        self._gamma = gamma
+        super().__init__(avg_fn=self._mean)
+
+    def _mean(self, average: Tensor, current: Tensor, averaged: Tensor) -> Tensor:
+        """The next mean, after `averaged` steps."""
+        kept = (averaged / (averaged + 1)) ** (self._gamma + 1)
+        return current + (average - current) * kept.to(average.device)
