@@ -13,7 +13,7 @@ PACKAGE = ROOT / "fashret"
 
 LAYERS = [
     {"cli"},
-    {"engine", "reports", "config"},
+    {"engine", "reports", "demo", "config"},
     {"catalog"},
     {"models", "losses", "miners", "metrics", "data"},
     {"functional"},

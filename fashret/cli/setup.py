@@ -7,9 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from fashret.catalog.build import ensure_catalog
@@ -111,6 +113,15 @@ class Setup:
     def backbone(self) -> Backbone:
         """The towers, loaded when they are first needed."""
         return load_backbone(self.spec, self.cache_dir)
+
+    def rows(self, split: str | None) -> NDArray[np.int64]:
+        """The rows of a split, ascending; None stands for all."""
+        splits = self.table.splits if split is None else (split,)
+        if split is not None and split not in self.table.splits:
+            raise ConfigError(
+                f"split={split}: data={self.source.name} has {', '.join(self.table.splits)}"
+            )
+        return np.sort(np.concatenate([self.table.rows(name) for name in splits]))
 
     def protocol(self, split: str) -> Protocol:
         """Who searches what in a split."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -9,11 +10,17 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from fashret.catalog.store import MANIFEST, Catalog, open_catalog
-from fashret.cli.checkpoints import named_checkpoint, of_run, trained
+from fashret.cli.checkpoints import (
+    embedding_catalog,
+    named_checkpoint,
+    of_run,
+    trained,
+    with_weights,
+)
 from fashret.cli.setup import Setup, check_weights
 from fashret.engine.evaluation import embed_stored
 from fashret.engine.ranking import Embedded
-from fashret.errors import CatalogError
+from fashret.errors import CatalogError, ConfigError
 from fashret.metrics.protocol import Protocol
 from fashret.models.retriever import Retriever
 
@@ -89,6 +96,30 @@ class System:
         layout = self.catalog.layout if self.retriever is None else self.retriever.layout
         return layout.attributes
 
+    @cached_property
+    def towers(self) -> Retriever:
+        """The model with its towers, for texts and photos that are new.
+
+        Raises:
+            ConfigError: a catalog, of another model than the command's.
+        """
+        retriever = Retriever.on(self.setup.backbone)
+        if self.state is not None:
+            with_weights(self.state, retriever, self.setup.spec)
+        elif self.retriever is None and self.catalog.manifest["encoder"] != self.setup.identity:
+            raise ConfigError(
+                f"{self.name} was not made by model={self.setup.spec.label} as it is, so nothing "
+                "new can be asked of it: give the run that it was made from, as run=<run folder>"
+            )
+        return retriever.eval().requires_grad_(False).to(self.setup.device)
+
+    @property
+    def embeddings(self) -> Catalog:
+        """The catalog of its own embeddings, built if the cache has none."""
+        if self.retriever is None:
+            return self.catalog
+        return embedding_catalog(self.setup, self.state, None)
+
     def embedded(self, protocol: Protocol) -> Embedded:
         """The embeddings of a protocol's rows."""
         if self.retriever is not None:
@@ -110,7 +141,7 @@ def judged_system(cfg: DictConfig) -> System:
     folder = None if cfg.run is None else Path(cfg.run).expanduser()
     is_catalog = folder is not None and (folder / MANIFEST).is_file()
     cfg, state = (cfg, None) if is_catalog else named_checkpoint(cfg)
-    if cfg.quick:
+    if cfg.get("quick"):
         cfg.retrieval.max_queries = cfg.retrieval.max_queries or 500
         cfg.retrieval.max_items = cfg.retrieval.max_items or 5000
     setup = Setup.of(cfg)

@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-from fashret.cli.checkpoints import with_weights
 from fashret.cli.systems import System
+from fashret.engine.evaluation import embed_texts
 from fashret.functional.topk import topk
-from fashret.models.retriever import Retriever
 from fashret.reports.picture import jpeg, photo_rows
 
 _SHOWN = 8
 
 
-@torch.inference_mode()
 def draw_typed(system: System, queries: Sequence[str], split: str) -> None:
     """Write `queries.jpg`: the best photos of a split for each typed query.
 
@@ -24,15 +21,9 @@ def draw_typed(system: System, queries: Sequence[str], split: str) -> None:
         split: whose photos are searched.
     """
     setup = system.setup
-    towers = Retriever.on(setup.backbone)
-    if system.state is not None:
-        with_weights(system.state, towers, setup.spec)
-    towers = towers.eval().to(setup.device)
-    tokens = setup.backbone.tokenize(queries).to(setup.device)
-    known = torch.ones(len(queries), dtype=torch.bool, device=setup.device)
-    texts = towers.embed_text(setup.backbone.encode_text(tokens), known)
+    towers = system.towers
     protocol = setup.protocol(split)
-    texts = towers.layout.weighted(texts, protocol.options.weights or {})
+    texts = towers.layout.weighted(embed_texts(towers, queries), protocol.options.weights or {})
     embedded = system.embedded(protocol)
     places = np.searchsorted(protocol.rows, protocol.catalog)
     found = topk(texts, embedded.image[places], min(_SHOWN, len(places)))

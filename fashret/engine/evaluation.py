@@ -1,9 +1,12 @@
 """Judge embeddings without a training run."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor
 
 from fashret.catalog.store import Catalog
 from fashret.data.batches import FeatureLoader, ItemCodes
@@ -49,3 +52,22 @@ def embed_stored(
         batch["caption"] = batch["caption"].to(device)
         image[places], text[places] = retriever(batch)
     return Embedded(image, text, retriever.layout)
+
+
+@torch.inference_mode()
+def embed_texts(retriever: Retriever, texts: Sequence[str]) -> Tensor:
+    """(n, D) embeddings of typed texts, under a retriever with towers."""
+    assert retriever.backbone is not None, "new texts need towers"
+    device = retriever.text_head.weight.device
+    tokens = retriever.backbone.tokenize(texts).to(device)
+    known = torch.ones(len(texts), dtype=torch.bool, device=device)
+    return retriever.embed_text(retriever.backbone.encode_text(tokens), known)
+
+
+@torch.inference_mode()
+def embed_photos(retriever: Retriever, photos: Sequence[Image.Image]) -> Tensor:
+    """(n, D) embeddings of new photos, under a retriever with towers."""
+    assert retriever.backbone is not None, "new photos need towers"
+    device = retriever.image_head.weight.device
+    prepared = torch.stack([retriever.backbone.photo_transform()(photo) for photo in photos])
+    return retriever.embed_image(retriever.backbone.encode_image(prepared.to(device)))

@@ -1,6 +1,5 @@
 """gallery.html: queries and what they found, the baseline beside the model."""
 
-import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,17 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from fashret.data.items import ItemTable
-from fashret.data.photos import decode_photo
 from fashret.engine.evaluation import Judged
 from fashret.engine.ranking import Embedded
 from fashret.errors import ConfigError
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol
 from fashret.reports.files import write_text
+from fashret.reports.picture import thumbnail
 from fashret.reports.web import data_uri, render
 
 
@@ -193,21 +191,8 @@ def _thumbnails(table: ItemTable, rows: Sequence[int], side: int) -> list[str]:
     """Small photos of rows, each as the address of an image within the page."""
 
     def small(row: int) -> str:
-        encoded = table.photo(row)
-        photo = _reduced(encoded, side) or decode_photo(encoded)
-        file = io.BytesIO()
-        ImageOps.contain(photo, (side, side)).save(file, format="JPEG", quality=72)
-        return data_uri(file.getvalue())
+        return data_uri(thumbnail(table.photo(row), side))
 
     table.photo(rows[0])  # opens the column before threads share it
     with ThreadPoolExecutor() as pool:
         return list(pool.map(small, rows))
-
-
-def _reduced(encoded: bytes, side: int) -> Image.Image | None:
-    """A plain JPEG decoded at a fraction of its size; None of any other file."""
-    photo: Image.Image = Image.open(io.BytesIO(encoded))
-    if photo.format != "JPEG" or photo.mode != "RGB" or photo.getexif():
-        return None
-    photo.draft("RGB", (side, side))
-    return photo

@@ -1,0 +1,63 @@
+"""`fashret-demo`: a search page over a catalog."""
+
+from omegaconf import DictConfig
+
+from fashret.cli.command import run
+
+
+def main() -> None:
+    """The console command."""
+    run("demo", demo)
+
+
+def demo(cfg: DictConfig) -> None:
+    """Serve one page until it is stopped."""
+    import socket
+
+    import torch
+
+    from fashret.cli.setup import check_composed
+    from fashret.cli.systems import System, judged_system
+    from fashret.errors import ConfigError
+
+    try:
+        import uvicorn
+
+        from fashret.demo.search import Search, Shelf
+        from fashret.demo.server import application
+    except ModuleNotFoundError as e:
+        raise ConfigError(f"fashret-demo needs {e.name}: pip install 'fashret[demo]'") from e
+
+    check_composed(cfg, "demo")
+    system = judged_system(cfg)
+    setup, systems = system.setup, [system]
+    if cfg.baseline is not None:
+        systems.append(System.named(setup.cfg, setup, cfg.baseline))
+    elif system.state is not None:
+        systems.append(System.untrained(setup))
+    rows = setup.rows(cfg.split)
+    here = torch.from_numpy(rows)
+    shelves = [
+        Shelf(each.name, each.towers, each.embeddings.image[here].float().to(setup.device))
+        for each in systems
+    ]
+    search = Search(shelves, setup.table, setup.codes, rows, cfg.results)
+    where = "" if cfg.split is None else f", {cfg.split}"
+    app = application(search, f"{setup.source.name}{where}", cfg.host)
+    try:
+        bound = socket.create_server((cfg.host, cfg.port))
+    except OSError as e:
+        raise ConfigError(
+            f"host={cfg.host} port={cfg.port} cannot be listened on: {e.strerror}; another port: "
+            "port=0 takes a free one"
+        ) from e
+    print(
+        f"{len(rows)} items: http://{cfg.host}:{bound.getsockname()[1]} (Ctrl+C ends it)",
+        flush=True,
+    )
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    server.run(sockets=[bound])
+
+
+if __name__ == "__main__":
+    main()

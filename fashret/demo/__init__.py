@@ -1,0 +1,1 @@
+"""A page to search a catalog on: type, drop a photo, click on."""

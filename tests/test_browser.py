@@ -1,0 +1,265 @@
+"""The pages as a person uses them, in headless Chromium."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import pytest
+from conftest import SMALL, Run
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None, reason="needs chromium and chromedriver (chromium-driver)"
+)
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--window-size=1300,1000"
+)
+
+HOSTILE = [
+    "<b>bold</b> & </script><script>document.title='taken'</script>",
+    "<img src=x onerror=\"document.title='taken'\"> 'red' \"dress\"",
+    "فستان أحمر مخطط",  # right to left
+    "robe 👗 rouge — été",
+]
+
+
+class Browser:
+    """A browser whose console and requests are watched."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def open(self, address: str) -> None:
+        self.driver.get_log("browser")
+        self.driver.get_log("performance")
+        self.driver.get(address)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def texts(self, selector: str) -> list[str]:
+        """What is read in each element; at one moment, so that no redrawing comes between."""
+        script = "return [...document.querySelectorAll(arguments[0])].map((e) => e.innerText)"
+        found: list[str] = self.driver.execute_script(script, selector)
+        return found
+
+    def choose(self, selector: str, value: str) -> None:
+        Select(self.one(selector)).select_by_value(value)
+
+    def until_said(self, words: str) -> None:
+        WebDriverWait(self.driver, 20).until(lambda _: words in self.one("#status").text)
+
+    def check_quiet(self) -> None:
+        """No error on the console, and nothing asked of another machine."""
+        assert self.driver.get_log("browser") == []
+        messages = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        asked = [
+            urlparse(message["params"]["request"]["url"])
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+        ]
+        assert asked
+        for address in asked:
+            local = address.scheme in ("file", "data", "blob") or address.hostname == "127.0.0.1"
+            assert local, address.geturl()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM or ""
+    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield Browser(driver)
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def trained(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = Run(tmp_path_factory.mktemp("trained"), cache_dir)
+    return run("train", "trainer.max_epochs=2", "model.attribute_blocks={neckline: 16}", *GALLERY)
+
+
+GALLERY = ("gallery=true", "report.gallery.queries=60")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop whose texts are not to be trusted."""
+    folder = tmp_path_factory.mktemp("hostile")
+    rng = np.random.default_rng(0)
+    lines = ["image,text,category,product_id"]
+    for number in range(40):
+        Image.fromarray(rng.integers(0, 255, (48, 40, 3), dtype=np.uint8)).save(
+            folder / f"{number}.png"
+        )
+        text = HOSTILE[number % len(HOSTILE)].replace('"', '""')
+        lines.append(f'{number}.png,"{text}",{"<i>tops</i>" if number % 2 else "hats"},{number}')
+    (folder / "items.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def shop(hostile: Path) -> list[str]:
+    return ["data=folder", f"data.root={hostile}", f"data.table={hostile / 'items.csv'}"]
+
+
+class Served:
+    """`fashret-demo` in a process of its own."""
+
+    def __init__(self, cache_dir: Path, out: Path, *overrides: str) -> None:
+        command = [sys.executable, "-m", "fashret.cli.demo", "port=0", "device=cpu"]
+        places = [f"paths.cache_dir={cache_dir}", f"hydra.run.dir={out}"]
+        self.process = subprocess.Popen(
+            [*command, *places, *overrides], stdout=subprocess.PIPE, text=True, env=os.environ
+        )
+        assert self.process.stdout is not None
+        said = next((line for line in self.process.stdout if "http://" in line), None)
+        assert said is not None, "the server did not start"
+        self.address = said.split()[2]
+
+    def __enter__(self) -> str:
+        return self.address
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=20)
+
+
+def test_the_report_draws_itself(browser: Browser, trained: Path) -> None:
+    browser.open((trained / "report" / "index.html").as_uri())
+    for figure in ("slices", "epochs", "losses", "likeness"):
+        assert browser.all(f"#{figure} svg"), figure
+    before = browser.one("#slices").text
+    browser.choose("#attribute", "material")
+    assert browser.one("#slices").text != before
+    assert browser.all("#confusion svg")
+    assert browser.one("a[href='../gallery.html']").is_displayed()
+    browser.check_quiet()
+
+
+def test_the_gallery_shows_what_is_asked_for(browser: Browser, trained: Path) -> None:
+    browser.open((trained / "gallery.html").as_uri())
+    total = len(browser.all("article"))
+    assert total == 20
+    for what in ("fixed", "broken", "wrong", "right"):
+        browser.choose("#outcome", what)
+        shown = {a.get_attribute("data-outcome") for a in browser.all("article")}
+        assert shown <= {what}
+    browser.choose("#outcome", "")
+    browser.choose("#relevance", "neckline")
+    browser.choose("#value", "round")
+    facts = browser.texts("article .asked p.dim:nth-child(2)")
+    assert facts
+    assert all("neckline: round" in fact for fact in facts)
+    browser.choose("#value", "")
+    browser.choose("#order", "gain")
+    gains = [int(text.split()[-2]) for text in browser.texts("article .asked p:last-child")]
+    assert gains == sorted(gains, reverse=True)
+    assert len(set(gains)) > 1
+    browser.check_quiet()
+
+
+def test_the_search_page_searches(
+    browser: Browser, trained: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    with Served(cache_dir, tmp_path, f"run={trained}", *SMALL) as address:
+        browser.open(address)
+        browser.until_said("The first 24")
+        assert len(browser.all("section")) == 2  # the run, and the model as it comes
+
+        browser.one("#text").send_keys("striped dress")
+        browser.until_said("The best 24")
+        typed = browser.texts("section:first-child figcaption")
+
+        Select(browser.one("#filters select[name=category]")).select_by_value("shorts")
+        WebDriverWait(browser.driver, 20).until(
+            lambda _: browser.texts("section:first-child figcaption") != typed
+        )
+        facts = browser.texts("section:first-child figcaption .dim")
+        assert all("category: shorts" in fact for fact in facts)
+        browser.choose("#filters select[name=category]", "")
+
+        browser.one("summary").click()
+        weight = browser.one("#weights input[name=neckline]")
+        assert weight.is_displayed()
+        browser.until_said("The best 24")
+        first = browser.texts("section:first-child figcaption b")
+        browser.driver.execute_script(
+            "const [slider] = arguments; slider.value = 2;"
+            "slider.dispatchEvent(new Event('input', {bubbles: true}))",
+            weight,
+        )
+        WebDriverWait(browser.driver, 20).until(
+            lambda _: browser.texts("section:first-child figcaption b") != first
+        )
+
+        row = browser.driver.execute_script(
+            "const hit = document.querySelector('.shelf button'); hit.click();"
+            "return hit.dataset.row"
+        )
+        WebDriverWait(browser.driver, 20).until(lambda _: browser.one("#photo").is_displayed())
+        assert (browser.one("#preview").get_attribute("src") or "").endswith(f"photos/{row}")
+        assert browser.one("#text").get_attribute("value") == ""
+        browser.until_said("The best 24")
+
+        photo = tmp_path / "dropped.png"
+        Image.new("RGB", (60, 80), "crimson").save(photo)
+        browser.one("#file").send_keys(str(photo))
+        browser.until_said("The best 24")
+        assert (browser.one("#preview").get_attribute("src") or "").startswith("blob:")
+        assert not browser.one("#mix").is_displayed()
+        browser.one("#text").send_keys("red")
+        WebDriverWait(browser.driver, 20).until(lambda _: browser.one("#mix").is_displayed())
+        browser.choose("#shown", "0")
+        WebDriverWait(browser.driver, 20).until(lambda _: len(browser.all("section")) == 1)
+        browser.check_quiet()
+
+        browser.one("#clear").click()
+        broken = tmp_path / "broken.png"
+        broken.write_bytes(photo.read_bytes()[:60])
+        dropped = """const files = new DataTransfer();
+            files.items.add(new File([new Uint8Array([1, 2, 3])], "broken.png"));
+            dispatchEvent(new DragEvent("drop", {dataTransfer: files, cancelable: true}))"""
+        browser.driver.execute_script(dropped)
+        browser.until_said("not a readable photo")
+
+
+def test_texts_of_a_shop_stay_texts(
+    browser: Browser, hostile: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, cache_dir)
+    folder = run("evaluate", *shop(hostile), *GALLERY, "targets=none", small=False)
+    for page in (folder / "gallery.html", folder / "report" / "index.html"):
+        browser.open(page.as_uri())
+        browser.check_quiet()
+        assert "taken" not in browser.driver.title
+    browser.open((folder / "gallery.html").as_uri())
+    said = {text.strip("“”") for text in browser.texts("article .asked p:first-child")}
+    assert said == set(HOSTILE)
+    with Served(cache_dir, tmp_path / "served", *shop(hostile)) as address:
+        browser.open(address)
+        browser.until_said("The first 24")
+        assert set(browser.texts("figcaption div[dir]")) == set(HOSTILE)
+        assert "<i>tops</i>" in browser.texts("#filters option")
+        assert browser.driver.title.startswith("Search")
+        browser.check_quiet()

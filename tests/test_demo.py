@@ -1,0 +1,155 @@
+"""The search page's answers. tests/test_browser.py looks at the page itself."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, composed
+from PIL import Image
+from starlette.testclient import TestClient
+
+from fashret.cli.systems import judged_system
+from fashret.demo import server
+from fashret.demo.search import Search, Shelf
+from fashret.demo.server import application
+from fashret.functional.blocks import Layout
+
+
+@pytest.fixture(scope="module")
+def search(cache_dir: Path) -> Search:
+    cfg = composed(
+        "demo", [*SMALL, f"paths.cache_dir={cache_dir}", "paths.output_dir=none", "device=cpu"]
+    )
+    system = judged_system(cfg)
+    rows = system.setup.rows(None)
+    image = system.embeddings.image[torch.from_numpy(rows)].float()
+    shelf = Shelf(system.name, system.towers, image)
+    return Search([shelf], system.setup.table, system.setup.codes, rows, results=10)
+
+
+@pytest.fixture(scope="module")
+def client(search: Search) -> Iterator[TestClient]:
+    with TestClient(application(search, "sample", "127.0.0.1"), base_url="http://localhost") as c:
+        yield c
+
+
+def ask(client: TestClient, photo: bytes = b"", **query: Any) -> httpx.Response:
+    return client.post("/search", params={"query": json.dumps(query)}, content=photo)
+
+
+def hits(client: TestClient, photo: bytes = b"", **query: Any) -> list[dict[str, Any]]:
+    answer = ask(client, photo, **query)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["systems"][0]["hits"]
+    return found
+
+
+def test_an_item_asked_with_finds_what_is_nearest_to_it(client: TestClient, search: Search) -> None:
+    image = search.shelves[0].image
+    alike = (image[7] @ image.T).numpy()
+    alike[7] = -2.0
+    found = hits(client, item=int(search.rows[7]))
+    assert [hit["row"] for hit in found] == search.rows[np.argsort(-alike)[:10]].tolist()
+    assert found[0]["score"] == pytest.approx(alike.max(), abs=1e-5)
+    assert found[0]["photo"] == pytest.approx(found[0]["score"], abs=1e-5)
+
+
+def test_a_dropped_photo_of_an_item_finds_the_item(client: TestClient, search: Search) -> None:
+    row = int(search.rows[11])
+    found = hits(client, search.table.photo(row))
+    assert found[0]["row"] == row
+    assert found[0]["score"] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_slider_leads_from_the_text_to_the_photo(client: TestClient) -> None:
+    of_text, of_photo = hits(client, text="red dress"), hits(client, item=5)
+    for weight, alone in ((0.0, of_text), (1.0, of_photo)):
+        both = hits(client, text="red dress", item=5, weight_image=weight)
+        rows = [hit["row"] for hit in alone if hit["row"] != 5]
+        assert [hit["row"] for hit in both][: len(rows)] == rows
+    between = hits(client, text="red dress", item=5, weight_image=0.5)
+    assert between[0]["score"] == pytest.approx(
+        (between[0]["photo"] + between[0]["text"]) / 2, abs=1e-5
+    )
+
+
+def test_filters_hold_for_every_hit(client: TestClient) -> None:
+    for hit in hits(client, text="shirt", filters={"category": "dresses", "neckline": "round"}):
+        assert hit["values"]["category"] == "dresses"
+        assert hit["values"]["neckline"] == "round"
+    shelf = hits(client, filters={"category": "shorts"})
+    assert shelf
+    assert all(hit["score"] is None for hit in shelf)
+
+
+def test_a_block_counts_as_much_as_it_is_weighed(search: Search) -> None:
+    towers = search.shelves[0].towers
+
+    class Steered:
+        """The same towers, with half of the embedding taken for the block of an attribute."""
+
+        layout = Layout.of({"general": towers.dim // 2, "neckline": towers.dim // 2})
+
+    image = search.shelves[0].image
+    shelf = Shelf("steered", Steered(), image)  # type: ignore[arg-type]
+    steered = Search([shelf], search.table, search.codes, search.rows, results=3)
+    assert steered.steered == ["neckline"]
+    half = towers.dim // 2
+    client = TestClient(application(steered, "sample", "127.0.0.1"), base_url="http://localhost")
+    alike = 2 * (image[3, :half] @ image[:, :half].T + 2 * image[3, half:] @ image[:, half:].T) / 3
+    alike[3] = -9.0
+    found = hits(client, item=int(search.rows[3]), weights={"neckline": 2.0})
+    expected = alike.topk(3)
+    assert [hit["row"] for hit in found] == search.rows[expected.indices.numpy()].tolist()
+    assert [hit["score"] for hit in found] == pytest.approx(expected.values.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"item": 10**6}, "item 1000000"),
+        ({"item": "x"}, "cannot be read"),
+        ({"weight_image": 2}, "weight_image is 2"),
+        ({"weight_image": "nan"}, "weight_image is nan"),
+        ({"weights": {"neckline": 1}}, "no model here has a block of neckline"),
+        ({"filters": {"category": "spoons"}}, "no item has category spoons"),
+        ({"filters": ["category"]}, "is not an object"),
+    ],
+)
+def test_a_wrong_query_is_one_message(client: TestClient, query: dict[str, Any], said: str) -> None:
+    answer = ask(client, **query)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]
+
+
+def test_what_is_no_query_is_one_message(client: TestClient) -> None:
+    answer = client.post("/search", params={"query": "{"})
+    assert (answer.status_code, "cannot be read" in answer.json()["error"]) == (400, True)
+    assert client.get("/photos/999999").status_code == 404
+
+
+def test_an_upload_is_checked_and_never_stored(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert "not a readable photo" in ask(client, b"<svg onload=alert(1)>").json()["error"]
+    picture = io.BytesIO()
+    Image.effect_noise((600, 800), 80).convert("RGB").save(picture, format="PNG")
+    assert len(hits(client, picture.getvalue())) == 10
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(server, "MOST_BYTES", 2**20)
+    answer = ask(client, bytes(2**20 + 1))
+    assert (answer.status_code, answer.json()["error"]) == (400, "the photo is larger than 1 MB")
+
+
+def test_another_sites_name_is_not_answered(search: Search) -> None:
+    foreign = TestClient(application(search, "sample", "127.0.0.1"), base_url="http://evil.example")
+    assert foreign.get("/").status_code == 400
+    shared = TestClient(application(search, "sample", "0.0.0.0"), base_url="http://shop.example")
+    assert shared.get("/").status_code == 200
