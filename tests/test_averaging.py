@@ -12,6 +12,7 @@ class Climbing(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        self.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1), persistent=False)
 
     def training_step(self, batch: list[Tensor]) -> Tensor:
         return -self.weight.sum()
@@ -34,4 +35,5 @@ def test_a_run_ends_with_the_mean_of_its_steps_by_their_powers() -> None:
     trainer.fit(module, DataLoader(TensorDataset(torch.zeros(steps // 2, 1))))
     shares = [(i**4 - (i - 1) ** 4) / steps**4 for i in range(1, steps + 1)]
     expected = sum(share * step for step, share in enumerate(shares, start=1))
+    assert module.mask.tolist() == [[0.0, -torch.inf], [0.0, 0.0]]
     torch.testing.assert_close(module.weight.item(), expected, rtol=1e-6, atol=0.0)

@@ -97,9 +97,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def trained(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = Run(tmp_path_factory.mktemp("trained"), cache_dir)
-    return run("train", "trainer.max_epochs=2", "model.attribute_blocks={neckline: 16}", *GALLERY)
+    return run("train", *LEARNING, "model.attribute_blocks={neckline: 16}", *GALLERY)
 
 
+LEARNING = ("trainer.max_epochs=4", "optimizer.lr=0.01")
 GALLERY = ("gallery=true", "report.gallery.queries=60")
 
 

@@ -37,8 +37,8 @@ def evaluate(cfg: DictConfig) -> None:
     title = f"{name}, {setup.source.name}, {cfg.split}"
     board = outcome.publish(system, judged, baseline, title=title)
     before = None if baseline is None else baseline[-1]
-    outcome.write_pages(system, judged[-1], other, before, board)
+    shown = outcome.write_pages(system, judged[-1], other, before, board)
     curves = outcome.steered(system, cfg.split, before)
     with SummaryWriter(str(setup.output_dir / "tensorboard")) as writer:
-        outcome.write_tensorboard(writer, board, curves)
+        outcome.write_tensorboard(writer, setup.table, shown[0], board, curves)
     outcome.check_regressions(cfg, board)

@@ -12,12 +12,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fashret.cli.systems import System
 from fashret.config import build
+from fashret.data.items import ItemTable
 from fashret.engine.evaluation import Judged, evaluate
 from fashret.engine.steering import Curve, steer
 from fashret.errors import RegressionError
 from fashret.metrics.evaluation import Evaluation
 from fashret.reports.gallery import Gallery
 from fashret.reports.page import Page
+from fashret.reports.projector import write_projector
 from fashret.reports.results import (
     slice_products,
     write_per_query,
@@ -102,8 +104,12 @@ def write_pages(
     other: System | None,
     baseline: Evaluation | None,
     scoreboard: Scoreboard,
-) -> None:
-    """Write `report/index.html`, and `gallery.html` where `gallery` asks for it."""
+) -> list[Judged]:
+    """Write `report/index.html`, and `gallery.html` where `gallery` asks for it.
+
+    Returns:
+        what they show: the system, and the one that it is compared with.
+    """
     setup = system.setup
     cfg, folder = setup.cfg, setup.output_dir
     shown = [Judged(system.name, judged, system.embedded(judged.protocol))]
@@ -124,6 +130,7 @@ def write_pages(
         gallery=gallery,
     )
     print(f"look at it: {page.write(folder / 'report')}")
+    return shown
 
 
 def _commands(folder: Path, *, trained: bool) -> list[str]:
@@ -149,9 +156,18 @@ def check_regressions(cfg: DictConfig, scoreboard: Scoreboard) -> None:
 
 
 def write_tensorboard(
-    writer: SummaryWriter, scoreboard: Scoreboard, curves: Sequence[Curve], *, step: int = 0
+    writer: SummaryWriter,
+    table: ItemTable,
+    shown: Judged,
+    scoreboard: Scoreboard,
+    curves: Sequence[Curve],
+    *,
+    step: int = 0,
 ) -> None:
-    """Show the scoreboard as a text, and each block's curve against its weight in percent."""
+    """Show the scoreboard as a text, items in the projector, and each block's curve.
+
+    A curve is drawn against the block's weight in percent.
+    """
     writer.add_text("scoreboard", scoreboard.to_markdown(), step)
     for curve in curves:
         for point in curve.points:
@@ -159,6 +175,7 @@ def write_tensorboard(
             for key, value in values.items():
                 name = f"steering_{curve.attribute}/{key.partition('/')[2]}"
                 writer.add_scalar(name, value, round(100 * point.weight))
+    write_projector(writer, table, shown, step=step)
     writer.flush()
 
 

@@ -18,6 +18,7 @@ from fashret.cli.setup import Setup, plain
 from fashret.config import build
 from fashret.data.groups import STATED
 from fashret.engine.callbacks import TrainLog
+from fashret.engine.evaluation import Judged
 from fashret.engine.module import RetrievalModule
 from fashret.engine.steering import Curve
 from fashret.errors import ConfigError, DataError
@@ -142,11 +143,18 @@ def log_evaluations(
                     callback.write(means, epoch=0, step=0)
 
 
-def log_outcome(trainer: pl.Trainer, scoreboard: Scoreboard, curves: Sequence[Curve]) -> None:
-    """Put the scoreboard and the blocks' curves beside the run's own values in TensorBoard."""
+def log_outcome(
+    trainer: pl.Trainer,
+    setup: Setup,
+    shown: Judged,
+    scoreboard: Scoreboard,
+    curves: Sequence[Curve],
+) -> None:
+    """Put the scoreboard, some items and the blocks' curves beside the run's own values."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            write_tensorboard(logger.experiment, scoreboard, curves, step=trainer.global_step)
+            step = trainer.global_step
+            write_tensorboard(logger.experiment, setup.table, shown, scoreboard, curves, step=step)
 
 
 def resume_from(cfg: DictConfig) -> str | None:

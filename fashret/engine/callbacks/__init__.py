@@ -1,9 +1,10 @@
 """Callbacks: what happens around the steps of a run."""
 
+from fashret.engine.callbacks.dashboard import Dashboard
 from fashret.engine.callbacks.data_mix import DataMix
 from fashret.engine.callbacks.power_ema import PowerEMA
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 from fashret.engine.callbacks.train_log import TrainLog
 from fashret.engine.callbacks.watchdog import Watchdog
 
-__all__ = ["DataMix", "PowerEMA", "RetrievalEvaluation", "TrainLog", "Watchdog"]
+__all__ = ["Dashboard", "DataMix", "PowerEMA", "RetrievalEvaluation", "TrainLog", "Watchdog"]

@@ -1,5 +1,6 @@
 """The mean of the weights over the last part of training."""
 
+import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
@@ -30,4 +31,6 @@ class PowerEMA(WeightAveraging):
     def _mean(self, average: Tensor, current: Tensor, averaged: Tensor) -> Tensor:
         """The next mean, after `averaged` steps."""
         kept = (averaged / (averaged + 1)) ** (self._gamma + 1)
-        return current + (average - current) * kept.to(average.device)
+        mean = current + (average - current) * kept.to(average.device)
+        # A buffer may hold infinities (a text tower's causal mask), whose difference is no number.
+        return torch.where(average == current, average, mean.to(average.dtype))

@@ -1,0 +1,119 @@
+"""TensorBoard's pages: charts in groups, and the same queries after each epoch."""
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from fashret.data.items import ItemTable
+from fashret.engine.callbacks.retrieval import RetrievalEvaluation
+from fashret.errors import ConfigError
+from fashret.metrics.protocol import Protocol
+from fashret.reports.picture import photo_rows
+
+
+class Dashboard(pl.Callback):
+    """Arranges the run's charts, and draws what some fixed queries find.
+
+    The tab Custom Scalars has the groups overall, attributes, slices, losses, mining, data mix and
+    throughput; the tab Images has `queries/image` and `queries/text`, a step an evaluation. Without
+    a TensorBoard logger it does nothing.
+
+    Args:
+        queries: how many are drawn, spread over the protocol's; 0 draws none.
+        hits: how many photos for each.
+
+    Raises:
+        ConfigError: a negative number of queries, or no hits.
+    """
+
+    def __init__(self, queries: int = 6, hits: int = 8) -> None:
+        if queries < 0 or hits < 1:
+            raise ConfigError(
+                f"callbacks.dashboard: queries={queries} hits={hits}: at least 0 queries and 1 hit"
+            )
+        self.queries = queries
+        self.hits = hits
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Arrange the charts."""
+        for writer in _writers(trainer):
+            writer.add_custom_scalars(_layout(trainer.datamodule.protocol))  # type: ignore[attr-defined]  # Lightning's type has no datamodule
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw what the queries find now."""
+        if trainer.sanity_checking or not self.queries:
+            return
+        found = [c for c in trainer.callbacks if isinstance(c, RetrievalEvaluation)]  # type: ignore[attr-defined]  # nor callbacks
+        if not found or found[0].evaluation is None:
+            return
+        evaluation, table = found[0].evaluation, trainer.datamodule.table  # type: ignore[attr-defined]
+        for writer in _writers(trainer):
+            for mode in ("image", "text"):
+                ranked = evaluation.rankings[mode].rows.numpy()
+                picture = self._picture(table, evaluation.protocol, mode, ranked)
+                if picture is not None:
+                    writer.add_image(
+                        f"queries/{mode}", picture, trainer.global_step, dataformats="HWC"
+                    )
+
+    def _picture(
+        self, table: ItemTable, protocol: Protocol, mode: str, ranked: NDArray[np.int64]
+    ) -> NDArray[np.uint8] | None:
+        """(height, width, 3): a row a query, or None where no query of the mode found anything."""
+        asking = np.flatnonzero((ranked >= 0).any(axis=1))
+        if not len(asking):
+            return None
+        spread = np.linspace(0, len(asking) - 1, min(self.queries, len(asking)))
+        titles, categories = table.column("text"), table.column("category")
+        rows = []
+        for place in asking[spread.astype(np.int64)]:
+            query = int(protocol.queries[place])
+            hits = ranked[place, : self.hits]
+            items = [int(row) for row in protocol.catalog[hits[hits >= 0]]]
+            photos = [(table.photo(row), str(categories[row] or "")) for row in items]
+            if mode == "image":
+                photos.insert(0, (table.photo(query), "the query"))
+            rows.append((f"{categories[query] or ''}: {(titles[query] or '')[:100]}", photos))
+        return np.asarray(photo_rows(rows))
+
+
+def _writers(trainer: pl.Trainer) -> list[Any]:
+    """The TensorBoard writers of the process that logs."""
+    if not trainer.is_global_zero:
+        return []
+    return [log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger)]
+
+
+def _layout(protocol: Protocol) -> dict[str, dict[str, list[Any]]]:
+    """Charts by group: a title, and expressions that match the tags of its lines."""
+    attributes = [name for name in protocol.described if name != "category"]
+
+    def lines(expression: str) -> list[Any]:
+        return ["Multiline", [expression]]
+
+    k = max(protocol.options.k)
+    key = f"val/(image|text|fused)/{{}}/(precision|hit|mrr)@{k}$"
+    return {
+        "overall": {name: lines(key.format(name)) for name in ("product", "pair", "category")},
+        "attributes": {name: lines(f"val/image/{name}/precision@\\d+$") for name in attributes},
+        "slices": {
+            name: lines(rf"val/image/{name}/precision@{k}\[.*\]$")
+            for name in ("category", *attributes)
+        },
+        "losses": {
+            "all": lines("train/loss.*"),
+            "accuracy of attributes": lines("train/accuracy_.*"),
+        },
+        "mining": {
+            "hard negatives": lines("train/hard_negatives.*"),
+            "tiers": lines("train/loss_(tiers|hard).*"),
+        },
+        "data mix": {"boosted values": lines("mix/.*")},
+        "throughput": {
+            "items a second": lines("train/items_per_s"),
+            "learning rate": lines("train/lr"),
+        },
+    }
