@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,9 +68,23 @@ class Browser:
     def until_said(self, words: str) -> None:
         WebDriverWait(self.driver, 20).until(lambda _: words in self.one("#status").text)
 
+    def everything(self) -> str:
+        """All that is written, within components too."""
+        script = """const read = (node) => [...node.childNodes].map((child) =>
+            child.nodeType === Node.TEXT_NODE ? child.data
+            : ["STYLE", "SCRIPT"].includes(child.nodeName) ? ""
+            : (child.shadowRoot ? read(child.shadowRoot) : "") + read(child)).join(" ");
+            return read(document.body)"""
+        text: str = self.driver.execute_script(script)
+        return text
+
     def check_quiet(self) -> None:
         """No error on the console, and nothing asked of another machine."""
         assert self.driver.get_log("browser") == []
+        self.check_local()
+
+    def check_local(self) -> None:
+        """Nothing was asked of another machine."""
         messages = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
         asked = [
             urlparse(message["params"]["request"]["url"])
@@ -101,6 +116,7 @@ def trained(cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 LEARNING = ("trainer.max_epochs=4", "optimizer.lr=0.01")
+GROUPS = ("overall", "attributes", "slices", "losses", "mining", "data mix", "throughput")
 GALLERY = ("gallery=true", "report.gallery.queries=60")
 
 
@@ -125,18 +141,20 @@ def shop(hostile: Path) -> list[str]:
 
 
 class Served:
-    """`fashret-demo` in a process of its own."""
+    """A server in a process of its own, at the address that it prints."""
 
-    def __init__(self, cache_dir: Path, out: Path, *overrides: str) -> None:
-        command = [sys.executable, "-m", "fashret.cli.demo", "port=0", "device=cpu"]
-        places = [f"paths.cache_dir={cache_dir}", f"hydra.run.dir={out}"]
+    def __init__(self, *command: str) -> None:
         self.process = subprocess.Popen(
-            [*command, *places, *overrides], stdout=subprocess.PIPE, text=True, env=os.environ
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ,
         )
         assert self.process.stdout is not None
         said = next((line for line in self.process.stdout if "http://" in line), None)
         assert said is not None, "the server did not start"
-        self.address = said.split()[2]
+        self.address = next(word for word in said.split() if word.startswith("http://"))
 
     def __enter__(self) -> str:
         return self.address
@@ -144,6 +162,12 @@ class Served:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait(timeout=20)
+
+
+def demo(cache_dir: Path, out: Path, *overrides: str) -> Served:
+    """`fashret-demo`."""
+    places = [f"paths.cache_dir={cache_dir}", f"hydra.run.dir={out}"]
+    return Served("-m", "fashret.cli.demo", "port=0", "device=cpu", *places, *overrides)
 
 
 def test_the_report_draws_itself(browser: Browser, trained: Path) -> None:
@@ -183,7 +207,7 @@ def test_the_gallery_shows_what_is_asked_for(browser: Browser, trained: Path) ->
 def test_the_search_page_searches(
     browser: Browser, trained: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
-    with Served(cache_dir, tmp_path, f"run={trained}", *SMALL) as address:
+    with demo(cache_dir, tmp_path, f"run={trained}", *SMALL) as address:
         browser.open(address)
         browser.until_said("The first 24")
         assert len(browser.all("section")) == 2  # the run, and the model as it comes
@@ -245,6 +269,35 @@ def test_the_search_page_searches(
         browser.until_said("not a readable photo")
 
 
+def test_tensorboard_shows_the_run(browser: Browser, trained: Path) -> None:
+    panels = {
+        "custom_scalars": [*GROUPS, "Matches"],
+        "images": ["queries/image", "queries/text"],
+        "hparams": ["optimizer.lr", "final/image/neckline/precision@10"],
+        "text": ["scoreboard"],
+    }
+    flags = ["--host", "127.0.0.1", "--port", "0", "--load_fast", "false"]
+    with Served("-m", "tensorboard.main", "--logdir", str(trained), *flags) as address:
+        for panel, promised in panels.items():
+            browser.open(f"{address}?{panel}#{panel}")
+            WebDriverWait(browser.driver, 60).until(
+                lambda _, words=promised: all(word in browser.everything() for word in words),
+                f"{panel}: {promised}",
+            )
+            browser.check_local()
+        browser.open(f"{address}?projector#projector")
+        for _ in range(2):  # a frame within a frame
+            frame = WebDriverWait(browser.driver, 60).until(
+                lambda _: next(iter(browser.all("iframe")), None)
+            )
+            browser.driver.switch_to.frame(frame)
+        WebDriverWait(browser.driver, 60).until(
+            lambda _: re.search(r"Points: \s*\d+", browser.everything())
+        )
+        browser.driver.switch_to.default_content()
+        browser.check_local()
+
+
 def test_texts_of_a_shop_stay_texts(
     browser: Browser, hostile: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
@@ -257,7 +310,7 @@ def test_texts_of_a_shop_stay_texts(
     browser.open((folder / "gallery.html").as_uri())
     said = {text.strip("“”") for text in browser.texts("article .asked p:first-child")}
     assert said == set(HOSTILE)
-    with Served(cache_dir, tmp_path / "served", *shop(hostile)) as address:
+    with demo(cache_dir, tmp_path / "served", *shop(hostile)) as address:
         browser.open(address)
         browser.until_said("The first 24")
         assert set(browser.texts("figcaption div[dir]")) == set(HOSTILE)

@@ -1,5 +1,6 @@
 """Captions that vary: what may be said of an item, and which pairs it makes right and wrong."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,40 @@ def test_a_caption_is_not_wrong_for_another_item_that_it_fits(table: ItemTable) 
         [True, True, False, True],  # whose colour is unknown: "red shirts" is not said of it
         [True, True, True, False],
     ]
+
+
+def test_words_are_left_out_as_often_as_was_asked(table: ItemTable) -> None:
+    made = Captions(own=1.0, templates=[], drop=0.25).over(table)
+    bright = made.captions.index("A bright red shirt")
+    said = [made.worded(bright, f"{seed}").split() for seed in range(4000)]
+    assert sum(map(len, said)) / (4 * len(said)) == pytest.approx(0.75, abs=0.02)
+    words = ["A", "bright", "red", "shirt"]
+    assert all(text == [word for word in words if word in text] for text in said)  # in order
+    assert all(said)  # 16 of the 4,000 would have lost all their words
+    assert said[:50] == [made.worded(bright, f"{seed}").split() for seed in range(50)]
+
+
+def test_a_batch_has_the_tokens_of_the_words_that_are_left(table: ItemTable) -> None:
+    captions = Captions(own=1.0, templates=[], drop=0.5).over(table)
+    seen: list[str] = []
+
+    def tokenize(texts: Sequence[str]) -> torch.Tensor:
+        seen.extend(texts)
+        return torch.tensor([[len(text.split())] for text in texts])
+
+    data = PhotoDataset(
+        table,
+        ItemCodes(table),
+        lambda photo: torch.zeros(3, 2, 2),
+        torch.zeros(len(captions.captions), 1, dtype=torch.long),
+        captions=captions,
+        tokenize=tokenize,
+    )
+    rows = np.array(rows_of(table)[:2])
+    batches = [data.__getitems__(Rows(rows, epoch)) for epoch in range(30)]
+    lengths = [len(text.split()) for text in seen]
+    assert torch.cat([batch["tokens"][:, 0] for batch in batches]).tolist() == lengths
+    assert set(lengths) == {1, 2, 3, 4}  # another number of words in each epoch
 
 
 def test_a_template_of_an_unknown_column_is_answered(table: ItemTable) -> None:

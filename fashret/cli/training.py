@@ -118,14 +118,7 @@ def make_trainer(setup: Setup) -> pl.Trainer:
     trainer: pl.Trainer = build(
         cfg.trainer, callbacks=_made(cfg.callbacks), logger=_made(cfg.logger) or False
     )
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):  # its table shows the metric's latest value
-            hparams = {name: plain(cfg)[name] for name in _HPARAMS}
-            logger.log_hyperparams(hparams, {cfg.monitor: 0.0})
     return trainer
-
-
-_HPARAMS = ("data", "model", "loss", "miner", "optimizer", "scheduler", "seed")
 
 
 def log_evaluations(
@@ -150,11 +143,33 @@ def log_outcome(
     scoreboard: Scoreboard,
     curves: Sequence[Curve],
 ) -> None:
-    """Put the scoreboard, some items and the blocks' curves beside the run's own values."""
+    """Put the scoreboard, some items and the blocks' curves beside the run's own values.
+
+    The choices go with the final values, `final/<metric>`: a row of the tab HParams a run.
+    """
+    rows = (*scoreboard.targets, *scoreboard.headlines)
+    final = {f"final/{row.name}": row.value for row in rows if row.value is not None}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(choices(setup.cfg), final)
             step = trainer.global_step
             write_tensorboard(logger.experiment, setup.table, shown, scoreboard, curves, step=step)
+
+
+def choices(cfg: DictConfig) -> dict[str, str | float]:
+    """What a sweep may vary, the parts by their names first: TensorBoard shows five at once."""
+    chosen: dict[str, str | float] = {"data": cfg.data.name, "model": cfg.model.name}
+    parts = {name: plain(cfg)[name] for name in ("loss", "miner", "optimizer", "scheduler")}
+    chosen |= {name: part["_target_"].rpartition(".")[2] for name, part in parts.items()}
+    chosen |= {"seed": cfg.seed, "data.batch_size": cfg.data.batch_size}
+    for name, part in {"model": plain(cfg.model), **parts}.items():
+        chosen |= {
+            f"{name}.{option}": value
+            for option, value in part.items()
+            if option not in ("_target_", "_partial_", "name", "folder")
+            and isinstance(value, str | float | int)
+        }
+    return chosen
 
 
 def resume_from(cfg: DictConfig) -> str | None:

@@ -61,6 +61,7 @@ class PhotoDataset(Dataset[Batch]):
         tokens: (captions, L) tokens of the distinct texts, in the order of their codes.
         augment: how training photos are varied; None shows them as they are.
         captions: what is said of training photos, whose texts then are these; None says their own.
+        tokenize: texts to (B, L) tokens, for captions that leave out words.
         seed: of that variation.
     """
 
@@ -73,6 +74,7 @@ class PhotoDataset(Dataset[Batch]):
         *,
         augment: Augment | None = None,
         captions: CaptionTable | None = None,
+        tokenize: Callable[[Sequence[str]], Tensor] | None = None,
         seed: int = 0,
     ) -> None:
         self.table = table
@@ -81,6 +83,7 @@ class PhotoDataset(Dataset[Batch]):
         self.tokens = tokens
         self.augment = augment
         self.captions = captions
+        self.tokenize = tokenize
         self.seed = seed
 
     def __len__(self) -> int:
@@ -94,8 +97,16 @@ class PhotoDataset(Dataset[Batch]):
         photos = [self._photo(row, place.epoch) for row in place.rows.tolist()]
         batch["images"] = torch.stack(photos)
         # An item without text is shown the first one's tokens; its code keeps it out.
-        batch["tokens"] = self.tokens[batch["caption"].clamp(min=0)]
+        batch["tokens"] = self._tokens(batch["caption"].clamp(min=0), place)
         return batch
+
+    def _tokens(self, caption: Tensor, place: Rows) -> Tensor:
+        """(B, L) tokens of the captions, without the words that are left out this time."""
+        if self.captions is None or self.tokenize is None or not self.captions.drop:
+            return self.tokens[caption]
+        rows = zip(caption.tolist(), place.rows.tolist(), strict=True)
+        seed = f"{self.seed}-{place.epoch}"
+        return self.tokenize([self.captions.worded(code, f"{seed}-{row}") for code, row in rows])
 
     def _state(self, batch: Batch, captions: CaptionTable, place: Rows) -> None:
         """Choose what is said of each item this time."""

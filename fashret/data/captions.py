@@ -23,14 +23,19 @@ class Captions:
         own: the chance of the item's own text, 0 to 1; of the rest each template has an equal
             share. A template whose value is unknown is not used for the item.
         templates: sentences with `{category}`, `{text}` or attributes in braces.
+        drop: the chance of each word to be left out, 0 to below 1. It keeps a text tower from
+            knowing a product by one rare word of its title.
     """
 
     own: float
     templates: Sequence[str]
+    drop: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.own <= 1.0:
             raise ConfigError(f"data.captions.own is {self.own}: it must be within 0 and 1")
+        if not 0.0 <= self.drop < 1.0:
+            raise ConfigError(f"data.captions.drop is {self.drop}: it must be from 0 to below 1")
 
     def over(self, table: "ItemTable") -> "CaptionTable":
         """Every caption of every item of a table.
@@ -56,7 +61,7 @@ class Captions:
         captions, codes = np.unique(np.array(columns, dtype=object).T, return_inverse=True)
         codes = codes.reshape(len(table), -1).astype(np.int64)
         empty = int(captions[0] == "")  # what could not be filled sorts first
-        return CaptionTable(captions[empty:].tolist(), codes - empty, self.own)
+        return CaptionTable(captions[empty:].tolist(), codes - empty, self.own, self.drop)
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,13 @@ class CaptionTable:
         captions: the distinct ones.
         codes: (N, T) long, into them: the own text, then each template; UNKNOWN for none.
         own: the chance of the own text.
+        drop: the chance of each word to be left out.
     """
 
     captions: list[str]
     codes: NDArray[np.int64]
     own: float
+    drop: float
 
     def choose(self, row: int, seed: str) -> int:
         """Which caption an item has this time, as a column of `codes`; 0 where it has none."""
@@ -80,6 +87,13 @@ class CaptionTable:
         if not usable or (self.codes[row, 0] >= 0 and rng.random() < self.own):
             return 0
         return rng.choice(usable)
+
+    def worded(self, code: int, seed: str) -> str:
+        """A caption as it is said this time: without some of its words, but never without all."""
+        rng = random.Random(f"words-{seed}")
+        words = self.captions[code].split()
+        kept = [word for word in words if rng.random() >= self.drop]
+        return " ".join(kept or words)
 
 
 def _filled(

@@ -97,6 +97,7 @@ class FashionData(pl.LightningDataModule):
             tokenized(self.backbone.tokenize, texts),
             augment=self.source.augment if training else None,
             captions=captions,
+            tokenize=self.backbone.tokenize,
             seed=self.seed,
         )
         return PhotoLoader(photos, batches, num_workers=self.source.num_workers)
