@@ -62,19 +62,21 @@ class Run:
         from fashret.cli.evaluate import evaluate
         from fashret.cli.export import export
         from fashret.cli.train import train
+        from fashret.cli.view import view
 
         bodies = {
             "train": train,
             "evaluate": evaluate,
             "build_catalog": build_catalog,
             "export": export,
+            "view": view,
         }
         out = self.at(folder)
         given = [f"paths.output_dir={out}", f"paths.cache_dir={self.cache_dir}"]
         if command != "export":
             given.append("device=cpu")
         if small:
-            given += SMALL if command != "build_catalog" else SMALL[:3]
+            given += SMALL if command in ("train", "evaluate") else SMALL[:3]
         if command == "train":
             given += [*QUIET, "gallery=false", "trainer.accelerator=cpu", "trainer.devices=1"]
         bodies[command](composed(command, [*given, *overrides]))

@@ -269,6 +269,38 @@ def test_the_search_page_searches(
         browser.until_said("not a readable photo")
 
 
+def test_the_viewer_corrects(
+    browser: Browser, hostile: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    page = Run(tmp_path, cache_dir)("view", *shop(hostile), "view.alike=0.5", small=False)
+    browser.open((page / "index.html").as_uri())
+    for part in ("values", "lookalikes"):
+        assert browser.all(f"#{part} .shelf button"), part
+    assert set(browser.texts("#values h3")) == {"<i>tops</i>: 20", "hats: 20"}
+    assert "<i>tops</i>" in browser.texts(".heat th")
+    assert not browser.one("#save").is_enabled()
+    first = browser.one("#values .shelf button")
+    item = first.get_attribute("data-item")
+    first.click()
+    browser.one("#fields input[name=category]").send_keys('caps, "flat"')
+    browser.one("#editor button[value=keep]").click()
+    WebDriverWait(browser.driver, 20).until(lambda _: browser.one("#save").is_enabled())
+    assert browser.one("#count").text == "1 corrected"
+    browser.check_quiet()
+
+    made = tmp_path / "overrides.csv"
+    made.write_text(browser.driver.execute_script("return csv()"), encoding="utf-8")
+    browser.one("#save").click()  # so that nothing asks whether to leave
+    again = Run(tmp_path, cache_dir)(
+        "view", *shop(hostile), f"data.overrides={made}", "view.alike=null", small=False
+    )
+    browser.open((again / "index.html").as_uri())
+    assert 'caps, "flat": 1' in browser.texts("#values h3")
+    assert browser.one("#count").text == "1 corrected"
+    corrected = browser.one(f"#values button[data-item='{item}']")
+    assert corrected.get_attribute("class") == "corrected"
+
+
 def test_tensorboard_shows_the_run(browser: Browser, trained: Path) -> None:
     panels = {
         "custom_scalars": [*GROUPS, "Matches"],

@@ -82,7 +82,7 @@ def test_no_option_is_left_out() -> None:
     assert groups == {p.name for p in CONF.iterdir() if p.is_dir()} - {"hydra"}
 
 
-@pytest.mark.parametrize("command", ["evaluate", "build_catalog", "export"])
+@pytest.mark.parametrize("command", ["evaluate", "build_catalog", "export", "view", "demo"])
 def test_the_other_commands_pass_the_check(command: str, cache_dir: Path) -> None:
     needed = ["out=bundle"] if command == "export" else []
     check_composed(composed(command, [*needed, f"paths.output_dir={cache_dir}"]), command)

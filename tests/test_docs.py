@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ARGUMENT = r"""(?:'[^']*'|-[\w-]+|job|[\w.@+/~]+=(?:<[^>]*>|"[^"]*"|'[^']*'|[^\s`<"'|])+)"""
 COMMAND = re.compile(
-    r"(?:python (train|evaluate|build_catalog)\.py|fashret-(train|evaluate|build-catalog|export))"
+    r"(?:python (train|evaluate|build_catalog)\.py"
+    r"|fashret-(train|evaluate|build-catalog|export|view|demo))"
     rf"((?: +{ARGUMENT})*)"
 )
 

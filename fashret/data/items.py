@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from fashret.data.groups import STATED
+from fashret.data.overrides import Overrides
 from fashret.data.photos import decode_photo, read_photo
 from fashret.data.report import Report
 from fashret.data.source import SPLITS, Item, Source
@@ -150,6 +151,7 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
             source.split_seed,
             None if source.schema is None else asdict(source.schema),
             None if source.groups is None else source.groups.identity(),
+            *Overrides.of(source).identity(),
         ]
     )
     return cache_dir / "data" / f"{source.label}-{key}"
@@ -157,7 +159,7 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
 
 def _write_table(source: Source, folder: Path) -> Report:
     """Read, check and split the items; write them as `folder/table`."""
-    report = Report()
+    report, overrides = Report(), Overrides.of(source)
     features = Features(
         {
             "item_id": Value("string"),
@@ -168,10 +170,14 @@ def _write_table(source: Source, folder: Path) -> Report:
         }
     )
     kept: list[Item] = []
+    met: set[str] = set()
     hashes: list[str] = []
     draft = str(folder / "draft.arrow")
     with ArrowWriter(path=draft, features=features) as writer:
         for item, encoded in _checked(source.items(report), report, source.name):
+            met.add(item.item_id)
+            if not overrides.apply(item, report):
+                continue
             source.describe(item, report)
             writer.write(_row(item, encoded, source.attributes, report))
             hashes.append(hashlib.blake2b(encoded, digest_size=16).hexdigest())
@@ -184,6 +190,10 @@ def _write_table(source: Source, folder: Path) -> Report:
             )
         writer.finalize()
     report.rows_kept = len(kept)
+    if strangers := sorted(overrides.rows.keys() - met):
+        first = ", ".join(strangers[:5])
+        report.note(f"{overrides.path}: {len(strangers)} of its items are not here: {first}")
+        log.warning("%s", report.notes[-1])
     products = _products(source, kept, hashes)
     splits = _splits(source, kept, products, report)
     confidences = [item.product_confidence for item in kept]
@@ -260,7 +270,7 @@ def _products(source: Source, items: list[Item], hashes: list[str]) -> list[str 
     first: dict[Any, str | None] = {}
     products = []
     for item, photo_hash in zip(items, hashes, strict=True):
-        key = source.join_key(item, photo_hash)
+        key = None if "product_id" in item.by_hand else source.join_key(item, photo_hash)
         product = item.product_id
         products.append(product if key is None else first.setdefault(key, product))
     return products

@@ -36,6 +36,7 @@ class Item:
         truth: the attributes as they are, for a set that knows; only measured against, never
             shown to a model.
         name: the photo's path below the root of the set; None where it is no file.
+        by_hand: the fields that a person corrected: nothing else has a say in them.
         origin: where the item stands in the source, for messages.
     """
 
@@ -51,6 +52,7 @@ class Item:
     role: str | None = None
     truth: Mapping[str, str] = field(default_factory=dict)
     name: str | None = None
+    by_hand: frozenset[str] = frozenset()
     origin: str = ""
 
 
@@ -74,6 +76,7 @@ class Source(ABC):
         groups: how the photos of one product are found where the set has no product ids; null
             leaves their products unknown.
         schema: how attributes that the set does not state are read from the text; null reads none.
+        overrides: a CSV of values that were corrected by hand; null for none.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Source(ABC):
     tiers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     groups: Grouping | None = None
     schema: Schema | None = None
+    overrides: str | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.splits) - set(SPLITS)
@@ -133,13 +137,14 @@ class Source(ABC):
         item.category, pattern = self.schema.split_category(item.category)
         said = self.schema.read(item.text, item.category)
         filled = dict(item.attributes)
-        if pattern is not None and (filled.get("pattern") or "unknown") == "unknown":
+        unstated = (filled.get("pattern") or "unknown") == "unknown"
+        if pattern is not None and unstated and "pattern" not in item.by_hand:
             filled["pattern"] = pattern
         for name in self.attributes:
             stated, read = filled.get(name) or "unknown", said.get(name)
             if name in item.truth:
                 report.measure(name, read, item.truth[name])
-            if read is None:
+            if read is None or name in item.by_hand:
                 continue
             if stated == "unknown":
                 filled[name] = read

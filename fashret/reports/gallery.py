@@ -1,7 +1,6 @@
 """gallery.html: queries and what they found, the baseline beside the model."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from fashret.engine.evaluation import Judged
 from fashret.engine.ranking import Embedded
 from fashret.errors import ConfigError
 from fashret.metrics.evaluation import Evaluation
-from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol
+from fashret.metrics.protocol import KEY_NAMES, MODES
 from fashret.reports.files import write_text
-from fashret.reports.picture import thumbnail
-from fashret.reports.web import data_uri, render
+from fashret.reports.shown import item_facts, thumbnails
+from fashret.reports.web import render
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +81,10 @@ class Gallery:
         data = {
             "systems": [system.name for system in systems],
             "relevances": list(judged.protocol.relevances("text")),
-            "items": _items(table, judged.protocol, list(places)),
+            "items": item_facts(table, list(places)),
             "queries": queries,
         }
-        photos = _thumbnails(table, list(places), self.thumbnail)
+        photos = thumbnails(table, list(places), self.thumbnail)
         write_text(path, render("gallery.html", title=title, data=data, photos=photos))
 
     def shown(self, evaluation: Evaluation) -> Mapping[str, NDArray[np.int64]]:
@@ -118,23 +117,6 @@ def _rows(
             found = system.evaluation.rankings[mode].rows[torch.from_numpy(places), :hits].numpy()
             rows.append(protocol.catalog[found[found >= 0]])
     return [int(row) for row in np.unique(np.concatenate(rows))]
-
-
-def _items(table: ItemTable, protocol: Protocol, rows: Sequence[int]) -> list[dict[str, Any]]:
-    """What is known of each row shown."""
-    held = table.dataset.select_columns(["item_id", "text", *protocol.described])[list(rows)]
-    return [
-        {
-            "id": held["item_id"][i],
-            "text": held["text"][i] or "",
-            "values": {
-                name: held[name][i]
-                for name in protocol.described
-                if held[name][i] not in (None, "", "unknown")
-            },
-        }
-        for i in range(len(rows))
-    ]
 
 
 def _counted(evaluation: Evaluation, mode: str) -> Mapping[str, Tensor]:
@@ -185,14 +167,3 @@ def _cosines(
     norms = queries.norm(dim=1)[:, None] * items.norm(dim=2)
     cosines: list[list[float]] = (torch.einsum("qd,qkd->qk", queries, items) / norms).tolist()
     return cosines
-
-
-def _thumbnails(table: ItemTable, rows: Sequence[int], side: int) -> list[str]:
-    """Small photos of rows, each as the address of an image within the page."""
-
-    def small(row: int) -> str:
-        return data_uri(thumbnail(table.photo(row), side))
-
-    table.photo(rows[0])  # opens the column before threads share it
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(small, rows))

@@ -28,6 +28,12 @@ class Joined(Source):
         super().__post_init__()
         if not self.parts:
             raise ConfigError("data.parts is empty: it needs a source, data@data.parts.<name>")
+        for name, part in self.parts.items():
+            if part.overrides is not None:
+                raise ConfigError(
+                    f"data.parts.{name}.overrides: correct the whole, data.overrides, whose ids "
+                    f"are {name}/<item_id>"
+                )
 
     def identity(self) -> dict[str, Any]:
         """What the parts are."""

@@ -1,0 +1,91 @@
+"""What a person corrected by hand, read back when a set is prepared."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from fashret.data.report import Report
+from fashret.data.source import Item, Source
+from fashret.errors import DataError
+
+DROP = "drop"
+FIELDS = ("text", "category", "product_id")
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """Corrections by item: what a cell holds stands, whatever the set or a text says.
+
+    Attributes:
+        path: the file, as it was given; None without one.
+        rows: by item id the corrected fields; `drop` is "yes" for an item to leave out.
+    """
+
+    path: str | None = None
+    rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, source: Source) -> "Overrides":
+        """Read `data.overrides`: a CSV with a column item_id and those to correct.
+
+        An empty cell leaves a value as it is; `unknown` takes it away.
+
+        Raises:
+            DataError: no such file, a column that is no field, an item twice or without an id, or
+                a cell of `drop` that is not yes.
+        """
+        if source.overrides is None:
+            return cls()
+        path = Path(source.overrides).expanduser()
+        where = f"data.overrides={source.overrides}"
+        if not path.is_file():
+            raise DataError(f"{where}: there is no such file; `fashret-view` makes one to fill in")
+        try:
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (ValueError, UnicodeDecodeError) as e:
+            raise DataError(f"{where} is not a readable CSV: {e}") from e
+        known = ("item_id", DROP, *FIELDS, *source.attributes)
+        unknown = [str(name) for name in frame.columns if name not in known]
+        if unknown or "item_id" not in frame.columns:
+            raise DataError(
+                f"{where}: {', '.join(unknown) or 'without a column item_id'}; the columns are "
+                f"{', '.join(known)}"
+            )
+        rows: dict[str, Mapping[str, str]] = {}
+        for line, cells in enumerate(frame.to_dict(orient="records"), start=2):
+            given = {str(name): str(cell).strip() for name, cell in cells.items()}
+            item = given.pop("item_id")
+            if not item or item in rows:
+                what = f"{item} stands there twice" if item else "no item_id"
+                raise DataError(f"{where} line {line}: {what}")
+            if given.get(DROP, "") not in ("", "yes"):
+                raise DataError(f"{where} line {line}: drop is {given[DROP]}: yes, or empty")
+            rows[item] = {name: cell for name, cell in given.items() if cell}
+        return cls(source.overrides, rows)
+
+    def identity(self) -> list[str]:
+        """What decides on the corrected items; empty where none is."""
+        if not any(self.rows.values()):
+            return []
+        return [hashlib.blake2b(repr(sorted(self.rows.items())).encode()).hexdigest()]
+
+    def apply(self, item: Item, report: Report) -> bool:
+        """Correct an item; tell whether it stays."""
+        corrected = self.rows.get(item.item_id)
+        if not corrected:
+            return True
+        where = item.origin or item.item_id
+        if corrected.get(DROP):
+            report.drop("left out by hand", where)
+            return False
+        fields = {name: corrected[name] for name in FIELDS if name in corrected}
+        for name, value in fields.items():
+            setattr(item, name, value)
+        values = {name: value for name, value in corrected.items() if name not in fields}
+        item.attributes = {**item.attributes, **values}
+        item.by_hand = frozenset(corrected)
+        report.repair("corrected by hand", where)
+        return True
