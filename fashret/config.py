@@ -6,6 +6,7 @@
 import difflib
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from fashret.errors import ConfigError
 
 ALLOWED_TARGETS = ("fashret.", "pytorch_lightning.", "torch.optim.", "torchmetrics.")
 """What a `_target_` may name: a configuration makes parts of a run, it runs nothing else."""
+
+EXTENSIONS = "FASHRET_EXTENSIONS"
+"""The environment variable that names packages of the user's own, separated by commas."""
 
 _RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
@@ -120,9 +124,13 @@ def _walk(
 def _check_target(node: DictConfig, path: str, live: set[str]) -> Iterator[str]:
     """Hold a node's keys against the signature of its target."""
     target = str(node["_target_"])
-    if not target.startswith(ALLOWED_TARGETS):
-        allowed = ", ".join(f"{prefix}*" for prefix in ALLOWED_TARGETS)
-        yield f"{path}._target_: {target} is not one of {allowed}"
+    own = [name.strip() for name in os.environ.get(EXTENSIONS, "").split(",")]
+    allowed = (*ALLOWED_TARGETS, *(f"{name}." for name in own if name))
+    if not target.startswith(allowed):
+        yield (
+            f"{path}._target_: {target} is not one of {', '.join(f'{name}*' for name in allowed)}; "
+            f"{EXTENSIONS}={target.split('.')[0]} allows it"
+        )
         return
     try:
         signature = inspect.signature(_locate(target))

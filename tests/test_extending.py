@@ -1,0 +1,83 @@
+"""The loss, miner, source and metric of examples/, used as docs/extending.md says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fashret.types import Relations
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from examples.align_uniform import AlignUniform  # noqa: E402
+from examples.top_negatives import TopNegatives  # noqa: E402
+
+
+@pytest.fixture
+def products(tmp_path: Path) -> Path:
+    root = tmp_path / "products"
+    rng = np.random.default_rng(0)
+    for number in range(14):
+        folder = root / f"p{number}"
+        folder.mkdir(parents=True)
+        told = {
+            "title": f"shirt {number}",
+            "category": "shirts",
+            "colour": ["red", "blue"][number % 2],
+        }
+        (folder / "product.json").write_text("{" if number == 13 else json.dumps(told))
+        for view in range(2):
+            pixels = rng.integers(0, 255, (24, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{view}.jpg")
+    return root
+
+
+def test_parts_of_ones_own_train_together(products: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "train.py", "--config-dir", "examples/conf", "data=product_folders",
+        f"data.root={products}", "loss=align_uniform", "miner=top_negatives", "miner.keep=3",
+        "callbacks=all_right", "targets=none", "gallery=false", "trainer.max_epochs=2",
+        "data.splits={train: 0.6, validation: 0.4, test: 0.0}", "data.batch_size=8",
+        "data.num_workers=0", "device=cpu", "trainer.accelerator=cpu", "retrieval.resamples=50",
+        "trainer.enable_progress_bar=false", f"hydra.run.dir={tmp_path / 'run'}",
+        f"paths.cache_dir={tmp_path / 'cache'}",
+    ]  # fmt: skip
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "FASHRET_EXTENSIONS=examples allows it" in refused.stderr
+    allowed = os.environ | {"FASHRET_EXTENSIONS": "examples"}
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=allowed, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    last = json.loads((tmp_path / "run" / "train_log.jsonl").read_text().splitlines()[-1])
+    assert 0.0 <= last["val/image/colour/all_right@3"] <= 1.0
+    (report,) = (tmp_path / "cache" / "data").glob("products-*/report.json")
+    counted = json.loads(report.read_text())
+    assert counted["dropped"] == {"no readable product.json": 2}
+    assert counted["rows_kept"] == 26
+
+
+def test_the_loss_is_its_formula() -> None:
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    columns = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+    relations = Relations(torch.eye(2, dtype=torch.bool), ~torch.eye(2, dtype=torch.bool))
+    # Right pairs at squared distances 2 and 0, wrong ones at 2 and 0.
+    expected = 1.0 + np.log((np.exp(-4.0) + 1.0) / 2.0)
+    assert float(AlignUniform()(rows, columns, relations)) == pytest.approx(expected)
+
+
+def test_the_miner_keeps_the_hardest() -> None:
+    similarity = torch.tensor([[0.9, 0.8, 0.1, 0.5]])
+    negative = torch.tensor([[False, True, True, True]])
+    relations = Relations(torch.tensor([[True, False, False, False]]), negative)
+    kept = TopNegatives(keep=2).of_rows(similarity, relations, dim=2)
+    assert kept.negative.tolist() == [[False, True, False, True]]
+    assert kept.positive.tolist() == [[True, False, False, False]]
