@@ -1,4 +1,4 @@
-.PHONY: check test bench docs
+.PHONY: check test bench docs pictures
 
 check:
 	ruff check . && ruff format --check . && mypy
@@ -12,4 +12,8 @@ bench:
 	python benchmarks/attributes.py
 
 docs:
+	PYTHONPATH=. mkdocs build --strict
+
+pictures:
 	python -m fashret.data.sample.sheet docs/sample.jpg
+	python scripts/screenshots.py outputs/tour/after docs
