@@ -5,6 +5,7 @@
 Needs chromium and chromedriver.
 """
 
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +21,10 @@ def main(run: Path, folder: Path) -> None:
     options = webdriver.ChromeOptions()
     for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1240,1180"):
         options.add_argument(flag)
-    driver = webdriver.Chrome(options=options)
+    options.binary_location = shutil.which("chromium") or ""
+    driver = webdriver.Chrome(
+        options=options, service=webdriver.ChromeService(shutil.which("chromedriver"))
+    )
 
     driver.get((run / "report" / "index.html").resolve().as_uri())
     time.sleep(2)
