@@ -126,6 +126,7 @@ def test_names_decide_splits_and_relations(run: Run, photos: Path) -> None:
 def test_what_looks_like_a_product_of_another_split_is_not_trained_on(
     run: Run, photos: Path
 ) -> None:
+    run.cache_dir = photos.parent / "cache"  # it holds this catalog alone
     # Every two products have one title: they are joined, whatever their splits.
     options = folder(photos, "data.groups.title_similarity=-1.0")
     out = run("train", *options, small=False)

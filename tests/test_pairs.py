@@ -117,6 +117,7 @@ def test_a_tier_that_does_not_exist_has_no_pairs() -> None:
 
 
 def test_a_run_with_pairs_leaves_them_in_its_folder(run: Run) -> None:
+    run.cache_dir = run.root / "cache"  # it holds this catalog alone
     options = ("miner=pairs", "miner.count=200", "loss=attribute_aware", "trainer.max_epochs=2")
     mining = run("train", *options) / "mining"
     pairs = pd.read_parquet(mining / "pairs.parquet")
