@@ -28,6 +28,8 @@ _REACH = 5
 """Words between a value and the head that it needs."""
 
 _BODY = ("upper", "outer", "full")
+_ALTERNATIVES = re.compile(r"[_/&,]")
+_PLURAL = re.compile(r"[^s]s\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,13 @@ class Schema:
         return label, None
 
     def slot(self, category: str) -> str | None:
-        """Where a category is worn; None for what is no garment, and for what is unknown."""
+        """Where a category is worn; None for what is no garment, and for what is unknown.
+
+        Of several kinds (*Jackets_Vests*) the first decides, of one (*shirt dress*) the last word.
+        """
+        first, *others = _ALTERNATIVES.split(category)
+        if others and _PLURAL.search(first) and self.slot(first) is not None:
+            return self.slot(first)
         found = [m for m in self._mentions(_tokens(category)) if m.meaning.attribute is None]
         return found[-1].meaning.value if found else None
 

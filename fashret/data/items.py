@@ -300,7 +300,7 @@ def _splits(
             report.note("the set has no validation split: one was taken from train, by product")
     for split in SPLITS:
         asked = None in own and source.splits.get(split, 0.0) > 0.0
-        if split not in splits and (asked or split == "validation"):
+        if split not in splits and (asked or (split == "validation" and "train" in splits)):
             raise DataError(
                 f"data '{source.name}' has no item in split {split}: {len(items)} items of "
                 f"{len(set(groups))} products, data.splits={dict(source.splits)}"

@@ -1,7 +1,10 @@
 """What happened to the rows of a source on their way into the item table."""
 
+import logging
 from collections import Counter, defaultdict
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 _EXAMPLES = 20
 
@@ -36,6 +39,12 @@ class Report:
     def note(self, text: str) -> None:
         """Say something about the set as a whole."""
         self.notes.append(text)
+
+    def expect(self, what: str, expected: int, found: int) -> None:
+        """Say so where a copy of a set does not have what the whole set has."""
+        if found != expected:
+            self.note(f"{found:,} {what}, expected {expected:,}: goes on with what is there")
+            log.warning("%s", self.notes[-1])
 
     def cover(self, attribute: str, category: str, *, known: bool) -> None:
         """Count an item of a category by whether an attribute of it is known."""

@@ -58,8 +58,10 @@ class Protocol:
         catalog = np.sort(np.concatenate([table.rows(name) for name in dict.fromkeys(sought)]))
         if "role" in table.dataset.column_names:
             roles = np.array([str(role) for role in table.column("role")])
-            queries = queries[roles[queries] == "query"]
-            catalog = catalog[roles[catalog] == "gallery"]
+            if "query" in roles[queries]:  # a split that was taken from train has no roles
+                queries = queries[roles[queries] == "query"]
+            if "gallery" in roles[catalog]:
+                catalog = catalog[roles[catalog] == "gallery"]
         rng = np.random.default_rng(options.seed)
         if options.max_items is not None and options.max_items < len(catalog):
             catalog = _sample(catalog, options.max_items, codes, rng)

@@ -1,14 +1,14 @@
 """Fashion Product Images (Kaggle): styles.csv and images/<id>.jpg."""
 
 import csv
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
+from fashret.data.on_disk import OnDisk
 from fashret.data.report import Report
-from fashret.data.source import Item, Source, existing_root, file_stamps
+from fashret.data.source import Item
 from fashret.errors import DataError
 
 _COLUMNS = (
@@ -30,35 +30,27 @@ _ATTRIBUTES = {
     "season": "season",
     "sub_category": "subCategory",
 }
-_LAYOUT = "styles.csv and images/ of the Fashion Product Images set (kaggle.com, paramaggarwal)"
 
 
 @dataclass(kw_only=True)
-class FashionProducts(Source):
+class FashionProducts(OnDisk):
     """Catalog photos with a title, an article type and five attributes.
 
     The category is the article type. The product is the id; rows with an equal title and equal
     photo bytes are one product, and rows with equal titles stay in one split. `NA` is a value of
     the set, not a missing number: a colour, usage or title of `NA` is kept like any other.
-
-    Args:
-        root: the folder with styles.csv and images/.
     """
 
-    root: str
-
-    def identity(self) -> dict[str, Any]:
-        """The table's bytes, and name, size and time of every photo."""
-        root = self._root()
-        photos = sorted((root / "images").glob("*.jpg"))
-        stamps = hashlib.blake2b(repr(file_stamps(photos, root)).encode()).hexdigest()
-        styles = hashlib.blake2b((root / "styles.csv").read_bytes()).hexdigest()
-        return {"styles": styles, "photos": stamps}
+    address: ClassVar[str] = (
+        "https://www.kaggle.com/datasets/paramaggarwal/fashion-product-images-small"
+    )
+    layout: ClassVar[str] = "styles.csv and images/<id>.jpg"
+    photos: ClassVar[str] = "images"
+    tables: ClassVar[tuple[str, ...]] = ("styles.csv",)
 
     def items(self, report: Report) -> Iterator[Item]:
         """A row an item; commas that the last field does not quote are put back."""
-        root = self._root()
-        path = root / "styles.csv"
+        root, path = self.folder(), self.file("styles.csv")
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
             header = next(reader, [])
@@ -98,10 +90,3 @@ class FashionProducts(Source):
             split_group=" ".join(title.lower().split()) or row["id"],
             origin=where,
         )
-
-    def _root(self) -> Path:
-        root = existing_root(self.root, key="data.root", layout=_LAYOUT)
-        for name in ("styles.csv", "images"):
-            if not (root / name).exists():
-                raise DataError(f"data.root={self.root} holds no {name}: it should be {_LAYOUT}")
-        return root

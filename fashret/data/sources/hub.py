@@ -15,14 +15,16 @@ from fashret.data.source import Item, Source
 from fashret.errors import DataError
 
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+_ROLES = ("query", "gallery")
 
 
 @dataclass(kw_only=True)
 class Hub(Source):
     """A data set of the `datasets` library, by a mapping of its columns.
 
-    Splits of the names train, validation (or val) and test are kept; a set that is one split
-    (Marqo's are all `data`) is cut by product. What needs the hub is not tried without a network:
+    Splits of the names train, validation (or val) and test are kept; those of the names query and
+    gallery are the test split, and who searches what in it; a set that is one split (Marqo's are
+    all `data`) is cut by product. What needs the hub is not tried without a network:
     a set that `save_to_disk` wrote works everywhere.
 
     Args:
@@ -45,7 +47,8 @@ class Hub(Source):
     def items(self, report: Report) -> Iterator[Item]:
         """A row an item."""
         loaded = self._load()
-        own = "train" in loaded and len(loaded) > 1 and set(loaded) <= set(_SPLITS)
+        own = "train" in loaded and len(loaded) > 1 and set(loaded) <= {*_SPLITS, *_ROLES}
+        own = own or set(loaded) == set(_ROLES)
         for split, rows in loaded.items():
             columns = ColumnMap.over(
                 rows.column_names, self.columns, self.attributes, where=f"data.name={self.name}"
@@ -56,7 +59,7 @@ class Hub(Source):
                     f"data.columns.image=<one of {', '.join(rows.column_names)}>"
                 )
             report_missing(columns, self.attributes, report)
-            stated = _SPLITS.get(split) if own else None
+            stated = _SPLITS.get(split, "test") if own else None
             yield from self._split_items(rows, columns, split, stated, report)
 
     def _split_items(
@@ -73,16 +76,22 @@ class Hub(Source):
                 report.drop("missing photo", where)
                 continue
             yield Item(
-                item_id=columns.text(row, "item_id") or f"{split}-{number}",
+                item_id=self._item_id(columns.text(row, "item_id"), split, number),
                 image=photo,
                 text=columns.text(row, "text"),
                 category=columns.text(row, "category") or "unknown",
                 product_id=columns.text(row, "product_id") or None,
                 attributes={name: columns.text(row, name) for name in self.attributes},
                 split=stated or columns.split(row, where),
-                role=columns.text(row, "role") or None,
+                role=columns.text(row, "role") or (split if split in _ROLES else None),
                 origin=where,
             )
+
+    def _item_id(self, stated: str, split: str, number: int) -> str:
+        """What the row says, or its place; a query is another item than the gallery's of its id."""
+        if not stated:
+            return f"{split}-{number}"
+        return f"{split}/{stated}" if split in _ROLES else stated
 
     def _load(self) -> DatasetDict:
         try:
