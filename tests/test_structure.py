@@ -15,7 +15,7 @@ LAYERS = [
     {"cli"},
     {"engine", "reports", "demo", "config"},
     {"catalog"},
-    {"models", "losses", "miners", "metrics", "data"},
+    {"models", "losses", "miners", "metrics", "protocols", "data"},
     {"functional"},
     {"types", "errors"},
 ]

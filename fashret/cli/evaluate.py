@@ -15,21 +15,21 @@ def evaluate(cfg: DictConfig) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     from fashret.cli import outcome
+    from fashret.cli.official import judge_officially
     from fashret.cli.setup import check_composed
-    from fashret.cli.systems import System, judged_system
+    from fashret.cli.systems import compared_system, judged_system
     from fashret.cli.typed import draw_typed
     from fashret.errors import ConfigError
 
+    if cfg.get("protocol") is not None:
+        judge_officially(cfg)
+        return
     check_composed(cfg, "evaluate")
     system = judged_system(cfg)
-    setup, other, name = system.setup, None, system.name
+    setup = system.setup
     if cfg.queries and system.retriever is None:
         raise ConfigError(f"queries= needs a model; run={system.name} is a catalog")
-    if cfg.baseline is not None:
-        other = System.named(setup.cfg, setup, cfg.baseline)
-        name = f"{name} against {other.name}"
-    elif system.state is not None:
-        other = System.untrained(setup)
+    other, name = compared_system(cfg, system)
     judged = outcome.judge(system, [cfg.split])
     baseline = None if other is None else outcome.judge(other, [cfg.split])
     if cfg.queries:

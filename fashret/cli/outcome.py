@@ -46,7 +46,7 @@ def steered(system: System, split: str, baseline: Evaluation | None) -> list[Cur
     asked = {target.metric: target.rise for target in setup.targets if target.rise is not None}
     curves = steer(protocol, embedded, baseline, asked)
     write_steering(setup.output_dir, curves)
-    show_steering(curves, _console())
+    show_steering(curves, console())
     print(f"written to {setup.output_dir}: steering.md, steering.json")
     return curves
 
@@ -93,7 +93,7 @@ def publish(
         slice_products(evaluations[-1].protocol, results),
     )
     write_scoreboard(folder, scoreboard)
-    scoreboard.show(_console())
+    scoreboard.show(console())
     print(f"written to {folder}: scoreboard.md, metrics.json, per_query_results.parquet")
     return scoreboard
 
@@ -179,7 +179,7 @@ def write_tensorboard(
     writer.flush()
 
 
-def _console() -> Console:
+def console() -> Console:
     """The screen; a pipe or a log has no width of its own, and would cut numbers at 80 columns."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
+    screen = Console()
+    return screen if screen.is_terminal else Console(width=140)

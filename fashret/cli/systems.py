@@ -131,6 +131,17 @@ class System:
         return Embedded(image.to(device), text.to(device), self.catalog.layout)
 
 
+def compared_system(cfg: DictConfig, system: System) -> tuple[System | None, str]:
+    """What a system is compared with, and what the two are called together.
+
+    That is what `baseline` names, else the model untrained; nothing for a model as it comes.
+    """
+    if cfg.baseline is not None:
+        other = System.named(system.setup.cfg, system.setup, cfg.baseline)
+        return other, f"{system.name} against {other.name}"
+    return (None if system.state is None else System.untrained(system.setup)), system.name
+
+
 def judged_system(cfg: DictConfig) -> System:
     """What `run`, `ckpt` and `model` of evaluate.py name.
 

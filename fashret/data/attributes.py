@@ -118,6 +118,11 @@ class Schema:
                 return mention.meaning.value
         return None
 
+    def phrases(self, attribute: str, value: str) -> list[str]:
+        """What states a value, as the schema has it; nothing for a value that it lacks."""
+        values = self.attributes.get(attribute, {}).get("values")
+        return _words(values.get(value, ())) if isinstance(values, Mapping) else []
+
     def split_category(self, label: str) -> tuple[str, str | None]:
         """A category without the pattern in its name: *Graphic_Tees* are Tees, and graphic.
 

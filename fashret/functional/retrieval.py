@@ -48,6 +48,18 @@ def ndcg(hits: Tensor, num_relevant: Tensor, k: int) -> Tensor:
     return (hits[:, :k].double() * discounts).sum(dim=1) / ideal
 
 
+def graded_ndcg(gains: Tensor, ideal: Tensor, k: int) -> Tensor:
+    """ndcg@k where hits are more or less right: linear gains (Jarvelin and Kekalainen, 2002).
+
+    Args:
+        gains: (Q, K) float64 of the ranked rows, best first, K >= k.
+        ideal: (Q, K) the largest gains there are, falling.
+        k: the cut-off.
+    """
+    discounts = 1.0 / torch.log2(1.0 + _ranks(gains[:, :k]))
+    return (gains[:, :k] * discounts).sum(dim=1) / (ideal[:, :k] * discounts).sum(dim=1)
+
+
 METRICS: dict[str, Metric] = {
     "hit": hit,
     "recall": recall,

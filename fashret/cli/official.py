@@ -1,0 +1,74 @@
+"""Judge a system by an official protocol."""
+
+from collections.abc import Sequence
+
+import torch
+from omegaconf import DictConfig
+
+from fashret.cli.outcome import console
+from fashret.cli.setup import check_composed
+from fashret.cli.systems import System, compared_system, judged_system
+from fashret.config import build
+from fashret.engine.evaluation import embed_texts
+from fashret.metrics.options import RetrievalOptions
+from fashret.metrics.protocol import Protocol
+from fashret.protocols.protocol import OfficialProtocol, Stage
+from fashret.protocols.task import Outcome
+from fashret.reports.official import OfficialTable
+
+
+def judge_officially(cfg: DictConfig) -> None:
+    """The table that a protocol's papers print, on the screen and in the run folder."""
+    check_composed(cfg, "evaluate")
+    system = judged_system(cfg)
+    other, name = compared_system(cfg, system)
+    setup = system.setup
+    protocol: OfficialProtocol = build(cfg.protocol)
+    options: RetrievalOptions = build(setup.cfg.retrieval)
+    table = OfficialTable(
+        protocol,
+        _outcomes(system, protocol, options),
+        None if other is None else _outcomes(other, protocol, options),
+        resamples=options.resamples,
+        seed=options.seed,
+        notes=[note for note in setup.table.report["notes"] if ", expected " in note],
+    )
+    title = f"{name}: {protocol.name} on {setup.source.name}, {protocol.split or 'all splits'}"
+    manifest = system.catalog.manifest
+    table.write(
+        setup.output_dir,
+        title,
+        model=system.label,
+        data=setup.source.name,
+        catalog=system.catalog.folder,
+        encoder={"encoder": manifest["encoder"], "preprocess": manifest["preprocess"]},
+    )
+    table.show(console(), title)
+    written = "protocol.md, metrics.json, per_query_results.parquet"
+    print(f"written to {setup.output_dir}: {written}")
+
+
+def _outcomes(
+    system: System, protocol: OfficialProtocol, options: RetrievalOptions
+) -> list[Outcome]:
+    """What a system makes of each task."""
+    setup = system.setup
+    rows = setup.rows(protocol.split)
+    whole = Protocol("all", options, rows, rows, setup.codes, setup.table.described)
+    embedded = system.embedded(whole)
+    weights = options.weights or {}
+
+    def new_texts(texts: Sequence[str]) -> torch.Tensor:
+        parts = [texts[i : i + 256] for i in range(0, len(texts), 256)]
+        return torch.cat([embed_texts(system.towers, part) for part in parts]).cpu()
+
+    stage = Stage(
+        table=setup.table,
+        codes=setup.codes,
+        rows=rows,
+        image=embedded.image.cpu(),
+        text=embedded.text.cpu(),
+        embed_texts=new_texts,
+        weighted=lambda asked: embedded.layout.weighted(asked, weights),
+    )
+    return [Outcome.of(task) for task in protocol.tasks(stage)]
