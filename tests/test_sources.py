@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from fashret.data import items
 from fashret.data.augment import Augment
 from fashret.data.items import ItemTable, prepare
+from fashret.data.photos import decode_photo
 from fashret.data.source import Source
 from fashret.data.sources import FashionProducts, Folder, Hub, Joined, Sample
 from fashret.data.splits import assign_splits
@@ -278,6 +280,39 @@ def test_a_table_is_prepared_once_and_again_when_its_source_changes(tmp_path: Pa
     before = prepare(folder(root), tmp_path).key
     photo(root / "a" / "10.jpg")
     assert prepare(folder(root), tmp_path).key != before
+
+
+def test_a_killed_preparation_decodes_nothing_twice(
+    products: FashionProducts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+
+    def counted(encoded: bytes) -> Image.Image:
+        decoded.append(len(encoded))
+        return decode_photo(encoded)
+
+    monkeypatch.setattr(items, "decode_photo", counted)
+    monkeypatch.setattr(items, "_CHUNK", 4)
+    described = FashionProducts.describe
+    left = iter(range(9))
+
+    def killed(self: Source, item: Any, report: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        described(self, item, report)
+
+    monkeypatch.setattr(FashionProducts, "describe", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(products, tmp_path)
+    before = len(decoded)
+    assert before >= 9
+    monkeypatch.setattr(FashionProducts, "describe", described)
+    table = prepare(products, tmp_path)
+    torn = 1  # what does not decode is tried again
+    assert len(decoded) == len(table) + torn + 1 + torn  # and the second photo of id 1
+    assert not list(tmp_path.glob("data/*.partial"))
+    assert not (table.folder / "whole").exists()
+    balanced(table)
 
 
 def test_no_product_stands_on_both_sides_of_a_split() -> None:

@@ -4,11 +4,10 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -119,7 +118,7 @@ def prepare(source: Source, cache_dir: Path) -> ItemTable:
     """The item table of a source: from the cache, or made now.
 
     Two runs that want the same table wait for one another; a run that is killed leaves nothing
-    that the next would take for a table.
+    that the next would take for a table, but the next need not decode again what it had decoded.
 
     Raises:
         DataError: the source cannot be read, no photo of it is usable, or a split is empty.
@@ -128,12 +127,13 @@ def prepare(source: Source, cache_dir: Path) -> ItemTable:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            partial = folder.with_name(f"{folder.name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            report = _write_table(source, partial)
-            (partial / "report.json").write_text(json.dumps(report.to_dict(), indent=2))
-            partial.rename(folder)
+            draft = folder.with_name(f"{folder.name}.partial")
+            draft.mkdir(exist_ok=True)
+            journal = _Journal(draft / "whole")
+            report = _write_table(source, draft, journal)
+            (draft / "report.json").write_text(json.dumps(report.to_dict(), indent=2))
+            journal.close()
+            draft.rename(folder)
             log.info("prepared %s: %s", source.name, report.summary())
             log.info("its report: %s", folder / "report.json")
     return ItemTable(folder, source.attributes)
@@ -157,7 +157,32 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
     return cache_dir / "data" / f"{source.label}-{key}"
 
 
-def _write_table(source: Source, folder: Path) -> Report:
+class _Journal:
+    """Which photos were found whole, by their bytes: a preparation that was killed goes on there.
+
+    Args:
+        path: a file that is added to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known = set(path.read_text().split()) if path.exists() else set()
+        if self.known:
+            log.info("going on: %d photos are known to be whole", len(self.known))
+        self._file = path.open("a")
+
+    def add(self, hashes: Iterable[str]) -> None:
+        """Photos that were found whole."""
+        self._file.writelines(f"{found}\n" for found in hashes)
+        self._file.flush()
+
+    def close(self) -> None:
+        """The table is whole: nothing goes on from here."""
+        self._file.close()
+        self.path.unlink()
+
+
+def _write_table(source: Source, folder: Path, journal: _Journal) -> Report:
     """Read, check and split the items; write them as `folder/table`."""
     report, overrides = Report(), Overrides.of(source)
     features = Features(
@@ -174,13 +199,13 @@ def _write_table(source: Source, folder: Path) -> Report:
     hashes: list[str] = []
     draft = str(folder / "draft.arrow")
     with ArrowWriter(path=draft, features=features) as writer:
-        for item, encoded in _checked(source.items(report), report, source.name):
+        for item, encoded, photo_hash in _checked(source, report, journal):
             met.add(item.item_id)
             if not overrides.apply(item, report):
                 continue
             source.describe(item, report)
             writer.write(_row(item, encoded, source.attributes, report))
-            hashes.append(hashlib.blake2b(encoded, digest_size=16).hexdigest())
+            hashes.append(photo_hash)
             item.image = b""  # only what decides products and splits is held
             kept.append(item)
         if not kept:
@@ -221,33 +246,49 @@ def _write_table(source: Source, folder: Path) -> Report:
     return report
 
 
-def _checked(items: Iterator[Item], report: Report, name: str) -> Iterator[tuple[Item, bytes]]:
-    """The items that have a whole photo and an id of their own, with the photo's bytes."""
+def _checked(
+    source: Source, report: Report, journal: _Journal
+) -> Iterator[tuple[Item, bytes, str]]:
+    """The items that have a whole photo and an id of their own, with its bytes and their hash."""
     seen: set[str] = set()
-    stream = iter(tqdm(items, desc=f"preparing {name}", unit=" items", smoothing=0.05))
+    items = source.items(report)
+    stream = iter(tqdm(items, desc=f"preparing {source.name}", unit=" items", smoothing=0.05))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while chunk := list(islice(stream, _CHUNK)):
-            for item, encoded in zip(chunk, pool.map(_load, chunk), strict=True):
+            loaded = list(pool.map(partial(_load, known=journal.known), chunk))
+            journal.add(
+                found[1]
+                for found in loaded
+                if not isinstance(found, DataError) and found[1] not in journal.known
+            )
+            for item, found in zip(chunk, loaded, strict=True):
                 where = item.origin or item.item_id
-                if isinstance(encoded, DataError):
+                if isinstance(found, DataError):
                     missing = isinstance(item.image, Path) and not item.image.exists()
                     reason = "missing photo" if missing else "corrupt photo"
-                    report.drop(reason, f"{where}: {encoded}")
+                    report.drop(reason, f"{where}: {found}")
                 elif item.item_id in seen:
                     report.drop("duplicate item_id", f"{where}: {item.item_id}")
                 else:
                     seen.add(item.item_id)
-                    yield item, encoded
+                    yield item, *found
 
 
-def _load(item: Item) -> bytes | DataError:
-    """An item's photo if it decodes, else why not."""
+def _load(item: Item, known: Set[str]) -> tuple[bytes, str] | DataError:
+    """An item's photo and the hash of its bytes if it decodes, else why not.
+
+    Args:
+        item: whose photo.
+        known: hashes of photos that decode.
+    """
     try:
         encoded = item.image if isinstance(item.image, bytes) else read_photo(item.image)
-        decode_photo(encoded)
+        found = hashlib.blake2b(encoded, digest_size=16).hexdigest()
+        if found not in known:
+            decode_photo(encoded)
     except DataError as e:
         return e
-    return encoded
+    return encoded, found
 
 
 def _row(item: Item, encoded: bytes, attributes: Sequence[str], report: Report) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fashret.data.sources.fashioniq import KINDS, wishes
+from fashret.data.sources.fashioniq import KINDS, Wish, wishes
 from fashret.errors import ConfigError
 from fashret.functional.topk import Excluded
 from fashret.protocols.protocol import OfficialProtocol, Stage, mean_of
@@ -52,13 +52,9 @@ class FashionIQ(OfficialProtocol):
                 if asked[kind]:
                     yield self._task(stage, kind, gallery, asked[kind])
 
-    def _task(self, stage: Stage, kind: str, gallery: str, said: Sequence[object]) -> Task:
-        from fashret.data.sources.fashioniq import Wish
-
+    def _task(self, stage: Stage, kind: str, gallery: str, said: Sequence[Wish]) -> Task:
         known = {name: place for place, name in enumerate(stage.names())}
-        wanted = [
-            w for w in said if isinstance(w, Wish) and w.reference in known and w.target in known
-        ]
+        wanted = [w for w in said if w.reference in known and w.target in known]
         named = {name for w in wanted for name in (w.reference, w.target)}
         inside = [name for name in known if name.startswith(f"{kind}/")]
         if gallery == "named":
