@@ -4,10 +4,11 @@ import hashlib
 import json
 import logging
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ from fashret.errors import DataError
 log = logging.getLogger(__name__)
 
 _FORMAT = 4
-_CHUNK = 512
-"""Photos that are read and checked at a time."""
+_PART = 64
+"""Photos that a thread reads and checks at a time."""
 
 UNKNOWN_VALUES = ("", "unknown")
 
@@ -252,26 +253,44 @@ def _checked(
     """The items that have a whole photo and an id of their own, with its bytes and their hash."""
     seen: set[str] = set()
     items = source.items(report)
-    stream = iter(tqdm(items, desc=f"preparing {source.name}", unit=" items", smoothing=0.05))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        while chunk := list(islice(stream, _CHUNK)):
-            loaded = list(pool.map(partial(_load, known=journal.known), chunk))
-            journal.add(
-                found[1]
-                for found in loaded
-                if not isinstance(found, DataError) and found[1] not in journal.known
-            )
-            for item, found in zip(chunk, loaded, strict=True):
-                where = item.origin or item.item_id
-                if isinstance(found, DataError):
-                    missing = isinstance(item.image, Path) and not item.image.exists()
-                    reason = "missing photo" if missing else "corrupt photo"
-                    report.drop(reason, f"{where}: {found}")
-                elif item.item_id in seen:
-                    report.drop("duplicate item_id", f"{where}: {item.item_id}")
-                else:
-                    seen.add(item.item_id)
-                    yield item, *found
+    stream = tqdm(items, desc=f"preparing {source.name}", unit=" items", smoothing=0.05)
+    for part, loaded in _read_ahead(iter(stream), journal.known):
+        journal.add(
+            found[1]
+            for found in loaded
+            if not isinstance(found, DataError) and found[1] not in journal.known
+        )
+        for item, found in zip(part, loaded, strict=True):
+            where = item.origin or item.item_id
+            if isinstance(found, DataError):
+                missing = isinstance(item.image, Path) and not item.image.exists()
+                report.drop("missing photo" if missing else "corrupt photo", f"{where}: {found}")
+            elif item.item_id in seen:
+                report.drop("duplicate item_id", f"{where}: {item.item_id}")
+            else:
+                seen.add(item.item_id)
+                yield item, *found
+
+
+_Loaded = list[tuple[bytes, str] | DataError]
+
+
+def _read_ahead(items: Iterator[Item], known: Set[str]) -> Iterator[tuple[list[Item], _Loaded]]:
+    """Items in order with their photos, which threads read and check while others are stored."""
+    cores = os.cpu_count() or 1
+    waiting: deque[tuple[list[Item], Future[_Loaded]]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        while part := list(islice(items, _PART)):
+            waiting.append((part, pool.submit(_load_all, part, known)))
+            if len(waiting) > 2 * cores:
+                part, loaded = waiting.popleft()
+                yield part, loaded.result()
+        for part, loaded in waiting:
+            yield part, loaded.result()
+
+
+def _load_all(items: Sequence[Item], known: Set[str]) -> _Loaded:
+    return [_load(item, known) for item in items]
 
 
 def _load(item: Item, known: Set[str]) -> tuple[bytes, str] | DataError:

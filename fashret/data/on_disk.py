@@ -35,11 +35,14 @@ class OnDisk(Source):
     def identity(self) -> dict[str, Any]:
         """Name, size and time of every table and photo."""
         root = self.folder()
-        found = [path for pattern in self.tables for path in sorted(root.glob(pattern))]
-        stamps = [_stamp(path, root) for path in found]
+        found = [str(path) for pattern in self.tables for path in sorted(root.glob(pattern))]
         for folder, below, names in os.walk(root / self.photo_folder, followlinks=True):
             below.sort()
-            stamps += [_stamp(Path(folder, name), root) for name in sorted(names)]
+            found += [f"{folder}/{name}" for name in sorted(names)]
+        # Plain strings: a set has hundreds of thousands of photos, and every start stamps them.
+        stats = map(os.stat, found)
+        start = len(str(root)) + 1
+        stamps = [(p[start:], s.st_size, s.st_mtime_ns) for p, s in zip(found, stats, strict=True)]
         return {"files": hashlib.blake2b(repr(stamps).encode()).hexdigest()}
 
     @property
@@ -165,8 +168,3 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as e:
         raise DataError(f"{path} cannot be read as JSON: {e}") from e
-
-
-def _stamp(path: Path, root: Path) -> tuple[str, int, int]:
-    stat = path.stat()
-    return str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns
