@@ -113,7 +113,7 @@ class Schema:
 
     def value(self, attribute: str, label: str) -> str | None:
         """The value of the schema that a label of a data set states: *Navy Blue* is navy."""
-        for mention in self._mentions(_tokens(label)):
+        for mention in self._in_label(label):
             if mention.meaning.attribute == attribute:
                 return mention.meaning.value
         return None
@@ -129,7 +129,7 @@ class Schema:
         Returns:
             The category, "unknown" where nothing but the pattern was in the name; and the pattern.
         """
-        for mention in self._mentions(_tokens(label)):
+        for mention in self._in_label(label):
             if mention.meaning.attribute == "pattern":
                 words = _tokens(label)[mention.start : mention.end]
                 spelt = r"[\W_]+".join(words).replace("color", "colou?r")
@@ -145,7 +145,7 @@ class Schema:
         first, *others = _ALTERNATIVES.split(category)
         if others and _PLURAL.search(first) and self.slot(first) is not None:
             return self.slot(first)
-        found = [m for m in self._mentions(_tokens(category)) if m.meaning.attribute is None]
+        found = [m for m in self._in_label(category) if m.meaning.attribute is None]
         return found[-1].meaning.value if found else None
 
     def _own(self, garments: list[_Mention], category: str) -> list[_Mention]:
@@ -179,6 +179,16 @@ class Schema:
         if before:
             return before[-1]
         return after[0] if after else None
+
+    def _in_label(self, label: str) -> list[_Mention]:
+        """The phrases in a label; a set has few, and states them of many items."""
+        if label not in self._labels:
+            self._labels[label] = list(self._mentions(_tokens(label)))
+        return self._labels[label]
+
+    @cached_property
+    def _labels(self) -> dict[str, list[_Mention]]:
+        return {}
 
     def _mentions(self, tokens: list[str]) -> Iterator[_Mention]:
         """The longest phrases of the schema in a text, from left to right."""

@@ -1,7 +1,7 @@
 """Photos as a person sees them: any file that a shop might hold, as RGB pixels."""
 
 import io
-import warnings
+import math
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +26,14 @@ def decode_photo(encoded: bytes) -> Image.Image:
             Pillow holds safe.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            photo: Image.Image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
-            photo.seek(0)
-            photo.load()
-            return _to_rgb(ImageOps.exif_transpose(photo))
-    except (OSError, ValueError, SyntaxError, EOFError, Warning, Image.DecompressionBombError) as e:
+        photo: Image.Image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
+        # Pillow itself only warns here, and filters of warnings are not for several threads.
+        if photo.width * photo.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+            raise Image.DecompressionBombError(f"{photo.width} x {photo.height} pixels")
+        photo.seek(0)
+        photo.load()
+        return _to_rgb(ImageOps.exif_transpose(photo))
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
         raise DataError(f"not a readable photo: {e}") from e
 
 

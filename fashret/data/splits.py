@@ -15,10 +15,15 @@ def split_of(group: str, shares: Mapping[str, float], seed: int) -> str:
     It does not depend on what else is in the set: what was held out of a part stays held out of
     the whole.
     """
-    place = int(digest([seed, group]), 16) / 2**48  # within 0 and 1
+    return _split_at(digest([seed, group]), shares)
+
+
+def _split_at(place: str, shares: Mapping[str, float]) -> str:
+    """The split of a digest."""
+    share = int(place, 16) / 2**48  # within 0 and 1
     used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
     cuts = np.cumsum([shares[split] for split in used])[:-1]
-    return used[int(np.searchsorted(cuts, place, side="right"))]
+    return used[int(np.searchsorted(cuts, share, side="right"))]
 
 
 def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
@@ -33,15 +38,16 @@ def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int)
         The split of each group. In a set so small that a split stays empty, the groups that are
         nearest to it by their hash are given to it.
     """
-    names = sorted(set(groups), key=lambda name: digest([seed, name]))
-    splits = [split_of(name, shares, seed) for name in names]
+    places = {name: digest([seed, name]) for name in set(groups)}
+    names = sorted(places, key=places.__getitem__)
+    splits = [_split_at(places[name], shares) for name in names]
     used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
     if len(names) >= len(used):
         cuts = np.searchsorted([SPLITS.index(s) for s in splits], [SPLITS.index(u) for u in used])
         for i in range(1, len(used)):
             cuts[i] = max(cuts[i - 1] + 1, min(int(cuts[i]), len(names) - len(used) + i))
-        places = np.searchsorted(cuts, np.arange(len(names)), side="right") - 1
-        splits = [used[place] for place in places]
+        numbers = np.searchsorted(cuts, np.arange(len(names)), side="right") - 1
+        splits = [used[number] for number in numbers]
     return dict(zip(names, splits, strict=True))
 
 
