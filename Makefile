@@ -1,4 +1,4 @@
-.PHONY: check test bench docs pictures
+.PHONY: check test bench bench-preparation docs pictures
 
 check:
 	ruff check . && ruff format --check . && mypy
@@ -10,6 +10,10 @@ bench:
 	python benchmarks/frozen_epoch.py
 	python benchmarks/evaluation.py
 	python benchmarks/attributes.py
+
+# Needs real photos: make bench-preparation photos=<folder with styles.csv and images/>
+bench-preparation:
+	python benchmarks/preparation.py $(photos)
 
 docs:
 	PYTHONPATH=. mkdocs build --strict
