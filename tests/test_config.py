@@ -19,9 +19,9 @@ FRAGMENTS = {"data/default", "data/columns", "data/groups", "data/schema", "mode
 
 NEEDED = {
     "data=folder": ["data.root=photos"],
-    "data=fashion_products": ["data.root=photos"],
     "experiment=attribute_aware_photos": ["data.root=photos"],
     "data=hub": ["data.name=some/set"],
+    "protocol=marqo": ["protocol.ground_truth=files"],
     "data=joined": ["+data@data.parts.drawn=sample"],
     "experiment=pretrain_tiny": ["data.parts.photos.root=photos"],
 }
@@ -40,14 +40,14 @@ def options() -> list[str]:
 def together() -> list[list[str]]:
     """Sets of options, one of each group at a time, in which every option stands at least once.
 
-    An experiment and a debug option choose other groups themselves: each stands alone, and an
-    ablation with the experiment that it is of.
+    An experiment and a debug option choose other groups themselves: each stands alone, and so
+    does a protocol, which is of another command; an ablation with the experiment that it is of.
     """
     by_group: dict[str, list[str]] = {}
     alone = []
     for option in options():
         group = option.split("=")[0]
-        if group in ("experiment", "debug"):
+        if group in ("experiment", "debug", "protocol"):
             alone.append([option])
         elif group == "ablation":
             alone.append([option, "experiment=attribute_aware"])
@@ -67,9 +67,12 @@ def test_every_option_of_every_group_composes_and_passes_the_check(
         overrides += NEEDED.get(option, [])
         if option == "trainer=gpu":
             overrides.append("trainer.accelerator=cpu")
-    cfg = composed("train", overrides)
-    check_composed(cfg, "train")
-    for group in ("data", "model", "loss", "miner", "optimizer", "scheduler", "retrieval"):
+    judging = chosen[0].startswith("protocol=")
+    command = "evaluate" if judging else "train"
+    cfg = composed(command, overrides)
+    check_composed(cfg, command)
+    training = ("loss", "miner", "optimizer", "scheduler")
+    for group in ("data", "model", "retrieval", *(["protocol"] if judging else training)):
         build(cfg[group])
     assert plain(cfg)["seed"] == 0
 

@@ -10,6 +10,7 @@ from conftest import Run, composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 from PIL import Image
+from test_protocols import inshop
 
 from fashret.cli.setup import check_composed
 
@@ -105,7 +106,7 @@ def fenced() -> list[str]:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
-    """A reader's folder: photos with a table, a small copy of Fashion Product Images, a run."""
+    """A reader's folder: photos with a table, small copies of two sets, and a run."""
     desk = tmp_path_factory.mktemp("desk")
     rng = np.random.default_rng(0)
     for folder in ("photos", "fashion-products/images"):
@@ -131,6 +132,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     (desk / "fashion-products" / "styles.csv").write_text(
         "\n".join([f"{header}productDisplayName", *styles])
     )
+    inshop(desk / "inshop")
     blocks = "model.attribute_blocks={neckline: 16}"
     Run(desk, cache_dir)("train", "trainer.max_epochs=1", blocks, folder="trained")
     return desk
