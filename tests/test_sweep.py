@@ -1,6 +1,10 @@
 """What is shown when a sweep has ended."""
 
+import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from fashret.cli.sweep import SweepTable
+
+ROOT = Path(__file__).parents[1]
 
 
 def job(folder: Path, overrides: list[str], *rows: tuple[str, float | None, str]) -> None:
@@ -40,10 +46,10 @@ def test_a_finished_sweep_shows_its_jobs_beside_one_another(
     job(tmp_path / "11", ["trainer.max_epochs=2", "loss=broken"])
     finish(tmp_path)
     lines = (tmp_path / "sweep.md").read_text().splitlines()
-    assert lines[0] == f"| job | met | {neckline} | {shorts} |"
-    assert lines[2] == "| 0: seed=0 | 1/2 | +5.0 (-1.0, +9.0) + | ? |"
-    assert lines[12].startswith("| 10: seed=10 | 1/2 | +15.0")
-    assert lines[13] == "| 11: loss=broken | no result |  |  |"
+    assert lines[0] == f"| job | objective | met | {neckline} | {shorts} |"
+    assert lines[2] == "| 0: seed=0 |  | 1/2 | +5.0 (-1.0, +9.0) + | ? |"
+    assert lines[12].startswith("| 10: seed=10 |  | 1/2 | +15.0")
+    assert lines[13] == "| 11: loss=broken |  | no result |  |  |"
     shown = capsys.readouterr().out
     assert "10: seed=10" in shown
     assert "sweep.md" in shown
@@ -53,3 +59,61 @@ def test_a_sweep_without_scoreboards_shows_nothing(tmp_path: Path) -> None:
     job(tmp_path / "0", ["seed=1"])
     finish(tmp_path)
     assert not (tmp_path / "sweep.md").exists()
+
+
+def test_the_best_job_comes_first_and_one_that_failed_last(tmp_path: Path) -> None:
+    monitor = "val/text/pair/mrr@10"
+    for number, value in enumerate((0.2, 0.5, 0.0, 0.3)):
+        job(tmp_path / str(number), [f"seed={number}"], ("neckline", 0.1, "met"))
+        held = {"monitor": monitor, "value": value}
+        (tmp_path / str(number) / "objective.json").write_text(json.dumps(held))
+    (tmp_path / "2" / "failed.txt").write_text("data.root is not set\n\ntrace")
+    (tmp_path / "2" / "scoreboard.json").unlink()
+    results = {"metrics": {monitor: {"value": 0.5, "low": 0.45, "high": 0.54}}}
+    (tmp_path / "1" / "metrics.json").write_text(json.dumps(results))
+    finish(tmp_path)
+    table = list(csv.reader((tmp_path / "sweep.csv").open()))
+    assert table[0][:3] == ["job", monitor, "met"]
+    assert [row[:3] for row in table[1:]] == [
+        ["1: seed=1", "50.00 (45.00, 54.00)", "1/1"],
+        ["3: seed=3", "30.00", "1/1"],
+        ["0: seed=0", "20.00", "1/1"],
+        ["2: seed=2", "", "failed: data.root is not set"],
+    ]
+
+
+SWEPT = [
+    "data.products=48", "data.batch_size=16", "data.num_workers=0", "retrieval.resamples=20",
+    "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu",
+    "trainer.devices=1", "device=cpu", "gallery=false",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("how", "jobs"),
+    [
+        (["optimizer.lr=0.001,-1"], 2),
+        (["hydra/launcher=processes", "hydra.launcher.n_jobs=2", "seed=0,1"], 2),
+        (["hydra/launcher=submitit_local", "seed=0"], 1),
+        (["hydra/sweeper=search", "hydra.sweeper.n_trials=2",
+          "hydra.sweeper.params={optimizer.lr: 'tag(log, interval(0.0001, 0.01))'}"], 2),
+    ],
+    ids=["a job fails", "joblib", "submitit", "optuna"],
+)  # fmt: skip
+def test_a_sweep_of_each_kind_ends_with_its_leaderboard(
+    how: list[str], jobs: int, tmp_path: Path, cache_dir: Path
+) -> None:
+    command = [sys.executable, "train.py", "-m", *SWEPT, f"hydra.sweep.dir={tmp_path}", *how]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "FASHRET_CACHE": str(cache_dir)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = list(csv.reader((tmp_path / "sweep.csv").open()))
+    assert len(table) == 1 + jobs
+    values = [float(row[1].split()[0]) for row in table[1:] if row[1]]
+    assert values == sorted(values, reverse=True)
+    assert "sweep.md" in done.stdout
+    if "optimizer.lr=0.001,-1" in how:
+        assert [row[2].startswith("failed") for row in table[1:]] == [False, True]
+        assert "1 of 2 jobs failed" in done.stdout

@@ -1,17 +1,22 @@
 """Run a command under Hydra, with messages for people. Light to import: no torch here."""
 
+import functools
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fashret.cli.sweep import FAILED
 from fashret.config import config_dir, nearest_key
 from fashret.errors import CheckpointError, FashretError
 
@@ -30,7 +35,8 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
     os.environ[_TRACE] = "1"  # Hydra then hands errors on, and does not print them itself
     try:
         sys.argv[1:] = with_resumed(sys.argv[1:])
-        hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)(body)()
+        main = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)
+        main(_of_a_sweep(body))()
     except FashretError as e:
         if want_trace:
             raise
@@ -42,6 +48,28 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
     finally:
         if not want_trace:
             os.environ.pop(_TRACE, None)
+
+
+def _of_a_sweep(body: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """A command whose failure, as a job of a sweep, does not end the sweep.
+
+    The job is worth 0 then, the worst value of every metric; `failed.txt` in its folder says why.
+    """
+
+    @functools.wraps(body)
+    def job(cfg: DictConfig) -> Any:
+        if HydraConfig.get().mode is not RunMode.MULTIRUN:
+            return body(cfg)
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        (folder / FAILED).unlink(missing_ok=True)
+        try:
+            return body(cfg)
+        except Exception as e:  # whatever it is, the other jobs can still run
+            (folder / FAILED).write_text(f"{e}\n\n{traceback.format_exc()}")
+            print(f"job {HydraConfig.get().job.num} failed: {e}", file=sys.stderr)
+            return 0.0
+
+    return job
 
 
 def with_resumed(arguments: list[str]) -> list[str]:

@@ -1,11 +1,16 @@
-"""The table of a finished sweep: what each job made of the targets. Light to import."""
+"""The leaderboard of a sweep: each job's objective, and what it made of the targets.
 
+Light to import.
+"""
+
+import csv
+import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -14,19 +19,28 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+FAILED = "failed.txt"
+"""In the folder of a job that failed: why."""
+
+_OBJECTIVE = "objective.json"
 _MARKS = {"met": "+", "not met": "-", "insufficient": "?"}
 
 
 class SweepTable(Callback):
-    """Shows a sweep's jobs beside one another when the last has ended.
+    """Shows a sweep's jobs beside one another, the best first, when the last has ended.
 
-    `sweep.md` in the sweep's folder is written after each job: one that fails ends the sweep.
+    `sweep.md` and `sweep.csv` in the sweep's folder are written after each job.
     """
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Write what is known so far."""
-        if config.hydra.mode is RunMode.MULTIRUN:
-            _write(Path(config.hydra.sweep.dir))
+        if config.hydra.mode is not RunMode.MULTIRUN:
+            return
+        value = job_return.return_value if job_return.status is JobStatus.COMPLETED else None
+        if isinstance(value, float):
+            held = {"monitor": config.get("monitor"), "value": value}
+            _write_whole(Path(config.hydra.runtime.output_dir, _OBJECTIVE), json.dumps(held))
+        _write(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write and show the whole."""
@@ -42,29 +56,40 @@ class SweepTable(Callback):
             table.add_row(*(Text(cell) for cell in row))
         console = Console()
         (console if console.is_terminal else Console(width=240)).print(table)
-        print(f"written to {folder / 'sweep.md'}")
+        failed = len(list(folder.glob(f"*/{FAILED}")))
+        if failed:
+            print(f"{failed} of {len(rows)} jobs failed: {folder}/<job>/{FAILED} says why")
+        print(f"written to {folder}: sweep.md, sweep.csv")
 
 
 def _write(folder: Path) -> tuple[list[str], list[list[str]]] | None:
-    """Write sweep.md; None for a sweep of something without scoreboards."""
+    """Write sweep.md and sweep.csv; None for a sweep of something without results."""
     jobs = sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-    if not any((job / "scoreboard.json").is_file() for job in jobs):
+    if not any((job / name).is_file() for job in jobs for name in ("scoreboard.json", FAILED)):
         return None
     header, rows = sweep_table(jobs)
     lines = [f"| {' | '.join(header)} |", "| --- |" + " ---: |" * (len(header) - 1)]
     lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     note = (
-        "\nPoints over the baseline, the 95 % interval in brackets; + met, - not met, "
-        "? insufficient.\n"
+        "\nIn points, 95 % intervals in brackets. The monitored metric at the end, the best first; "
+        "targets as they rose over the baseline: + met, - not met, ? insufficient.\n"
     )
-    partial = folder / f".sweep.md.{os.getpid()}"
-    partial.write_text("\n".join(lines) + "\n" + note)
-    os.replace(partial, folder / "sweep.md")
+    _write_whole(folder / "sweep.md", "\n".join(lines) + "\n" + note)
+    table = io.StringIO()
+    csv.writer(table).writerows([header, *rows])
+    _write_whole(folder / "sweep.csv", table.getvalue())
     return header, rows
 
 
+def _write_whole(path: Path, text: str) -> None:
+    """Jobs may end at the same time."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
 def sweep_table(jobs: list[Path]) -> tuple[list[str], list[list[str]]]:
-    """A header, and a row a job: what it overrides, how many targets it met, and each one's delta.
+    """A header, and a row a job: what it overrides, its objective, and what targets came to.
 
     Args:
         jobs: the folders of a sweep's jobs.
@@ -73,14 +98,50 @@ def sweep_table(jobs: list[Path]) -> tuple[list[str], list[list[str]]]:
     common = set.intersection(*map(set, overrides)) if len(jobs) > 1 else set()
     boards = [_targets(job) for job in jobs]
     names = list(dict.fromkeys(name for board in boards for name in board or ()))
+    objectives = [_read(job / _OBJECTIVE) for job in jobs]
+    monitor = next((o["monitor"] for o in objectives if o), None) or "objective"
     rows = []
-    for job, given, board in zip(jobs, overrides, boards, strict=True):
+    places = sorted(range(len(jobs)), key=lambda i: _rank(jobs[i], objectives[i]))
+    for job, given, board, objective in (
+        (jobs[i], overrides[i], boards[i], objectives[i]) for i in places
+    ):
         met = sum(row["verdict"] == "met" for row in (board or {}).values())
         what = ", ".join(o for o in given if o not in common) or "as it is"
         cells = [_cell((board or {}).get(name)) for name in names]
-        verdict = f"{met}/{len(board)}" if board is not None else "no result"
-        rows.append([f"{job.name}: {what}", verdict, *cells])
-    return ["job", "met", *names], rows
+        verdict = f"{met}/{len(board)}" if board is not None else _no_result(job)
+        rows.append([f"{job.name}: {what}", _objective(job, objective), verdict, *cells])
+    return ["job", str(monitor), "met", *names], rows
+
+
+def _rank(job: Path, objective: dict[str, Any] | None) -> tuple[bool, float, int]:
+    """The best first; what failed or has no number last, in order."""
+    known = objective is not None and not (job / FAILED).exists()
+    value = float(objective["value"]) if objective is not None and known else 0.0
+    return not known, -value, int(job.name)
+
+
+def _objective(job: Path, objective: dict[str, Any] | None) -> str:
+    """The objective in points, with its interval where the job's results have it."""
+    if objective is None or (job / FAILED).exists():
+        return ""
+    value = float(objective["value"])
+    results = (_read(job / "metrics.json") or {}).get("metrics", {})
+    found = results.get(objective["monitor"])
+    if not found or found["low"] is None or abs(found["value"] - value) > 1e-12:
+        return f"{100 * value:.2f}"
+    return f"{100 * value:.2f} ({100 * found['low']:.2f}, {100 * found['high']:.2f})"
+
+
+def _no_result(job: Path) -> str:
+    path = job / FAILED
+    return f"failed: {path.read_text().splitlines()[0][:60]}" if path.exists() else "no result"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    held: dict[str, Any] = json.loads(path.read_text())
+    return held
 
 
 def _overrides(job: Path) -> list[str]:
@@ -90,11 +151,8 @@ def _overrides(job: Path) -> list[str]:
 
 def _targets(job: Path) -> dict[str, dict[str, Any]] | None:
     """The rows of a job's targets by name; None of a job that left none."""
-    path = job / "scoreboard.json"
-    if not path.is_file():
-        return None
-    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"]
-    return {str(row["name"]): row for row in rows}
+    board = _read(job / "scoreboard.json")
+    return None if board is None else {str(row["name"]): row for row in board["rows"]}
 
 
 def _cell(row: dict[str, Any] | None) -> str:
