@@ -4,16 +4,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores, and so do their children
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
-import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fashret.config import config_dir
-
-torch.set_num_threads(2)
 
 SMALL = ("data.products=48", "data.batch_size=16", "data.num_workers=0", "retrieval.resamples=100")
 """A sample that is drawn in a second."""
