@@ -82,21 +82,42 @@ def test_the_best_job_comes_first_and_one_that_failed_last(tmp_path: Path) -> No
     ]
 
 
+def test_a_sweep_of_a_protocol_over_sets_ends_with_their_mean(tmp_path: Path) -> None:
+    """As Marqo's benchmark averages: unweighted, over the sets that have the task."""
+    held = [
+        {"all/marqo/text-to-image/recall@1": {"value": 0.1}},
+        {"all/marqo/text-to-image/recall@1": {"value": 0.4},
+         "all/marqo/category2-to-product/precision@1": {"value": 0.5}},
+    ]  # fmt: skip
+    for number, metrics in enumerate(held):
+        job(tmp_path / str(number), ["protocol=marqo", f"data.name=Marqo/{number}"])
+        results = {"protocol": {"name": "marqo"}, "metrics": metrics}
+        (tmp_path / str(number) / "metrics.json").write_text(json.dumps(results))
+    finish(tmp_path)
+    table = list(csv.reader((tmp_path / "sweep.csv").open()))
+    assert table == [
+        ["job", "text-to-image/recall@1", "category2-to-product/precision@1"],
+        ["0: data.name=Marqo/0", "10.00", ""],
+        ["1: data.name=Marqo/1", "40.00", "50.00"],
+        ["mean", "25.00", "50.00"],
+    ]
+
+
 SWEPT = [
     "data.products=48", "data.batch_size=16", "data.num_workers=0", "retrieval.resamples=20",
     "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "trainer.accelerator=cpu",
-    "trainer.devices=1", "device=cpu", "gallery=false",
+    "trainer.devices=1", "device=cpu", "gallery=false", "model.heads=false",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("how", "jobs"),
     [
-        (["optimizer.lr=0.001,-1"], 2),
+        (["retrieval.weight_image=0.7,2"], 2),
         (["hydra/launcher=processes", "hydra.launcher.n_jobs=2", "seed=0,1"], 2),
         (["hydra/launcher=submitit_local", "seed=0"], 1),
         (["hydra/sweeper=search", "hydra.sweeper.n_trials=2",
-          "hydra.sweeper.params={optimizer.lr: 'tag(log, interval(0.0001, 0.01))'}"], 2),
+          "hydra.sweeper.params={retrieval.weight_image: 'interval(0.0, 1.0)'}"], 2),
     ],
     ids=["a job fails", "joblib", "submitit", "optuna"],
 )  # fmt: skip
@@ -114,6 +135,6 @@ def test_a_sweep_of_each_kind_ends_with_its_leaderboard(
     values = [float(row[1].split()[0]) for row in table[1:] if row[1]]
     assert values == sorted(values, reverse=True)
     assert "sweep.md" in done.stdout
-    if "optimizer.lr=0.001,-1" in how:
+    if "retrieval.weight_image=0.7,2" in how:
         assert [row[2].startswith("failed") for row in table[1:]] == [False, True]
         assert "1 of 2 jobs failed" in done.stdout

@@ -65,15 +65,19 @@ class SweepTable(Callback):
 def _write(folder: Path) -> tuple[list[str], list[list[str]]] | None:
     """Write sweep.md and sweep.csv; None for a sweep of something without results."""
     jobs = sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-    if not any((job / name).is_file() for job in jobs for name in ("scoreboard.json", FAILED)):
+    if any((_read(job / "metrics.json") or {}).get("protocol") for job in jobs):
+        header, rows = protocol_table(jobs)
+        note = "\nIn points; the mean is unweighted, over the jobs that have the number.\n"
+    elif any((job / name).is_file() for job in jobs for name in ("scoreboard.json", FAILED)):
+        header, rows = sweep_table(jobs)
+        note = (
+            "\nIn points, 95 % intervals in brackets. The monitored metric at the end, the best "
+            "first; targets as they rose over the baseline: + met, - not met, ? insufficient.\n"
+        )
+    else:
         return None
-    header, rows = sweep_table(jobs)
     lines = [f"| {' | '.join(header)} |", "| --- |" + " ---: |" * (len(header) - 1)]
     lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
-    note = (
-        "\nIn points, 95 % intervals in brackets. The monitored metric at the end, the best first; "
-        "targets as they rose over the baseline: + met, - not met, ? insufficient.\n"
-    )
     _write_whole(folder / "sweep.md", "\n".join(lines) + "\n" + note)
     table = io.StringIO()
     csv.writer(table).writerows([header, *rows])
@@ -111,6 +115,36 @@ def sweep_table(jobs: list[Path]) -> tuple[list[str], list[list[str]]]:
         verdict = f"{met}/{len(board)}" if board is not None else _no_result(job)
         rows.append([f"{job.name}: {what}", _objective(job, objective), verdict, *cells])
     return ["job", str(monitor), "met", *names], rows
+
+
+def protocol_table(jobs: list[Path]) -> tuple[list[str], list[list[str]]]:
+    """A header, and a row a job of what an official protocol gave, with their mean below.
+
+    Args:
+        jobs: the folders of a sweep's jobs.
+    """
+    overrides = [_overrides(job) for job in jobs]
+    common = set.intersection(*map(set, overrides)) if len(jobs) > 1 else set()
+    results = [(_read(job / "metrics.json") or {}).get("metrics", {}) for job in jobs]
+    found = [
+        {key.split("/", 2)[2]: result["value"] for key, result in held.items()} for held in results
+    ]
+    names = list(dict.fromkeys(name for values in found for name in values))
+
+    def cells(values: dict[str, float | None]) -> list[str]:
+        known = [values.get(name) for name in names]
+        return ["" if value is None else f"{100 * value:.2f}" for value in known]
+
+    rows = []
+    for job, given, values in zip(jobs, overrides, found, strict=True):
+        what = ", ".join(o for o in given if o not in common) or "as it is"
+        shown = cells(values) if values else [_no_result(job), *[""] * (len(names) - 1)]
+        rows.append([f"{job.name}: {what}", *shown])
+    means: dict[str, float | None] = {}
+    for name in names:
+        column = [value for values in found if (value := values.get(name)) is not None]
+        means[name] = sum(column) / len(column) if column else None
+    return ["job", *names], [*rows, ["mean", *cells(means)]]
 
 
 def _rank(job: Path, objective: dict[str, Any] | None) -> tuple[bool, float, int]:
