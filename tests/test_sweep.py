@@ -117,7 +117,7 @@ SWEPT = [
         (["hydra/launcher=processes", "hydra.launcher.n_jobs=2", "seed=0,1"], 2),
         (["hydra/launcher=submitit_local", "seed=0"], 1),
         (["hydra/sweeper=search", "hydra.sweeper.n_trials=2",
-          "hydra.sweeper.params={retrieval.weight_image: 'interval(0.0, 1.0)'}"], 2),
+          "retrieval.weight_image=interval(0.0, 1.0)"], 2),
     ],
     ids=["a job fails", "joblib", "submitit", "optuna"],
 )  # fmt: skip
