@@ -10,6 +10,8 @@ bench:
 	python benchmarks/frozen_epoch.py
 	python benchmarks/evaluation.py
 	python benchmarks/attributes.py
+	python benchmarks/decoding.py
+	python benchmarks/million.py
 
 # Needs real photos: make bench-preparation photos=<folder with styles.csv and images/>
 bench-preparation:

@@ -81,3 +81,39 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone.jpg"):
         read_photo(tmp_path / "gone.jpg")
+
+
+def large(side: int = 900) -> bytes:
+    """A JPEG with fine detail."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 255, (9, 12, 3), dtype=np.uint8))
+    pixels = np.asarray(coarse.resize((side * 4 // 3, side), Image.Resampling.BICUBIC))
+    grain = rng.normal(0, 12, pixels.shape)
+    file = io.BytesIO()
+    Image.fromarray((pixels + grain).clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def test_a_large_jpeg_is_decoded_no_larger_than_enough() -> None:
+    encoded = large()
+    assert decode_photo(encoded).size == (1200, 900)
+    assert decode_photo(encoded, least=400).size == (600, 450)
+    assert decode_photo(encoded, least=128).size == (300, 225)  # 1/8 would be too small
+    assert decode_photo(encoded, least=500).size == (1200, 900)
+    half, whole = decode_photo(encoded, least=400), decode_photo(encoded)
+    small = [np.asarray(p.resize((64, 48), Image.Resampling.BICUBIC), float) for p in (half, whole)]
+    assert np.abs(small[0] - small[1]).mean() < 1.0  # of 255
+
+
+def test_only_a_jpeg_has_a_smaller_self() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (640, 480), "red").save(file, "PNG")
+    assert decode_photo(file.getvalue(), least=32).size == (640, 480)
+
+
+def test_orientation_holds_for_what_is_decoded_small() -> None:
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned
+    Image.new("RGB", (640, 480), "red").save(file, "JPEG", exif=exif)
+    assert decode_photo(file.getvalue(), least=64).size == (60 * 2, 80 * 2)

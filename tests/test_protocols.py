@@ -429,6 +429,8 @@ def test_a_wrong_option_of_a_protocol_is_named(run: Run) -> None:
         run("evaluate", "protocol=paired", "+protocol.ks=[1]")
     with pytest.raises(FashretError, match="ground_truth"):
         run("evaluate", "protocol=marqo")
+    with pytest.raises(FashretError, match="quick=True is not of protocol="):
+        run("evaluate", "protocol=paired", "quick=true")
 
 
 def test_an_outcome_of_equal_systems_differs_by_nothing() -> None:

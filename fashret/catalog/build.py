@@ -137,7 +137,8 @@ def _encode(
     assert backbone is not None, "encoding needs towers"
     codes = ItemCodes(table)
     tokens = tokenized(backbone.tokenize, codes.captions)
-    photos = PhotoDataset(table, codes, backbone.photo_transform(), tokens)
+    transform, least = backbone.photo_transform(), backbone.least
+    photos = PhotoDataset(table, codes, transform, tokens, least=least)
     widths = {"image": retriever.image_head.in_features, "text": retriever.text_head.in_features}
     progress = folder / "done"
     kept = progress.exists() and all((folder / f).exists() for f in store.FEATURES.values())

@@ -10,6 +10,7 @@ from fashret.cli.setup import check_composed
 from fashret.cli.systems import System, compared_system, judged_system
 from fashret.config import build
 from fashret.engine.evaluation import embed_texts
+from fashret.errors import ConfigError
 from fashret.metrics.options import RetrievalOptions
 from fashret.metrics.protocol import Protocol
 from fashret.protocols.protocol import OfficialProtocol, Stage
@@ -18,8 +19,15 @@ from fashret.reports.official import OfficialTable
 
 
 def judge_officially(cfg: DictConfig) -> None:
-    """The table that a protocol's papers print, on the screen and in the run folder."""
+    """The table that a protocol's papers print, on the screen and in the run folder.
+
+    Raises:
+        ConfigError: an option that protocols do not have, or data of another kind.
+    """
     check_composed(cfg, "evaluate")
+    for key in ("queries", "gallery", "quick", "fail_on_regression"):
+        if cfg[key]:
+            raise ConfigError(f"{key}={cfg[key]} is not of protocol=: it judges whole splits alone")
     system = judged_system(cfg)
     other, name = compared_system(cfg, system)
     setup = system.setup

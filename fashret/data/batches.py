@@ -63,6 +63,7 @@ class PhotoDataset(Dataset[Batch]):
         captions: what is said of training photos, whose texts then are these; None says their own.
         tokenize: texts to (B, L) tokens, for captions that leave out words.
         seed: of that variation.
+        least: pixels that are enough of a photo's shorter side; None decodes all there is.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class PhotoDataset(Dataset[Batch]):
         captions: CaptionTable | None = None,
         tokenize: Callable[[Sequence[str]], Tensor] | None = None,
         seed: int = 0,
+        least: int | None = None,
     ) -> None:
+        self.least = least
         self.table = table
         self.codes = codes
         self.transform = transform
@@ -117,7 +120,7 @@ class PhotoDataset(Dataset[Batch]):
         batch["caption"] = batch["statements"].gather(1, batch["stated"][:, None])[:, 0]
 
     def _photo(self, row: int, epoch: int) -> Tensor:
-        photo = decode_photo(self.table.photo(row))
+        photo = decode_photo(self.table.photo(row), least=self.least)
         if self.augment is not None:
             photo = self.augment(photo, f"{self.seed}-{epoch}-{row}")
         return self.transform(photo)

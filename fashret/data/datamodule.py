@@ -99,6 +99,7 @@ class FashionData(pl.LightningDataModule):
             captions=captions,
             tokenize=self.backbone.tokenize,
             seed=self.seed,
+            least=self.backbone.least,
         )
         return PhotoLoader(photos, batches, num_workers=self.source.num_workers)
 

@@ -15,11 +15,17 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
-def decode_photo(encoded: bytes) -> Image.Image:
+def decode_photo(encoded: bytes, *, least: int | None = None) -> Image.Image:
     """Decode a photo, whole, to upright RGB.
 
     The first frame of an animation; transparency over white; 16-bit samples scaled to 8 bits;
     greyscale, palette and CMYK converted; the EXIF orientation applied.
+
+    Args:
+        encoded: the file.
+        least: pixels that are enough for the shorter side. A JPEG that is at least twice as large
+            is decoded at 1/2, 1/4 or 1/8 of its size, which is much faster: the decoder leaves
+            out what the smaller picture does not need. None decodes all there is.
 
     Raises:
         DataError: the bytes are not a whole photo of a known format, or one of more pixels than
@@ -31,6 +37,8 @@ def decode_photo(encoded: bytes) -> Image.Image:
         if photo.width * photo.height > (Image.MAX_IMAGE_PIXELS or math.inf):
             raise Image.DecompressionBombError(f"{photo.width} x {photo.height} pixels")
         photo.seek(0)
+        if least is not None:
+            photo.draft(None, (least, least))
         photo.load()
         return _to_rgb(ImageOps.exif_transpose(photo))
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:

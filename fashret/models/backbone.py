@@ -22,6 +22,9 @@ PhotoTransform = Callable[[Image.Image], Tensor]
 """A photo to a (3, H, W) float tensor."""
 
 
+_ENOUGH = 2
+"""Times the input's size: resized from there a photo is nearly what it is from its whole size."""
+
 _TEXTS = 64
 """Texts that are trimmed together."""
 
@@ -33,10 +36,16 @@ class Backbone(nn.Module):
 
     Attributes:
         preprocess: the settings of the photos that the towers were trained on.
+        least: pixels that are enough of a photo's shorter side; None decodes all there is.
     """
 
-    def __init__(self, clip: nn.Module, tokenizer: Any, preprocess: PreprocessCfg) -> None:
+    def __init__(
+        self, clip: nn.Module, tokenizer: Any, preprocess: PreprocessCfg, *, exact: bool = False
+    ) -> None:
         super().__init__()
+        size = preprocess.size
+        side = size if isinstance(size, int) else max(size)
+        self.least = None if exact else _ENOUGH * side
         # Any: the attributes of open_clip's models are not typed
         self.clip: Any = clip
         self._cuts = cut_image_projection(self.clip.visual), cut_text_projection(self.clip)
@@ -158,7 +167,8 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
         logging.getLogger().removeFilter(_expected_random)
     changes = {"resize_mode": spec.resize, "fill_color": spec.fill}
     settings = merge_preprocess_dict(clip.visual.preprocess_cfg, changes)
-    return Backbone(clip, tokenizer, PreprocessCfg(**settings))
+    exact = spec.decode == "exact"
+    return Backbone(clip, tokenizer, PreprocessCfg(**settings), exact=exact)
 
 
 def _create(spec: ModelSpec, weights_dir: str) -> nn.Module:

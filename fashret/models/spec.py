@@ -25,6 +25,7 @@ VOCABULARY = "vocabulary.txt.gz"
 _WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 
 TRAIN_MODES = ("heads", "blocks", "all")
+DECODE_MODES = ("reduced", "exact")
 RESIZE_MODES = ("longest", "shortest", "squash")
 
 
@@ -47,6 +48,8 @@ class ModelSpec:
             (CLIP's own crop of the middle) or squash.
         fill: the grey of the padding, 0 to 255.
         seed: of random weights.
+        decode: reduced decodes a JPEG that is much larger than the towers' input no larger than
+            they need (twice the input); exact decodes all there is.
     """
 
     name: str
@@ -58,10 +61,12 @@ class ModelSpec:
     fill: int
     seed: int
     attribute_blocks: Mapping[str, int] | None = None
+    decode: str = "reduced"
 
     def __post_init__(self) -> None:
         _one_of("model.train", self.train, TRAIN_MODES)
         _one_of("model.resize", self.resize, RESIZE_MODES)
+        _one_of("model.decode", self.decode, DECODE_MODES)
         if self.train == "blocks" and self.train_blocks < 1:
             raise ConfigError(f"model.train_blocks is {self.train_blocks}: it must be >= 1")
         for name, width in self.block_widths.items():
@@ -144,6 +149,7 @@ class ModelSpec:
             "weights": weights,
             "resize": self.resize,
             "fill": self.fill if self.resize == "longest" else None,
+            "decode": self.decode,
         }
 
     @property

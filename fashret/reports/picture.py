@@ -47,15 +47,6 @@ def jpeg(picture: Image.Image) -> bytes:
 def thumbnail(encoded: bytes, side: int) -> bytes:
     """A photo as a JPEG file that fits in a square of `side` pixels."""
     file = io.BytesIO()
-    photo = _reduced(encoded, side) or decode_photo(encoded)
+    photo = decode_photo(encoded, least=side)
     ImageOps.contain(photo, (side, side)).save(file, format="JPEG", quality=72)
     return file.getvalue()
-
-
-def _reduced(encoded: bytes, side: int) -> Image.Image | None:
-    """A plain JPEG decoded at a fraction of its size; None of any other file."""
-    photo: Image.Image = Image.open(io.BytesIO(encoded))
-    if photo.format != "JPEG" or photo.mode != "RGB" or photo.getexif():
-        return None
-    photo.draft("RGB", (side, side))
-    return photo
