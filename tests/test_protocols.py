@@ -183,6 +183,9 @@ def test_marqo_files_that_are_not_there_or_of_another_form(tmp_path: Path) -> No
     write(tmp_path / "ground_truth_text-image.json", "[1]")
     with pytest.raises(FashretError, match=r"is not \{query"):
         judged(protocol, stage(at(0)))
+    write(tmp_path / "ground_truth_text-image.json", "{}")
+    with pytest.raises(FashretError, match=r"text-image.json holds no query"):
+        judged(protocol, stage(at(0)))
 
 
 def test_fashioniq_by_hand(tmp_path: Path) -> None:
@@ -217,6 +220,15 @@ def test_fashioniq_without_targets_is_told_so(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"split=test: no caption in .* has a target"):
         judged(protocol, stage(at(0)))
+
+
+def test_fashioniq_without_its_photos_is_told_so(tmp_path: Path) -> None:
+    fashioniq(tmp_path)
+    protocol = FashionIQ(
+        split="validation", root=str(tmp_path), weight_image=0.5, exclude_reference=False, k=[1]
+    )
+    with pytest.raises(ConfigError, match="of no query are both photos in the data"):
+        judged(protocol, stage(at(0), item_id=["dress/Z"]))
 
 
 def keyword(**options: Any) -> Keyword:

@@ -47,14 +47,31 @@ class FashionIQ(OfficialProtocol):
             raise ConfigError(
                 f"protocol.split={self.split}: no caption in {root / 'captions'} has a target"
             )
+        known = {name: place for place, name in enumerate(stage.names())}
+        wanted = {
+            kind: [w for w in said if w.reference in known and w.target in known]
+            for kind, said in asked.items()
+        }
+        if not any(wanted.values()):
+            raise ConfigError(
+                f"protocol.split={self.split}: of no query are both photos in the data; "
+                "report.json of the data says what was dropped"
+            )
         for gallery in GALLERIES:
             for kind in KINDS:
-                if asked[kind]:
-                    yield self._task(stage, kind, gallery, asked[kind])
+                if wanted[kind]:
+                    lost = len(asked[kind]) - len(wanted[kind])
+                    yield self._task(stage, kind, gallery, wanted[kind], lost, known)
 
-    def _task(self, stage: Stage, kind: str, gallery: str, said: Sequence[Wish]) -> Task:
-        known = {name: place for place, name in enumerate(stage.names())}
-        wanted = [w for w in said if w.reference in known and w.target in known]
+    def _task(
+        self,
+        stage: Stage,
+        kind: str,
+        gallery: str,
+        wanted: Sequence[Wish],
+        lost: int,
+        known: Mapping[str, int],
+    ) -> Task:
         named = {name for w in wanted for name in (w.reference, w.target)}
         inside = [name for name in known if name.startswith(f"{kind}/")]
         if gallery == "named":
@@ -65,7 +82,6 @@ class FashionIQ(OfficialProtocol):
         texts = stage.embed_texts([" and ".join(w.texts) for w in wanted])
         mixed = self.weight_image * stage.image[references] + (1.0 - self.weight_image) * texts
         number = torch.arange(len(wanted))
-        lost = len(said) - len(wanted)
         return Task(
             name=f"{kind} ({gallery} gallery)",
             queries=stage.weighted(torch.nn.functional.normalize(mixed, dim=-1)),

@@ -109,4 +109,6 @@ def _judged(path: Path) -> dict[str, dict[str, float]]:
     raw: Any = read_json(path)
     if not isinstance(raw, dict) or not all(isinstance(v, dict) for v in raw.values()):
         raise DataError(f"{path} is not {{query: {{document id: gain}}}}")
+    if not raw:
+        raise DataError(f"{path} holds no query")
     return {str(q): {str(d): float(g) for d, g in found.items()} for q, found in raw.items()}
