@@ -56,6 +56,10 @@ class Batch(TypedDict, total=False):
     text_features: Tensor  # (B, G) float
 
 
+CODES = ("index", "product", "caption", "statements", "stated")
+"""What a batch holds of its items beside what the towers are shown."""
+
+
 @dataclass(frozen=True)
 class Relations:
     """Which columns are right and which are wrong answers for each row.

@@ -8,39 +8,73 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import QUIET, SMALL
 
 ROOT = Path(__file__).parents[1]
 
 
-def train(folder: Path, cache_dir: Path, *overrides: str) -> dict[str, Any]:
-    """A run as a user starts it; the last line of its log."""
-    given = [*SMALL, *QUIET, "trainer.accelerator=cpu", "device=cpu", f"hydra.run.dir={folder}"]
+def command(folder: Path, cache_dir: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """A training command as a user starts it, in a folder."""
+    given = [*SMALL, *QUIET, "gallery=false", "trainer.accelerator=cpu", "device=cpu"]
+    folder.mkdir(parents=True)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *given, *overrides],
+        [sys.executable, str(ROOT / "train.py"), *overrides, *given],
         env=os.environ | {"FASHRET_CACHE": str(cache_dir), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=150,
+        cwd=folder,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    return done
+
+
+def train(folder: Path, cache_dir: Path, *overrides: str) -> dict[str, Any]:
+    """A run; the last line of its log."""
+    command(folder, cache_dir, f"hydra.run.dir={folder}", *overrides)
     found: dict[str, Any] = json.loads((folder / "train_log.jsonl").read_text().splitlines()[-1])
     return found
 
 
-def test_two_processes_give_the_metrics_of_one(tmp_path: Path, cache_dir: Path) -> None:
-    # Learning nothing keeps the weights equal; 24 validation items are one batch, so that one
+TWO = ("trainer.devices=2", "trainer.strategy=ddp")
+
+
+def test_two_processes_learn_and_measure_what_one_does(tmp_path: Path, cache_dir: Path) -> None:
+    # Two batches of 8, gathered, are one of 16. The 24 validation items are one batch, so that one
     # process embeds everything and the other nothing, and each searches half of the queries.
-    options = ("model.train=heads", "trainer.max_epochs=1", "optimizer.lr=0")
-    one = train(tmp_path / "one", cache_dir, *options, "trainer.devices=1")
-    two = train(tmp_path / "two", cache_dir, *options, "trainer.devices=2", "trainer.strategy=ddp")
+    options = ("trainer.max_epochs=2", "optimizer.lr=1e-2")
+    one = train(tmp_path / "one", cache_dir, *options, "trainer.devices=1", "data.batch_size=16")
+    two = train(tmp_path / "two", cache_dir, *options, *TWO, "data.batch_size=8")
     compared = 0
     for key, value in one.items():
         if key.startswith("val/"):
             compared += 1
             assert two[key] == (value if value is None else pytest.approx(value, abs=1e-7)), key
     assert compared > 400
+    assert two["train/loss"] == pytest.approx(one["train/loss"], abs=1e-5)
     assert (tmp_path / "two" / "metrics.json").is_file()
+    weights = [
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("one", "two")
+    ]
+    for name, value in weights[0].items():
+        assert torch.allclose(value, weights[1][name], atol=1e-5), name
+
+
+def test_a_sweep_of_two_processes_makes_a_folder_a_job(tmp_path: Path, cache_dir: Path) -> None:
+    options = ("-m", "seed=0,1", "trainer.max_epochs=1", "optimizer.lr=0", *TWO)
+    done = command(tmp_path / "here", cache_dir, *options, "hydra.sweep.dir=swept")
+    assert sorted(p.name for p in (tmp_path / "here").iterdir()) == ["swept"]
+    folders = sorted(p.name for p in (tmp_path / "here" / "swept").iterdir() if p.is_dir())
+    assert folders == ["0", "1"]
+    for name in folders:
+        job = tmp_path / "here" / "swept" / name
+        assert not (job / "failed.txt").exists()
+        assert (job / "metrics.json").is_file()
+        assert (job / ".hydra" / "config.yaml").is_file()
+        assert len((job / "train_log.jsonl").read_text().splitlines()) == 2  # epochs 0 and 1
+    assert done.stdout.count("objective") <= 2  # one table
 
 
 def test_two_processes_train_on_every_item_once() -> None:

@@ -201,7 +201,7 @@ def test_names_and_weights_that_do_not_exist_are_answered(tmp_path: Path) -> Non
         load_backbone(spec("ViT-B-32", pretrained="opanai"), tmp_path)
     with pytest.raises(CheckpointError, match=r"gone.pt is no file"):
         spec("ViT-B-32", pretrained="gone.pt")
-    with pytest.raises(ConfigError, match="must be one of heads, blocks, all"):
+    with pytest.raises(ConfigError, match="must be one of heads, blocks, lora, all"):
         spec("ViT-B-32", train="head")
     torn = tmp_path / "torn.pt"
     torn.write_bytes(b"torn")
@@ -282,3 +282,30 @@ def test_a_bundle_with_a_vocabulary_of_its_own_uses_it(tmp_path: Path) -> None:
     again = load_backbone(spec(f"local-dir:{tmp_path / 'bundle'}"), tmp_path)
     assert torch.equal(again.tokenize(texts), tokens)
     assert (tmp_path / "bundle" / "open_clip_model.safetensors").stat().st_size < 12e6
+
+
+TRIMMED = {"vit", "convnext", "mobilenet", "resnet"}
+"""The families whose texts end in a token that sees all before it and nothing after."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shorter_texts_are_trimmed_only_where_that_is_exact(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = load_backbone(spec(f"stand-in-{family}"), tmp_path).eval()
+    words = [1, 9, 3, 2, 1, 5] * 20 + [40]  # 40 are more than the 16 tokens of the context
+    tokens = backbone.tokenize(["dress " * n for n in words])
+    seen: list[int] = []
+    whole = backbone.clip.encode_text
+
+    def watched(tokens: Any, normalize: bool) -> Any:
+        seen.append(tokens.shape[1])
+        return whole(tokens, normalize=normalize)
+
+    with torch.inference_mode():
+        expected = whole(tokens, normalize=False)
+        monkeypatch.setattr(backbone.clip, "encode_text", watched)
+        found = backbone.encode_text(tokens)
+    assert torch.allclose(found, expected, atol=1e-6)
+    # 121 texts, 64 at a time by length: the first 64 have at most 3 words and two marks.
+    assert seen == ([5, 16] if family in TRIMMED else [16])

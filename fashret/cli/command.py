@@ -5,7 +5,8 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from fashret.cli.sweep import FAILED
@@ -63,13 +64,37 @@ def _of_a_sweep(body: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any
         folder = Path(HydraConfig.get().runtime.output_dir)
         (folder / FAILED).unlink(missing_ok=True)
         try:
-            return body(cfg)
+            with as_a_single_run(folder):
+                return body(cfg)
         except Exception as e:  # whatever it is, the other jobs can still run
             (folder / FAILED).write_text(f"{e}\n\n{traceback.format_exc()}")
             print(f"job {HydraConfig.get().job.num} failed: {e}", file=sys.stderr)
             return 0.0
 
     return job
+
+
+@contextmanager
+def as_a_single_run(folder: Path) -> Iterator[None]:
+    """A job of a sweep as a command of its own: what Lightning starts again for other processes.
+
+    Without this they would start the whole sweep again, in folders of their own. Afterwards
+    nothing of the job's processes is left for the next one to take for its own.
+    """
+    arguments, environment = sys.argv[1:], dict(os.environ)
+    current: Any = HydraConfig.get()
+    sys.argv[1:] = [str(override) for override in current.overrides.task]
+    with read_write(current):
+        current.run.dir = str(folder)
+    try:
+        yield
+    finally:
+        sys.argv[1:] = arguments
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def with_resumed(arguments: list[str]) -> list[str]:

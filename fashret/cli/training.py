@@ -109,6 +109,7 @@ def make_module(setup: Setup, items: TrainingItems, baseline: Catalog) -> Retrie
         build(cfg.optimizer),
         build(cfg.scheduler),
         plain(cfg),
+        gather=cfg.gather,
     )
 
 

@@ -13,7 +13,7 @@ from fashret.errors import CheckpointError
 from fashret.functional.relations import pair_relations
 from fashret.losses import AttributeBlocks, Composite
 from fashret.models.retriever import Retriever
-from fashret.types import Batch, Miner
+from fashret.types import CODES, Batch, Miner
 
 _RETRIEVER = "retriever."
 
@@ -28,6 +28,7 @@ class RetrievalModule(pl.LightningModule):
         block_loss: what the attribute blocks learn, if there are any.
         optimizer: makes an optimizer of parameter groups.
         scheduler: makes a schedule of an optimizer, given `steps_per_epoch`.
+        gather: whether a batch is that of all processes together, not of each its own.
         config: the run's whole configuration as plain containers, kept in every checkpoint.
     """
 
@@ -40,6 +41,8 @@ class RetrievalModule(pl.LightningModule):
         optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer],
         scheduler: Callable[..., LRScheduler],
         config: dict[str, Any],
+        *,
+        gather: bool = True,
     ) -> None:
         super().__init__()
         self.strict_loading = False  # frozen towers are not in a checkpoint
@@ -50,10 +53,11 @@ class RetrievalModule(pl.LightningModule):
         self.block_loss = block_loss
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.gather = gather
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the photos against the captions."""
-        whole = self.retriever(batch)
+        whole, batch = self._gathered(self.retriever(batch), batch)
         layout = self.retriever.layout
         images, texts = (layout.block(embeddings) for embeddings in whole)
         with torch.no_grad():
@@ -79,6 +83,30 @@ class RetrievalModule(pl.LightningModule):
                 self.log("train/temperature", temperature)
         return loss
 
+    def _gathered(
+        self, embedded: tuple[Tensor, Tensor], batch: Batch
+    ) -> tuple[tuple[Tensor, Tensor], Batch]:
+        """The embeddings and codes of all processes' batches, as if they were one.
+
+        Every process computes the same loss of them; what it gives back to its own embeddings is
+        the sum over the processes, whose mean over the weights (DDP's) is the one batch's gradient.
+        """
+        if not self.gather or self.trainer.world_size == 1:
+            return embedded, batch
+        images, texts = (self._of_all(part) for part in embedded)
+        codes: Any = {
+            name: self._of_all(value)
+            for name, value in batch.items()
+            if name in CODES and isinstance(value, Tensor)
+        }
+        return (images, texts), codes
+
+    def _of_all(self, part: Tensor) -> Tensor:
+        """(B, ...) of each process -> (processes * B, ...), with its gradient."""
+        gathered = self.all_gather(part, sync_grads=part.requires_grad)
+        assert isinstance(gathered, Tensor)
+        return gathered.flatten(0, 1)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Embed a batch, in full precision whatever the training's."""
         with torch.autocast(self.device.type, enabled=False):
@@ -86,14 +114,8 @@ class RetrievalModule(pl.LightningModule):
         return {"index": batch["index"], "image": images, "text": texts}
 
     def configure_optimizers(self) -> Any:
-        """Weight decay for matrices; none for norms, biases and scales."""
-        decayed: list[Tensor] = []
-        plain: list[Tensor] = []
-        for parameter in self.parameters():
-            if parameter.requires_grad:
-                (decayed if parameter.ndim > 1 else plain).append(parameter)
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-        optimizer = self.optimizer([group for group in groups if group["params"]])
+        """Groups by depth; weight decay for matrices, none for norms, biases and scales."""
+        optimizer = self.optimizer(self._groups())
         epochs = self.trainer.max_epochs
         steps = self.trainer.estimated_stepping_batches
         per_epoch = steps / epochs if epochs and epochs > 0 else 1.0
@@ -102,6 +124,27 @@ class RetrievalModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """What learns, from the heads down: `depth` is for a step that shrinks with it."""
+        towers = self.retriever.backbone
+        learning = [p for p in self.parameters() if p.requires_grad]
+        depths: dict[int, int] = {}
+        if (
+            towers is not None
+            and getattr(self.optimizer, "keywords", {}).get("layer_decay", 1) != 1
+        ):
+            of_name = towers.depths()
+            depths = {id(p): of_name[name] for name, p in towers.named_parameters()}
+        groups: dict[tuple[int, bool], list[Tensor]] = {}
+        for parameter in learning:
+            place = depths.get(id(parameter), 0), parameter.ndim <= 1
+            groups.setdefault(place, []).append(parameter)
+        return [
+            {"params": groups[place], "depth": place[0]}
+            | ({"weight_decay": 0.0} if place[1] else {})
+            for place in sorted(groups)
+        ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what did not learn."""

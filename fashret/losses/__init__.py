@@ -5,6 +5,7 @@ from fashret.losses.attribute_blocks import AttributeBlocks
 from fashret.losses.attribute_classification import AttributeClassification
 from fashret.losses.circle import Circle
 from fashret.losses.composite import Composite
+from fashret.losses.distillation import Distillation
 from fashret.losses.hard_negatives import HardNegatives
 from fashret.losses.infonce import InfoNCE
 from fashret.losses.multi_similarity import MultiSimilarity
@@ -19,6 +20,7 @@ __all__ = [
     "AttributeClassification",
     "Circle",
     "Composite",
+    "Distillation",
     "HardNegatives",
     "InfoNCE",
     "MultiSimilarity",

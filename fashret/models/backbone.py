@@ -8,12 +8,15 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.model import CLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 from open_clip.transformer import TextTransformer
 from PIL import Image
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from fashret.errors import CheckpointError, ConfigError
+from fashret.models.adapters import merge_adapters
 from fashret.models.heads import Projection
 from fashret.models.projections import cut_image_projection, cut_text_projection
 from fashret.models.spec import OWN, SHIPPED, VOCABULARY, ModelSpec
@@ -75,6 +78,7 @@ class Backbone(nn.Module):
         Raises:
             ConfigError: a head that learned stands on a tower that has no projection.
         """
+        merge_adapters(self)
         for cut, head, what in zip(self._cuts, (image_head, text_head), _TOWERS, strict=True):
             if cut is not None:
                 cut.put_back(head)
@@ -98,7 +102,7 @@ class Backbone(nn.Module):
         Where every token sees only those before it and the last is the feature, texts are sorted
         by length and what follows the longest of a few is left away: the features are the same.
         """
-        if not _is_causal(getattr(self.clip, "text", None)):
+        if not _is_causal(self.clip):
             features: Tensor = self.clip.encode_text(tokens, normalize=False)
             return features
         lengths, order = (tokens.argmax(dim=1) + 1).sort()
@@ -110,13 +114,15 @@ class Backbone(nn.Module):
 
     def _encode_trimmed(self, tokens: Tensor) -> Tensor:
         """Encode texts that are shorter than the tower's context."""
-        tower, length = self.clip.text, tokens.shape[1]
-        whole = tower.attn_mask
-        tower.attn_mask = whole[:length, :length]
-        try:
-            features: Tensor = self.clip.encode_text(tokens, normalize=False)
-        finally:
-            tower.attn_mask = whole
+        length, clip = tokens.shape[1], self.clip
+        if isinstance(clip, CLIP):
+            shorter = {
+                "clip.attn_mask": clip.attn_mask[:length, :length],
+                "clip.positional_embedding": clip.positional_embedding[:length],
+            }
+        else:
+            shorter = {"clip.text.attn_mask": clip.text.attn_mask[:length, :length]}
+        features: Tensor = functional_call(_Texts(clip), shorter, (tokens,), tie_weights=False)
         return features
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
@@ -136,6 +142,53 @@ class Backbone(nn.Module):
             ConfigError: a tower is built in a way that has no list of blocks.
         """
         return _blocks(self.clip.visual), _blocks(getattr(self.clip, "text", self.clip))
+
+    def depths(self) -> dict[str, int]:
+        """How far each parameter is from the heads.
+
+        0 is behind the last block, 1 the last block, and the deepest what stands before the first
+        (embeddings, patches) or whose place is not known.
+
+        Raises:
+            ConfigError: see `blocks`.
+        """
+        of_block: dict[int, int] = {}
+        towers = self.blocks()
+        for blocks in towers:
+            for depth, block in enumerate(reversed(blocks), start=1):
+                of_block |= {id(parameter): depth for parameter in block.parameters()}
+        first = max(len(blocks) for blocks in towers) + 1
+        return {
+            name: of_block.get(id(p), 0 if any(part in name for part in _BEHIND) else first)
+            for name, p in self.named_parameters()
+        }
+
+    def checkpoint_activations(self) -> None:
+        """Compute each block's activations again in the backward pass.
+
+        Raises:
+            ConfigError: the image tower does not know how.
+        """
+        self.clip.set_grad_checkpointing(True)
+        visual: nn.Module = self.clip.visual
+        if not any(getattr(module, "grad_checkpointing", False) for module in visual.modules()):
+            raise ConfigError(
+                f"model.checkpointing=true: the image tower ({type(visual).__name__}) cannot "
+                "compute its activations again; model.chunk=<items> saves memory with any tower"
+            )
+
+
+class _Texts(nn.Module):
+    """A model as a function of texts: what `functional_call` needs."""
+
+    def __init__(self, clip: Any) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L) long -> (B, G) features."""
+        features: Tensor = self.clip.encode_text(tokens, normalize=False)
+        return features
 
 
 def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
@@ -168,6 +221,8 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
     changes = {"resize_mode": spec.resize, "fill_color": spec.fill}
     settings = merge_preprocess_dict(clip.visual.preprocess_cfg, changes)
     exact = spec.decode == "exact"
+    if spec.compile:
+        clip.visual.compile()
     return Backbone(clip, tokenizer, PreprocessCfg(**settings), exact=exact)
 
 
@@ -231,8 +286,11 @@ def _cannot_load(spec: ModelSpec, error: Exception) -> str:
     )
 
 
-def _is_causal(tower: Any) -> bool:
-    """Whether a text's feature is its last token's, and no token sees what follows it."""
+def _is_causal(clip: Any) -> bool:
+    """Whether a text's feature is its end token's, and no token sees what follows it."""
+    if isinstance(clip, CLIP):
+        return clip.text_pool_type == "argmax" and clip.attn_mask is not None
+    tower = getattr(clip, "text", None)
     return (
         isinstance(tower, TextTransformer)
         and tower.pool_type == "argmax"
@@ -257,6 +315,9 @@ def _blocks(tower: nn.Module) -> list[nn.Module]:
         f"model.train=blocks: {type(tower).__name__} has no list of blocks; use model.train=all"
     )
 
+
+_BEHIND = ("ln_post", "ln_final", "attnpool", "attn_pool", "trunk.norm", "fc_norm", "final_norm")
+"""What stands between the last block and the head, by parts of its parameters' names."""
 
 _BLOCK_LISTS = (
     "transformer.resblocks",

@@ -1,13 +1,16 @@
 """What fashret trains: towers, and heads that turn their features into embeddings."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from fashret.errors import ConfigError
 from fashret.functional.blocks import GENERAL, Layout
+from fashret.models.adapters import adapter_parameters, add_adapters
 from fashret.models.backbone import Backbone
 from fashret.models.heads import Heads, Projection, make_head, narrowed
 from fashret.models.spec import ModelSpec
@@ -48,6 +51,7 @@ class Retriever(nn.Module):
         self.block_images = nn.ModuleList()
         self.block_texts = nn.ModuleList()
         self.backbone = backbone
+        self._chunk: int | None = None
         for name, pair in (blocks or {}).items():
             self._add_block(name, pair)
 
@@ -118,8 +122,8 @@ class Retriever(nn.Module):
         if "image_features" in batch:
             return batch["image_features"], batch["text_features"]
         assert self.backbone is not None, "photos need towers"
-        images = self.backbone.encode_image(batch["images"])
-        return images, self.backbone.encode_text(batch["tokens"])
+        images = self._in_chunks(self.backbone.encode_image, batch["images"])
+        return images, self._in_chunks(self.backbone.encode_text, batch["tokens"])
 
     def embed_image(self, features: Tensor) -> Tensor:
         """(B, F) features -> (B, D) embeddings, L2-normalised."""
@@ -133,11 +137,24 @@ class Retriever(nn.Module):
         """Let learn what the spec says, and freeze the rest.
 
         Raises:
-            ConfigError: train=blocks with a tower that has no blocks.
+            ConfigError: train=blocks or lora with a tower that has no blocks; a way to save memory
+                that the towers do not know.
         """
+        if spec.train == "lora" and self.backbone is not None:
+            add_adapters(self.backbone, rank=spec.lora_rank, alpha=spec.lora_alpha)
         self.requires_grad_(False)
         for parameter in self._to_train(spec):
             parameter.requires_grad_(True)
+        if self.backbone is None:
+            return
+        if spec.checkpointing and not spec.frozen:
+            self.backbone.checkpoint_activations()
+        self._chunk = spec.chunk
+        if spec.chunk is not None and any(_learns_statistics(m) for m in self.backbone.modules()):
+            raise ConfigError(
+                f"model.chunk={spec.chunk}: batch normalisation looks at the whole batch, which "
+                "chunks would change; use model.train=lora, or a model without it"
+            )
 
     def learned_state(self) -> dict[str, Tensor]:
         """What a checkpoint holds: the parameters that learn, and their modules' buffers."""
@@ -159,6 +176,19 @@ class Retriever(nn.Module):
                 if own and not any(p.requires_grad for p in own):
                     module.training = False  # not eval(), which its children would follow
         return self
+
+    def _in_chunks(self, encode: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        """Encode (B, ...) inputs; where gradients are wanted, keep the activations of a chunk only.
+
+        The gradient of the whole batch's loss then flows through one chunk after another, each
+        encoded again: the same sum in another order.
+        """
+        if self._chunk is None or not torch.is_grad_enabled():
+            return encode(inputs)
+        parts = [
+            checkpoint(encode, part, use_reentrant=False) for part in inputs.split(self._chunk)
+        ]
+        return torch.cat(parts)
 
     def _embed(self, features: Tensor, head: nn.Linear, blocks: nn.ModuleList) -> Tensor:
         """The unit vectors of the general head and of the blocks, over the root of their number."""
@@ -192,10 +222,17 @@ class Retriever(nn.Module):
         if spec.train == "all":
             skipped = {"clip.logit_scale", "clip.logit_bias"}  # the loss has its own
             yield from (p for n, p in self.backbone.named_parameters() if n not in skipped)
+        elif spec.train == "lora":
+            yield from adapter_parameters(self.backbone)
         else:
             for blocks in self.backbone.blocks():
                 for block in blocks[-spec.train_blocks :]:
                     yield from block.parameters()
+
+
+def _learns_statistics(module: nn.Module) -> bool:
+    """Whether it normalises by the batch at hand; `train` leaves frozen ones out."""
+    return isinstance(module, _BatchNorm) and any(p.requires_grad for p in module.parameters())
 
 
 def _text_width(backbone: Backbone) -> int:

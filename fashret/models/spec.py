@@ -24,7 +24,7 @@ VOCABULARY = "vocabulary.txt.gz"
 
 _WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 
-TRAIN_MODES = ("heads", "blocks", "all")
+TRAIN_MODES = ("heads", "blocks", "lora", "all")
 DECODE_MODES = ("reduced", "exact")
 RESIZE_MODES = ("longest", "shortest", "squash")
 
@@ -39,8 +39,11 @@ class ModelSpec:
         pretrained: a tag of open_clip (`fashion` for fashret-tiny), a local file of weights, or
             null for random weights. Must be null with `hf-hub:` and `local-dir:`, which carry
             their weights.
-        train: heads, blocks (the heads and the last blocks of each tower) or all.
+        train: heads, blocks (the heads and the last blocks of each tower), lora (the heads and
+            low-rank adapters in every block: Hu et al., LoRA, 2021) or all.
         train_blocks: how many blocks of each tower, for train=blocks.
+        lora_rank: of the adapters, for train=lora.
+        lora_alpha: what they add is multiplied by this over the rank.
         attribute_blocks: a block beside the embedding for each of these attributes, and its width;
             null for none.
         heads: false leaves the projections as they are; with train=heads nothing then learns.
@@ -50,6 +53,13 @@ class ModelSpec:
         seed: of random weights.
         decode: reduced decodes a JPEG that is much larger than the towers' input no larger than
             they need (twice the input); exact decodes all there is.
+        chunk: items whose activations are held at once while towers learn; the others' are computed
+            again in the backward pass, so that the batch of a contrastive loss may be larger than
+            what fits (Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited
+            Setup, 2021); null for the whole batch.
+        checkpointing: whether each block's activations are computed again in the backward pass
+            (Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016).
+        compile: whether torch.compile is given the image tower.
     """
 
     name: str
@@ -62,6 +72,11 @@ class ModelSpec:
     seed: int
     attribute_blocks: Mapping[str, int] | None = None
     decode: str = "reduced"
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
+    chunk: int | None = None
+    checkpointing: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         _one_of("model.train", self.train, TRAIN_MODES)
@@ -69,6 +84,10 @@ class ModelSpec:
         _one_of("model.decode", self.decode, DECODE_MODES)
         if self.train == "blocks" and self.train_blocks < 1:
             raise ConfigError(f"model.train_blocks is {self.train_blocks}: it must be >= 1")
+        if self.lora_rank < 1:
+            raise ConfigError(f"model.lora_rank is {self.lora_rank}: it must be >= 1")
+        if self.chunk is not None and self.chunk < 1:
+            raise ConfigError(f"model.chunk is {self.chunk}: it must be >= 1, or null")
         for name, width in self.block_widths.items():
             if width < 1:
                 raise ConfigError(f"model.attribute_blocks.{name}={width}: it must be at least 1")

@@ -6,5 +6,14 @@ from fashret.engine.callbacks.power_ema import PowerEMA
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 from fashret.engine.callbacks.train_log import TrainLog
 from fashret.engine.callbacks.watchdog import Watchdog
+from fashret.engine.callbacks.wise_ft import WiseFT
 
-__all__ = ["Dashboard", "DataMix", "PowerEMA", "RetrievalEvaluation", "TrainLog", "Watchdog"]
+__all__ = [
+    "Dashboard",
+    "DataMix",
+    "PowerEMA",
+    "RetrievalEvaluation",
+    "TrainLog",
+    "Watchdog",
+    "WiseFT",
+]
