@@ -78,7 +78,7 @@ def test_a_killed_build_goes_on_and_encodes_nothing_twice(
         monkeypatch.setattr(backbone, "encode_image", encode_image)
         return Retriever.on(backbone)
 
-    monkeypatch.setattr("fashret.catalog.build._SAVE_EVERY", 2)
+    monkeypatch.setattr("fashret.catalog.encode._SAVE_EVERY", 2)
     with pytest.raises(KeyboardInterrupt):
         build(table, tmp_path, load=lambda: counting(5))
     assert not list((tmp_path / "catalogs").glob("*/manifest.json"))

@@ -11,15 +11,19 @@ import pytest
 import torch
 from conftest import QUIET, SMALL
 
+from fashret.catalog.store import open_catalog
+
 ROOT = Path(__file__).parents[1]
 
 
-def command(folder: Path, cache_dir: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+def command(
+    folder: Path, cache_dir: Path, *overrides: str, sweep: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     """A training command as a user starts it, in a folder."""
     given = [*SMALL, *QUIET, "gallery=false", "trainer.accelerator=cpu", "device=cpu"]
     folder.mkdir(parents=True)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *overrides, *given],
+        [sys.executable, str(ROOT / "train.py"), *sweep, *given, *overrides],
         env=os.environ | {"FASHRET_CACHE": str(cache_dir), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -62,9 +66,56 @@ def test_two_processes_learn_and_measure_what_one_does(tmp_path: Path, cache_dir
         assert torch.allclose(value, weights[1][name], atol=1e-5), name
 
 
+def test_two_processes_build_the_catalog_of_one(tmp_path: Path, cache_dir: Path) -> None:
+    # 480 items: two batches of the training split and one each of the others.
+    folders = {}
+    for name, options in {"one": ["trainer.devices=1"], "two": TWO}.items():
+        folders[name] = tmp_path / name
+        done = subprocess.run(
+            [
+                *(sys.executable, str(ROOT / "build_catalog.py"), f"catalog.dir={folders[name]}"),
+                *("data.products=240", "data.num_workers=0", "device=cpu", *options),
+                *("trainer.accelerator=cpu", f"hydra.run.dir={tmp_path}/run-{name}"),
+            ],
+            env=os.environ | {"FASHRET_CACHE": str(cache_dir), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=150,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count("verified") == 1
+    one, two = (open_catalog(folders[name]) for name in ("one", "two"))
+    assert len(one) == 480
+    for kind in ("image", "text", "image_features", "text_features"):
+        assert torch.equal(getattr(one, kind), getattr(two, kind)), kind
+    assert one.manifest["key"] == two.manifest["key"]
+    assert one.manifest["files"].keys() == two.manifest["files"].keys()
+
+
+def test_two_processes_evaluate_as_one(tmp_path: Path, cache_dir: Path) -> None:
+    found = {}
+    for name, options in {"one": ["trainer.devices=1"], "two": TWO}.items():
+        done = subprocess.run(
+            [
+                *(sys.executable, str(ROOT / "evaluate.py"), *SMALL, "device=cpu", *options),
+                *("trainer.accelerator=cpu", f"hydra.run.dir={tmp_path}/{name}"),
+            ],
+            # a cache of its own: both encode
+            env=os.environ
+            | {"FASHRET_CACHE": str(tmp_path / f"{name}.cache"), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=150,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        found[name] = json.loads((tmp_path / name / "metrics.json").read_text())["metrics"]
+    assert len(found["one"]) > 400
+    assert found["one"] == found["two"]
+
+
 def test_a_sweep_of_two_processes_makes_a_folder_a_job(tmp_path: Path, cache_dir: Path) -> None:
-    options = ("-m", "seed=0,1", "trainer.max_epochs=1", "optimizer.lr=0", *TWO)
-    done = command(tmp_path / "here", cache_dir, *options, "hydra.sweep.dir=swept")
+    options = ("seed=0,1", "trainer.max_epochs=1", "optimizer.lr=0", *TWO)
+    done = command(tmp_path / "here", cache_dir, *options, "hydra.sweep.dir=swept", sweep=("-m",))
     assert sorted(p.name for p in (tmp_path / "here").iterdir()) == ["swept"]
     folders = sorted(p.name for p in (tmp_path / "here" / "swept").iterdir() if p.is_dir())
     assert folders == ["0", "1"]

@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,22 +15,19 @@ import pyarrow.parquet as pq
 import torch
 from filelock import FileLock
 from safetensors.torch import save_file
-from tqdm.auto import tqdm
 
 from fashret import __version__
 from fashret.catalog import store
+from fashret.catalog.encode import encode_features, memory_mapped, merge_features
+from fashret.catalog.processes import Alone, Processes
 from fashret.catalog.store import Catalog, checksum, open_catalog, verify
-from fashret.data.batches import ItemCodes, PhotoDataset, PhotoLoader, tokenized
 from fashret.data.items import ItemTable
-from fashret.data.samplers import EVALUATION_BATCH, EvaluationBatches
+from fashret.data.samplers import EVALUATION_BATCH
 from fashret.errors import CatalogError
 from fashret.models.retriever import Retriever
 from fashret.types import UNKNOWN
 
 log = logging.getLogger(__name__)
-
-_SAVE_EVERY = 20
-"""Batches between two savings: what a killed build encodes again at most."""
 
 DTYPES: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": np.float32}
 
@@ -53,11 +51,13 @@ def ensure_catalog(
     base: Catalog | None = None,
     device: torch.device | str = "cpu",
     num_workers: int = 0,
+    processes: Processes | None = None,
 ) -> Catalog:
     """The catalog of a data set under an encoder: opened, or built now.
 
-    A build that was killed goes on where it was: nothing is encoded twice. Two processes that
-    want the same catalog wait for one another.
+    A build that was killed goes on where it was: nothing is encoded twice. Two commands that want
+    the same catalog wait for one another. The processes of one command encode a part each; the
+    parts are those of the same batches that one process has, so that the numbers are too.
 
     Args:
         table: the items.
@@ -70,6 +70,7 @@ def ensure_catalog(
         base: a catalog whose stored features `load`'s heads stand on: nothing is encoded then.
         device: of the encoder.
         num_workers: processes that decode photos.
+        processes: that all call this together; None for this one alone.
 
     Raises:
         CatalogError: `folder` holds another catalog or something else.
@@ -79,37 +80,63 @@ def ensure_catalog(
     key = catalog_key(identity, table, dtype)
     where = folder or cache_dir / "catalogs" / f"{label}-{table.key}-{key}"
     where.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{where}.lock"):
-        if where.exists():
+    manifest = {
+        "format": store.FORMAT,
+        "key": key,
+        "count": len(table),
+        "dtype": dtype,
+        "model": label,
+        "encoder": identity,
+        "data": table.key,
+        "splits": {split: len(table.rows(split)) for split in table.splits},
+        "versions": _versions(),
+    }
+    processes = processes or Alone()
+    first = processes.global_rank == 0
+    with FileLock(f"{where}.lock") if first else nullcontext():
+        if processes.broadcast(where.exists()):
             return open_catalog(where, key=key)
         partial = where.with_name(f"{where.name}.partial")
-        _claim(partial, key)
-        log.info("building the catalog %s of %d items", where, len(table))
+        if first:
+            _claim(partial, key)
+            log.info("building the catalog %s of %d items", where, len(table))
+        processes.barrier()
         retriever = load().eval().requires_grad_(False).to(device)
         if base is None:
-            _encode(retriever, table, partial, DTYPES[dtype], device, num_workers)
-        features = partial if base is None else base.folder
-        _embed(retriever, table, features, partial, DTYPES[dtype], device)
-        _write_meta(table, partial)
-        manifest = {
-            "format": store.FORMAT,
-            "key": key,
-            "count": len(table),
-            "dim": retriever.dim,
-            "blocks": dict(retriever.layout.columns),
-            "dtype": dtype,
-            "model": label,
-            "encoder": identity,
-            "preprocess": _preprocess(retriever, base),
-            "data": table.key,
-            "splits": {split: len(table.rows(split)) for split in table.splits},
-            "versions": _versions(),
-        }
-        _write_manifest(manifest, partial)
-        partial.rename(where)
+            encode_features(
+                retriever, table, partial, DTYPES[dtype], device, num_workers, processes
+            )
+        processes.barrier()
+        if first:
+            if base is None:
+                merge_features(retriever, table, partial, DTYPES[dtype], processes.world_size)
+            _finish(retriever, table, partial, manifest, base, device)
+            partial.rename(where)
+        processes.barrier()
     catalog = open_catalog(where, key=key)
-    verify(catalog)
+    if first:
+        verify(catalog)
     return catalog
+
+
+def _finish(
+    retriever: Retriever,
+    table: ItemTable,
+    folder: Path,
+    manifest: dict[str, Any],
+    base: Catalog | None,
+    device: torch.device | str,
+) -> None:
+    """Embed what was encoded, and describe it."""
+    source = folder if base is None else base.folder
+    _embed(retriever, table, source, folder, DTYPES[manifest["dtype"]], device)
+    _write_meta(table, folder)
+    manifest |= {
+        "dim": retriever.dim,
+        "blocks": dict(retriever.layout.columns),
+        "preprocess": _preprocess(retriever, base),
+    }
+    _write_manifest(manifest, folder)
 
 
 def _claim(partial: Path, key: str) -> None:
@@ -119,65 +146,6 @@ def _claim(partial: Path, key: str) -> None:
         shutil.rmtree(partial)
     partial.mkdir(exist_ok=True)
     owner.write_text(key)
-
-
-def _encode(
-    retriever: Retriever,
-    table: ItemTable,
-    folder: Path,
-    dtype: type[np.floating[Any]],
-    device: torch.device | str,
-    num_workers: int,
-) -> None:
-    """Write the features of every item, batch by batch, split by split.
-
-    `done` in the folder counts the batches whose features are on disk.
-    """
-    backbone = retriever.backbone
-    assert backbone is not None, "encoding needs towers"
-    codes = ItemCodes(table)
-    tokens = tokenized(backbone.tokenize, codes.captions)
-    transform, least = backbone.photo_transform(), backbone.least
-    photos = PhotoDataset(table, codes, transform, tokens, least=least)
-    widths = {"image": retriever.image_head.in_features, "text": retriever.text_head.in_features}
-    progress = folder / "done"
-    kept = progress.exists() and all((folder / f).exists() for f in store.FEATURES.values())
-    done = int(progress.read_text()) if kept else 0
-    arrays = {
-        kind: _array(folder / store.FEATURES[kind], (len(table), widths[kind]), dtype)
-        for kind in widths
-    }
-    if done:
-        log.info("going on after %d batches that are already encoded", done)
-    batches = EvaluationBatches([table.rows(split) for split in table.splits], skip=done)
-    bar = tqdm(
-        total=len(table),
-        initial=len(table) - sum(len(part) for part in batches.batches),
-        desc=f"encoding {table.key.rpartition('-')[0]}",
-        unit=" items",
-    )
-    for batch in PhotoLoader(photos, batches, num_workers=num_workers):
-        with torch.inference_mode():
-            images = backbone.encode_image(batch["images"].to(device))
-            texts = backbone.encode_text(batch["tokens"].to(device))
-        known = (batch["caption"] != UNKNOWN).to(device)[:, None]
-        here = batch["index"].numpy()
-        arrays["image"][here] = images.float().cpu().numpy()
-        arrays["text"][here] = (texts * known).float().cpu().numpy()
-        done += 1
-        if done % _SAVE_EVERY == 0 or done == batches.total:
-            _save_progress(arrays, progress, done)
-        bar.update(len(here))
-    bar.close()
-
-
-def _save_progress(arrays: Mapping[str, "np.memmap[Any, Any]"], path: Path, number: int) -> None:
-    """Put the arrays on disk first, then the count that vouches for them."""
-    for array in arrays.values():
-        array.flush()
-    partial = path.with_suffix(".new")
-    partial.write_text(str(number))
-    partial.replace(path)
 
 
 def _embed(
@@ -192,7 +160,7 @@ def _embed(
     has_text = torch.from_numpy(table.codes("text")[0]) != UNKNOWN
     for kind, path in store.EMBEDDINGS.items():
         features = np.load(source / store.FEATURES[kind], mmap_mode="r")
-        array = _array(folder / path, (len(table), retriever.dim), dtype)
+        array = memory_mapped(folder / path, (len(table), retriever.dim), dtype)
         for split in table.splits:
             rows = table.rows(split)
             for start in range(0, len(rows), EVALUATION_BATCH):
@@ -239,22 +207,9 @@ def _versions() -> dict[str, str]:
 
 def _write_manifest(manifest: dict[str, Any], folder: Path) -> None:
     """Describe the finished folder; what only the build needed is removed."""
-    for name in ("key", "done"):
-        (folder / name).unlink(missing_ok=True)
+    (folder / "key").unlink()
     manifest["files"] = {
         path.name: {"bytes": path.stat().st_size, "sha256": checksum(path)}
         for path in sorted(folder.iterdir())
     }
     (folder / store.MANIFEST).write_text(json.dumps(manifest, indent=2, default=str))
-
-
-def _array(
-    path: Path, shape: tuple[int, int], dtype: type[np.floating[Any]]
-) -> "np.memmap[Any, Any]":
-    """A memory-mapped .npy file: the one that is there if it fits, else a new one."""
-    if path.exists():
-        existing: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="r+")
-        if existing.shape == shape and existing.dtype == dtype:
-            return existing
-    made: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    return made

@@ -30,6 +30,8 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.queries and system.retriever is None:
         raise ConfigError(f"queries= needs a model; run={system.name} is a catalog")
     other, name = compared_system(cfg, system)
+    if not setup.team.only_first():
+        return
     judged = outcome.judge(system, [cfg.split])
     baseline = None if other is None else outcome.judge(other, [cfg.split])
     if cfg.queries:

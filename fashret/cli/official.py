@@ -31,6 +31,8 @@ def judge_officially(cfg: DictConfig) -> None:
     system = judged_system(cfg)
     other, name = compared_system(cfg, system)
     setup = system.setup
+    if not setup.team.only_first():
+        return
     protocol: OfficialProtocol = build(cfg.protocol)
     options: RetrievalOptions = build(setup.cfg.retrieval)
     table = OfficialTable(

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fashret.catalog.build import ensure_catalog
 from fashret.catalog.store import Catalog
+from fashret.cli.processes import Team
 from fashret.config import build, check
 from fashret.data.batches import ItemCodes
 from fashret.data.datamodule import FashionData
@@ -50,6 +51,7 @@ class Setup:
         cache_dir: one place for all runs.
         output_dir: the run folder.
         device: where photos are encoded and searched.
+        team: the processes that run this command together.
     """
 
     cfg: DictConfig
@@ -61,10 +63,15 @@ class Setup:
     cache_dir: Path
     output_dir: Path
     device: torch.device
+    team: Team
 
     @classmethod
-    def of(cls, cfg: DictConfig) -> "Setup":
+    def of(cls, cfg: DictConfig, team: Team | None = None) -> "Setup":
         """Check everything that needs no data, then prepare the data.
+
+        Args:
+            cfg: the configuration.
+            team: the processes that run this command together; None for this one alone.
 
         Raises:
             ConfigError: an option does not fit.
@@ -72,6 +79,8 @@ class Setup:
             DataError: the data cannot be used.
         """
         device = pick_device(cfg.device)
+        if device.type == "cuda" and team is not None:
+            device = team.device or device
         spec: ModelSpec = build(cfg.model)
         source: Source = build(cfg.data)
         for node in (
@@ -102,6 +111,7 @@ class Setup:
             cache_dir=cache_dir,
             output_dir=Path(cfg.paths.output_dir),
             device=device,
+            team=team or Team(),
         )
 
     @cached_property
@@ -152,6 +162,7 @@ class Setup:
             folder=folder,
             device=self.device,
             num_workers=self.source.num_workers,
+            processes=self.team,
         )
         log.info("catalog: %s", catalog.folder)
         return catalog

@@ -17,6 +17,7 @@ from fashret.cli.checkpoints import (
     trained,
     with_weights,
 )
+from fashret.cli.processes import Team
 from fashret.cli.setup import Setup, check_weights
 from fashret.engine.evaluation import embed_stored
 from fashret.engine.ranking import Embedded
@@ -68,7 +69,7 @@ class System:
         if (folder / MANIFEST).is_file():
             return cls.stored(setup, folder)
         other, state = of_run(cfg, name)
-        return cls.trained(name, Setup.of(other), state)
+        return cls.trained(name, Setup.of(other, setup.team), state)
 
     @classmethod
     def stored(cls, setup: Setup, folder: Path) -> "System":
@@ -155,7 +156,7 @@ def judged_system(cfg: DictConfig) -> System:
     if cfg.get("quick"):
         cfg.retrieval.max_queries = cfg.retrieval.max_queries or 500
         cfg.retrieval.max_items = cfg.retrieval.max_items or 5000
-    setup = Setup.of(cfg)
+    setup = Setup.of(cfg, Team.of(cfg.trainer) if "trainer" in cfg else None)
     if is_catalog and folder is not None:
         system = System.stored(setup, folder)
         check_weights(cfg.retrieval.weights, system.catalog.layout.attributes)

@@ -19,13 +19,14 @@ def train(cfg: DictConfig) -> float:
     from pytorch_lightning import seed_everything
 
     from fashret.cli import outcome, training
+    from fashret.cli.processes import Team
     from fashret.cli.setup import Setup, check_composed, check_weights
     from fashret.cli.systems import System
 
     check_composed(cfg, "train")
     training.check_regime(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
-    setup = Setup.of(cfg)
+    setup = Setup.of(cfg, Team.of(cfg.trainer))
     check_weights(cfg.retrieval.weights, tuple(setup.spec.block_widths))
     untrained = System.untrained(setup)
     splits = training.splits_to_judge(setup)
@@ -44,9 +45,9 @@ def train(cfg: DictConfig) -> float:
         return training.monitored(setup, baseline)
 
     trainer.fit(module, data, ckpt_path=training.resume_from(cfg), weights_only=True)
-    if not trainer.is_global_zero:
-        return 0.0
     system = System.trained(title, setup, training.final_state(setup, module))
+    if not setup.team.only_first():
+        return 0.0
     final = outcome.judge(system, splits)
     training.log_evaluations(trainer, final, to_train_log=False)
     board = outcome.publish(system, final, baseline, title=title)

@@ -91,7 +91,11 @@ class EvaluationBatches(RowBatches):
         parts: rows of the table, a split at a time: no batch reaches over the end of one.
         rank: of this process.
         world: how many processes there are.
-        skip: batches that were already dealt with.
+        skip: of this rank's batches, those that were already dealt with.
+
+    Attributes:
+        own: the rows of all of this rank's batches, ascending.
+        total: how many batches they are.
     """
 
     def __init__(
@@ -102,10 +106,11 @@ class EvaluationBatches(RowBatches):
             for rows in parts
             for start in range(0, len(rows), EVALUATION_BATCH)
         ]
-        self.total = len(batches)
-        mine = batches[skip:][rank::world]
         # Lightning wants a batch on every rank: one that has none repeats the last.
-        self.batches = mine if mine or world == 1 else batches[-1:]
+        mine = batches[rank::world] or batches[-1:]
+        self.total = len(mine)
+        self.own = np.sort(np.concatenate(mine)) if mine else np.empty(0, dtype=np.int64)
+        self.batches = mine[skip:]
 
     def __len__(self) -> int:
         return len(self.batches)

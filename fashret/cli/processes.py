@@ -1,0 +1,93 @@
+"""The processes of one command: several GPUs, several machines."""
+
+import logging
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from omegaconf import DictConfig
+
+T = TypeVar("T")
+
+_IN_PROCESS = ("spawn", "fork", "notebook")
+"""Strategies that start their processes within `fit`, where it is too late to share an encoding."""
+
+
+class Team:
+    """The processes that run a command together, until all but the first leave.
+
+    Args:
+        fabric: launched; None for one process.
+    """
+
+    def __init__(self, fabric: Fabric | None = None) -> None:
+        self._fabric = fabric
+
+    @classmethod
+    def of(cls, trainer: DictConfig) -> "Team":
+        """Start the processes that `trainer=` asks for; each runs the command from its beginning.
+
+        Under torchrun and SLURM they are there already, and find one another.
+
+        Args:
+            trainer: accelerator, devices, num_nodes and strategy of the Lightning Trainer.
+        """
+        if not _several(trainer):
+            return cls()
+        fabric = Fabric(
+            accelerator=trainer.accelerator,
+            devices=trainer.devices,
+            num_nodes=trainer.get("num_nodes", 1),
+            strategy=DDPStrategy(timeout=timedelta(days=1)),  # another command may build the same
+        )
+        fabric.launch()
+        if fabric.global_rank > 0:
+            logging.getLogger("fashret").setLevel(logging.WARNING)
+        return cls(fabric)
+
+    @property
+    def global_rank(self) -> int:
+        """Which of them this is, from 0."""
+        return 0 if self._fabric is None else self._fabric.global_rank
+
+    @property
+    def world_size(self) -> int:
+        """How many there are."""
+        return 1 if self._fabric is None else self._fabric.world_size
+
+    @property
+    def device(self) -> torch.device | None:
+        """The GPU of this process; None without one."""
+        own = None if self._fabric is None else self._fabric.device
+        return own if own is not None and own.type == "cuda" else None
+
+    def barrier(self) -> None:
+        """Wait until all have come here."""
+        if self._fabric is not None:
+            self._fabric.barrier()
+
+    def broadcast(self, obj: T) -> T:
+        """What the first one has."""
+        return obj if self._fabric is None else self._fabric.broadcast(obj)
+
+    def only_first(self) -> bool:
+        """Let the first process go on alone; whether this is it."""
+        first = self.global_rank == 0
+        self._fabric = None
+        return first
+
+
+def _several(trainer: DictConfig) -> bool:
+    """Whether more than one process is asked for."""
+    if any(name in str(trainer.strategy) for name in _IN_PROCESS):
+        return False
+    if trainer.get("num_nodes", 1) > 1:
+        return True
+    devices: Any = trainer.devices
+    if devices in ("auto", -1, "-1"):
+        return trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.device_count() > 1
+    if isinstance(devices, str):  # "2", or "0,1"
+        return "," in devices.strip(",") or (devices.isdigit() and int(devices) > 1)
+    return devices > 1 if isinstance(devices, int) else len(devices) > 1
