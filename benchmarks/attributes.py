@@ -4,38 +4,28 @@ python benchmarks/attributes.py
 
 Captions of the drawn sample's garments, two of each product, and random embeddings of 512
 dimensions around a product's own: reading attributes from texts, joining products by title,
-mining hard negatives, drawing 50,000 pairs.
+mining hard negatives, drawing 50,000 pairs. Once each, and together.
 """
 
 import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 
+import drawn
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
-from torch.nn.functional import normalize
+from measure import Options, Row, benchmark
 
 from fashret.config import build, config_dir
 from fashret.data.attributes import Schema
 from fashret.data.groups import Grouping
-from fashret.data.sample.captions import caption
-from fashret.data.sample.garments import make_products
 from fashret.functional.mining import hard_negatives
 from fashret.functional.pairing import draw_pairs
 from fashret.functional.tiers import TIERS, TierCodes
 
-ITEMS, VIEWS, DIM, PAIRS = 40_000, 2, 512, 50_000
+VIEWS, DIM = 2, 512
 ATTRIBUTES = ("material", "pattern", "neckline", "sleeve", "colour")
-
-
-@contextmanager
-def timed(what: str, total: list[float]) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    total.append(time.perf_counter() - start)
-    print(f"{what:<34}{total[-1]:6.1f} s")
 
 
 def codes(values: list[str | None]) -> torch.Tensor:
@@ -44,31 +34,39 @@ def codes(values: list[str | None]) -> torch.Tensor:
     return torch.tensor([-1 if value is None else place[value] for value in values])
 
 
-def main() -> None:
+def rows(options: Options) -> Iterator[Row]:
+    count, asked = (4000, 5000) if options.quick else (40_000, 50_000)
     with initialize_config_dir(config_dir(), version_base="1.3"):
         cfg = compose("train", overrides=["miner=pairs", "paths.output_dir=."])
     schema: Schema = build(cfg.data.schema)
     grouping: Grouping = build(cfg.data.groups)
-    rng = np.random.default_rng(0)
-    products = make_products(ITEMS // VIEWS, seed=0)
-    texts = [caption(product, rng) for product in products for _ in range(VIEWS)]
-    category = [product.garment.category for product in products for _ in range(VIEWS)]
-    generator = torch.Generator().manual_seed(0)
-    look = torch.randn(ITEMS // VIEWS, DIM, generator=generator).repeat_interleave(VIEWS, dim=0)
-    images = normalize(look + 0.5 * torch.randn(ITEMS, DIM, generator=generator), dim=1)
+    texts, owners = drawn.captions(count), drawn.products(count // VIEWS)
+    category = [owner.garment.category for owner in owners for _ in range(VIEWS)]
+    images = drawn.features(count, DIM)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    made: list[Row] = []
 
-    total: list[float] = []
-    with timed("attributes from texts", total):
-        read = [schema.read(text, kind) for text, kind in zip(texts, category, strict=True)]
-    with timed("products by title", total):
-        product, _ = grouping.by_title(texts, images, torch.arange(ITEMS) // VIEWS)
+    def timed(what: str, step: Callable[[], object]) -> object:
+        start = time.perf_counter()
+        found = step()
+        made.append(Row(f"{what}, {count:,} items", ours=time.perf_counter() - start))
+        return found
+
+    read = timed(
+        "attributes from texts",
+        lambda: [schema.read(text, kind) for text, kind in zip(texts, category, strict=True)],
+    )
+    product, _ = timed(
+        "products by title",
+        lambda: grouping.by_title(texts, images, torch.arange(count) // VIEWS),
+    )
     attributes = torch.stack([codes([said.get(a) for said in read]) for a in ATTRIBUTES], dim=1)
     items = TierCodes(
         codes(list(category)), product, codes(list(texts)), attributes, [0], [1, 2, 3]
     )
-    with timed("hard negatives", total):
-        mined = hard_negatives(
+    mined = timed(
+        "hard negatives",
+        lambda: hard_negatives(
             images,
             items.category,
             items.product,
@@ -76,15 +74,24 @@ def main() -> None:
             items.attributes,
             depth=cfg.miner.depth,
             keep=cfg.miner.keep,
-        )
-    with timed("pairs", total):
-        pairs = draw_pairs(items, mined, dict(cfg.miner.shares), count=PAIRS, rng=rng)
-    made = dict(zip(TIERS, np.bincount(pairs.tier, minlength=5).tolist(), strict=True))
+        ),
+    )
+    rng = np.random.default_rng(0)
+    pairs = timed(
+        f"{asked:,} pairs",
+        lambda: draw_pairs(items, mined, dict(cfg.miner.shares), count=asked, rng=rng),
+    )
+    yield from made
+    tiers = np.bincount(pairs.tier, minlength=len(TIERS)).tolist()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{'together':<34}{sum(total):6.1f} s")
-    print(f"{len(mined.anchor)} hard negatives, pairs: {made}")
-    print(f"peak memory {peak / 2**20:.2f} GiB, of which {before / 2**20:.2f} GiB before")
+    yield Row(
+        f"together, {count:,} items",
+        ours=sum(row.ours or 0.0 for row in made),
+        note=f"{len(mined.anchor):,} hard negatives; pairs: "
+        + ", ".join(f"{number:,} {tier}" for tier, number in zip(TIERS, tiers, strict=True))
+        + f"; peak {peak / 2**20:.2f} GiB, of which {before / 2**20:.2f} before",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    benchmark(rows, __doc__)

@@ -1,21 +1,22 @@
 """Exact search and evaluation over a million embeddings that lie on disk.
 
-    python benchmarks/million.py [items] [queries]
+    python benchmarks/million.py [--items N] [--queries N]
 
 1,000,000 x 512 drawn embeddings in single precision (2 GB), 1,000 queries, k = 10, with hits and
-every metric for a relevance of 200 values. Prints time and memory of ours, and time of a bare
-chunked matmul and top-k over the same file.
+every metric for a relevance of 200 values, against a bare chunked matmul and top-k over the same
+file. The scores that both find must be equal.
 """
 
-import os
-import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from measure import Options, Row, alternate, benchmark
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from fashret.functional.topk import topk
@@ -23,6 +24,7 @@ from fashret.protocols.relevance import Equal
 from fashret.protocols.task import Outcome, Task
 
 DIM, K, CHUNK, VALUES = 512, 10, 16_384, 200
+METRICS = [f"{m}@{k}" for m in ("hit", "recall", "precision", "mrr", "ndcg") for k in (1, 10)]
 
 
 class OnDisk:
@@ -34,18 +36,20 @@ class OnDisk:
     def __len__(self) -> int:
         return len(self.array)
 
-    def __getitem__(self, rows: slice | torch.Tensor) -> torch.Tensor:
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
         place = rows if isinstance(rows, slice) else rows.numpy()
         return torch.from_numpy(np.array(self.array[place]))
 
 
-def drawn(path: Path, items: int) -> None:
+def written(path: Path, items: int) -> OnDisk:
+    """A catalog on disk."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(items, DIM))
     generator = torch.Generator().manual_seed(0)
     for start in range(0, items, CHUNK):
         part = normalize(torch.randn(min(CHUNK, items - start), DIM, generator=generator), dim=1)
         array[start : start + len(part)] = part.numpy()
     array.flush()
+    return OnDisk(path)
 
 
 class Memory(threading.Thread):
@@ -67,48 +71,49 @@ class Memory(threading.Thread):
             time.sleep(0.01)
 
 
-def main(items: int, asked: int) -> None:
+def rows(options: Options) -> Iterator[Row]:
+    asked = options.more.queries
+    items = options.more.items or (50_000 if options.quick else 1_000_000)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "catalog.npy")
-        drawn(path, items)
-        catalog = OnDisk(path)
+        catalog = written(path, items)
         generator = torch.Generator().manual_seed(1)
         queries = normalize(torch.randn(asked, DIM, generator=generator), dim=1)
         of_query = torch.randint(VALUES, (asked,), generator=generator)
         of_item = torch.randint(VALUES, (items,), generator=generator)
+        names = [str(row) for row in range(asked)]
 
-        start = time.perf_counter()
-        best = torch.empty(asked, 0)
-        for first in range(0, items, CHUNK):
-            scores = queries @ catalog[first : first + CHUNK].T
-            best = torch.cat([best, scores.topk(K).values], dim=1).topk(K).values
-        bare = time.perf_counter() - start
+        def bare() -> Tensor:
+            best = torch.empty(asked, 0)
+            for first in range(0, items, CHUNK):
+                scores = queries @ catalog[first : first + CHUNK].T
+                best = torch.cat([best, scores.topk(K).values], dim=1).topk(K).values
+            return best
+
+        def judged() -> Tensor:
+            task = Task("all", queries, catalog, names, [], Equal(of_query, of_item), METRICS)
+            outcome = Outcome.of(task)
+            outcome.results(resamples=10_000, seed=0)
+            return outcome.ranking.scores
 
         memory = Memory()
-        start = time.perf_counter()
-        ranking = topk(queries, catalog, K)
-        search = time.perf_counter() - start
-        assert torch.allclose(ranking.scores.float(), best, atol=1e-5)
-
-        metrics = [
-            f"{m}@{k}" for m in ("hit", "recall", "precision", "mrr", "ndcg") for k in (1, 10)
-        ]
-        names = [str(row) for row in range(asked)]
-        start = time.perf_counter()
-        task = Task("all", queries, catalog, names, [], Equal(of_query, of_item), metrics)
-        Outcome.of(task).results(resamples=10_000, seed=0)
-        judged = time.perf_counter() - start
-        size = path.stat().st_size / 2**30
-        print(
-            f"{items:,} x {DIM} ({size:.1f} GiB on disk), {asked:,} queries, {os.cpu_count()} cores"
-        )
-        print(f"bare matmul and top-k            {bare:7.1f} s")
-        print(f"search                           {search:7.1f} s, {search / bare:.2f} of bare")
-        print(f"search, metrics and intervals    {judged:7.1f} s, {judged / bare:.2f} of bare")
-        print(f"memory at the most, besides pages of the file: {memory.peak:.2f} GiB")
-        print(f"of which before the search                     {memory.before:.2f} GiB")
+        size = f"{items:,} x {DIM} on disk, {asked:,} queries"
+        steps = {
+            f"search, {size}": lambda: topk(queries, catalog, K).scores,
+            f"search, metrics and intervals, {size}": judged,
+        }
+        for what, ours in steps.items():
+            ratio = alternate(ours, bare, 1 if options.quick else 2)
+            assert torch.allclose(ratio.found[0].float(), ratio.found[1], atol=1e-5)
+            note = f"{memory.peak:.2f} GiB at the most besides pages of the file, of which "
+            note += f"{memory.before:.2f} before"
+            yield Row.of(what, "bare matmul and top-k", ratio, note=note)
 
 
 if __name__ == "__main__":
-    given = [int(argument) for argument in sys.argv[1:]]
-    main(*(given + [1_000_000, 1_000][len(given) :]))
+    benchmark(
+        rows,
+        __doc__,
+        ("--items", {"type": int}),
+        ("--queries", {"type": int, "default": 1000}),
+    )

@@ -1,25 +1,26 @@
 """Preparing a set, against reading and decoding its photos with nothing around it.
 
-    python benchmarks/preparation.py <folder with styles.csv and images/> [items]
+    python benchmarks/preparation.py --photos <folder with styles.csv and images/> [--items N]
 
 The photos are repeated until there are so many items (40,000). Each is read, decoded once to see
-that it is whole, and stored as it came; texts are read for attributes. Prints items a second of
-both, and the peak of memory.
+that it is whole, and stored as it came; texts are read for attributes. The bare one reads and
+decodes by as many threads, and does nothing else.
 """
 
 import csv
 import os
 import resource
-import sys
+import shutil
 import tempfile
-import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from measure import Options, Row, alternate, benchmark
 
 from fashret.config import build, config_dir
-from fashret.data.items import prepare
+from fashret.data.items import ItemTable, prepare
 from fashret.data.photos import decode_photo
 
 
@@ -28,7 +29,7 @@ def repeated(source: Path, folder: Path, count: int) -> list[Path]:
     with (source / "styles.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = [row for row in csv.reader(file) if len(row) == 10]
     rows = [row for row in rows if (source / "images" / f"{row[0]}.jpg").exists()]
-    (folder / "images").mkdir()
+    (folder / "images").mkdir(parents=True)
     photos = []
     with (folder / "styles.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -41,33 +42,38 @@ def repeated(source: Path, folder: Path, count: int) -> list[Path]:
     return photos
 
 
-def main(source: Path, count: int) -> None:
+def decoded(path: Path) -> None:
+    decode_photo(path.read_bytes())
+
+
+def rows(options: Options) -> Iterator[Row]:
+    if options.photos is None:
+        yield Row("preparing", note="not run: needs real photos, --photos <folder>")
+        return
+    count = options.more.items or (2000 if options.quick else 40_000)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch, "set")
-        folder.mkdir()
-        photos = repeated(source.resolve(), folder, count)
+        folder, cache = Path(scratch, "set"), Path(scratch, "cache")
+        photos = repeated(options.photos.resolve(), folder, count)
+        with initialize_config_dir(config_dir(), version_base="1.3"):
+            cfg = compose("evaluate", overrides=["data=fashion_products", f"data.root={folder}"])
 
-        def bare(path: Path) -> None:
-            decode_photo(path.read_bytes())
+        def bare() -> int:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                return len(list(pool.map(decoded, photos, chunksize=64)))
 
-        start = time.perf_counter()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(bare, photos, chunksize=64))
-        decoding = time.perf_counter() - start
+        def ours() -> ItemTable:
+            shutil.rmtree(cache, ignore_errors=True)
+            return prepare(build(cfg.data), cache)
 
-        initialize_config_dir(config_dir(), version_base="1.3")
-        cfg = compose("evaluate", overrides=["data=fashion_products", f"data.root={folder}"])
-        start = time.perf_counter()
-        table = prepare(build(cfg.data), Path(scratch, "cache"))
-        preparing = time.perf_counter() - start
-        stored = all(table.photo(row) for row in (0, len(table) - 1))
+        ratio = alternate(ours, bare, 1 if options.quick else 2)
+        table, read = ratio.found
+        assert len(table) == read, f"{read - len(table)} items were dropped"
+        assert all(table.photo(row) for row in (0, len(table) - 1)), "a photo is empty"
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{len(table)} items, stored as they came: {stored}; {os.cpu_count()} cores")
-        print(f"reading and decoding alone  {count / decoding:8.0f} items/s")
-        print(f"preparing                   {count / preparing:8.0f} items/s")
-        print(f"ratio                       {decoding / preparing:8.2f}")
-        print(f"peak memory                 {peak:8.2f} GiB")
+        note = f"{count / ratio.ours:.0f} against {count / ratio.theirs:.0f} items/s, "
+        note += f"peak {peak:.2f} GiB"
+        yield Row.of(f"preparing {count:,} items", "reading and decoding alone", ratio, note=note)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 40_000)
+    benchmark(rows, __doc__, ("--items", {"type": int}))

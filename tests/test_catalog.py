@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,64 @@ def test_a_killed_build_goes_on_and_encodes_nothing_twice(
     for name in ("image", "text", "image_features"):
         assert torch.allclose(getattr(built, name), getattr(whole, name), atol=1e-6), name
     build(table, tmp_path, load=lambda: pytest.fail("the catalog is there"))
+
+
+def test_equal_captions_are_encoded_once(
+    table: ItemTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = load_backbone(SPEC, tmp_path)
+    encode, seen = backbone.encode_text, []
+
+    def encode_text(tokens: torch.Tensor) -> torch.Tensor:
+        seen.extend(tuple(row) for row in tokens.tolist())
+        return encode(tokens)
+
+    monkeypatch.setattr(backbone, "encode_text", encode_text)
+    catalog = build(table, tmp_path, load=lambda: Retriever.on(backbone))
+    texts = table.column("text")
+    assert len(seen) == len(set(seen)) == len(set(texts)) < len(texts)
+    for row in (0, 17, 299):
+        alone = encode(backbone.tokenize([texts[row]]))[0]
+        assert torch.allclose(catalog.text_features[row], alone, atol=1e-5)
+
+
+def test_a_build_killed_after_encoding_encodes_nothing(
+    table: ItemTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fashret.catalog.build._embed", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(table, tmp_path)
+
+    def load() -> Retriever:
+        backbone = load_backbone(SPEC, tmp_path)
+        monkeypatch.setattr(backbone, "encode_image", lambda images: pytest.fail("encoded again"))
+        return Retriever.on(backbone)
+
+    built, whole = build(table, tmp_path, load=load), build(table, tmp_path / "whole")
+    assert torch.equal(built.image, whole.image)
+    assert torch.equal(built.text, whole.text)
+
+
+def test_a_lower_precision_is_near_and_has_a_key_of_its_own(
+    table: ItemTable, tmp_path: Path
+) -> None:
+    lower = replace(SPEC, precision="bfloat16")
+    exact = build(table, tmp_path)
+    near = build(
+        table,
+        tmp_path,
+        identity=lower.identity(tmp_path),
+        load=lambda: Retriever.on(load_backbone(lower, tmp_path)),
+    )
+    assert near.folder != exact.folder
+    for kind in ("image", "text"):
+        like = (getattr(near, kind) * getattr(exact, kind)).sum(dim=1)
+        assert 0.99 < like.min() < like.max()
+        assert not torch.equal(getattr(near, kind), getattr(exact, kind))
 
 
 def test_any_change_makes_another_catalog(table: ItemTable, tmp_path: Path) -> None:

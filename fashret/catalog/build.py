@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from fashret import __version__
 from fashret.catalog import store
-from fashret.catalog.encode import encode_features, memory_mapped, merge_features
+from fashret.catalog.encode import ENCODED, encode_features, memory_mapped, merge_features
 from fashret.catalog.processes import Alone, Processes
 from fashret.catalog.store import Catalog, checksum, open_catalog, verify
 from fashret.data.items import ItemTable
@@ -102,13 +102,14 @@ def ensure_catalog(
             log.info("building the catalog %s of %d items", where, len(table))
         processes.barrier()
         retriever = load().eval().requires_grad_(False).to(device)
-        if base is None:
+        encoded = base is not None or (partial / ENCODED).exists()
+        if not encoded:
             encode_features(
                 retriever, table, partial, DTYPES[dtype], device, num_workers, processes
             )
         processes.barrier()
         if first:
-            if base is None:
+            if not encoded:
                 merge_features(retriever, table, partial, DTYPES[dtype], processes.world_size)
             _finish(retriever, table, partial, manifest, base, device)
             partial.rename(where)
@@ -208,6 +209,7 @@ def _versions() -> dict[str, str]:
 def _write_manifest(manifest: dict[str, Any], folder: Path) -> None:
     """Describe the finished folder; what only the build needed is removed."""
     (folder / "key").unlink()
+    (folder / ENCODED).unlink(missing_ok=True)
     manifest["files"] = {
         path.name: {"bytes": path.stat().st_size, "sha256": checksum(path)}
         for path in sorted(folder.iterdir())

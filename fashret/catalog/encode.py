@@ -2,22 +2,25 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from fashret.catalog import store
 from fashret.catalog.processes import Processes
-from fashret.data.batches import ItemCodes, PhotoDataset, PhotoLoader, tokenized
+from fashret.data.batches import BatchLoader, CaptionDataset, ItemCodes, PhotoDataset
 from fashret.data.items import ItemTable
 from fashret.data.samplers import EvaluationBatches
 from fashret.models.memory import WithinMemory
 from fashret.models.retriever import Retriever
-from fashret.types import UNKNOWN
+from fashret.types import UNKNOWN, Batch
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,12 @@ _SAVE_EVERY = 20
 
 _COPIED = 65_536
 """Rows that are copied at once."""
+
+ENCODED = "encoded"
+"""A file beside features that are whole, while a catalog is built."""
+
+_CAPTIONS = "features_captions.npy"
+"""Features of the distinct texts, by their codes, while a catalog is built."""
 
 
 def encode_features(
@@ -39,69 +48,78 @@ def encode_features(
 ) -> None:
     """Write the features of this process's batches into a folder of its own in `folder`.
 
-    `done` there counts the batches whose features are on disk: a build that was killed goes on
-    behind them, if it has as many processes again.
+    Every photo is encoded, and every distinct text: equal captions are encoded once. A build that
+    was killed goes on behind the batches that are on disk, if it has as many processes again.
     """
     backbone = retriever.backbone
     assert backbone is not None, "encoding needs towers"
-    codes = ItemCodes(table)
-    tokens = tokenized(backbone.tokenize, codes.captions)
-    transform, least = backbone.photo_transform(), backbone.least
-    photos = PhotoDataset(table, codes, transform, tokens, least=least)
     rank, world = processes.global_rank, processes.world_size
     part = _part(folder, rank, world)
     part.mkdir(exist_ok=True)
-    progress = part / "done"
-    kept = progress.exists() and all((part / f).exists() for f in store.FEATURES.values())
-    done = int(progress.read_text()) if kept else 0
-    batches = _batches(table, rank, world, skip=done)
-    arrays = {
-        kind: memory_mapped(part / store.FEATURES[kind], (len(batches.own), width), dtype)
-        for kind, width in _widths(retriever).items()
-    }
-    if done:
-        log.info("going on after %d batches that are already encoded", done)
-    encode_image = WithinMemory(backbone.encode_image, device)
-    encode_text = WithinMemory(backbone.encode_text, device)
-    bar = tqdm(
-        total=len(batches.own),
-        initial=len(batches.own) - sum(len(rows) for rows in batches.batches),
-        desc=f"encoding {table.key.rpartition('-')[0]}" + (f", 1 of {world}" if world > 1 else ""),
-        unit=" items",
-        disable=rank > 0,
-    )
-    for batch in PhotoLoader(photos, batches, num_workers=num_workers):
-        with torch.inference_mode():
-            images, texts = encode_image(batch["images"]), encode_text(batch["tokens"])
-        known = (batch["caption"] != UNKNOWN).to(device)[:, None]
-        here = np.searchsorted(batches.own, batch["index"].numpy())
-        arrays["image"][here] = images.float().cpu().numpy()
-        arrays["text"][here] = (texts * known).float().cpu().numpy()
-        done += 1
-        if done % _SAVE_EVERY == 0 or done == batches.total:
-            _save_progress(arrays, progress, done)
-        bar.update(len(here))
-    bar.close()
+    autocast = backbone.precision != torch.float32
+    kind = torch.device(device).type
+    name = table.key.rpartition("-")[0] + (f" (process 1 of {world})" if world > 1 else "")
+
+    def encode(
+        what: str,
+        data: Dataset[Batch],
+        batches: EvaluationBatches,
+        tower: Callable[[Tensor], Tensor],
+        path: Path,
+        width: int,
+    ) -> None:
+        features = _Growing(path, (len(batches.own), width), dtype)
+        left = batches.behind(features.done)
+        if features.done:
+            log.info("going on after %d batches of %s that are encoded", features.done, what)
+        bar = tqdm(
+            total=len(batches.own),
+            initial=len(batches.own) - sum(len(rows) for rows in left.batches),
+            desc=f"encoding {name}",
+            unit=f" {what}",
+            disable=rank > 0,
+        )
+        tower = WithinMemory(tower, device)
+        for batch in BatchLoader(data, left, num_workers=num_workers):
+            with torch.inference_mode(), torch.autocast(kind, backbone.precision, enabled=autocast):
+                made = tower(batch["images" if what == "photos" else "tokens"])
+            features.put(np.searchsorted(batches.own, batch["index"].numpy()), made)
+            bar.update(len(made))
+        features.save()
+        bar.close()
+
+    codes = ItemCodes(table)
+    widths = _widths(retriever)
+    photos = PhotoDataset(table, codes, backbone.photo_transform(), least=backbone.least)
+    rows = _photo_batches(table, rank, world)
+    path = part / store.FEATURES["image"]
+    encode("photos", photos, rows, backbone.encode_image, path, widths["image"])
+    if codes.captions:
+        texts = CaptionDataset(codes.captions, backbone.tokenize)
+        rows = _caption_batches(codes.captions, rank, world)
+        encode("captions", texts, rows, backbone.encode_text, part / _CAPTIONS, widths["text"])
 
 
 def merge_features(
     retriever: Retriever, table: ItemTable, folder: Path, dtype: type[np.floating[Any]], world: int
 ) -> None:
-    """Put the parts of all processes into the arrays of `folder`, and remove them."""
-    for kind, width in _widths(retriever).items():
-        name = store.FEATURES[kind]
-        if world == 1:  # the part is the whole
-            (_part(folder, 0, 1) / name).replace(folder / name)
-            continue
-        whole = memory_mapped(folder / name, (len(table), width), dtype)
-        for rank in range(world):
-            part = np.load(_part(folder, rank, world) / name, mmap_mode="r")
-            own = _batches(table, rank, world).own
-            for start in range(0, len(own), _COPIED):
-                whole[own[start : start + _COPIED]] = part[start : start + _COPIED]
-        whole.flush()
-    for part_folder in folder.glob("part-*"):
-        shutil.rmtree(part_folder)
+    """Put the parts of all processes into the arrays of `folder`, say so, and remove the parts."""
+    widths = _widths(retriever)
+    photos = [_photo_batches(table, rank, world).own for rank in range(world)]
+    _merge(folder, store.FEATURES["image"], photos, (len(table), widths["image"]), dtype)
+    texts = memory_mapped(folder / store.FEATURES["text"], (len(table), widths["text"]), dtype)
+    codes, captions = table.codes("text")
+    if captions:
+        own = [_caption_batches(captions, rank, world).own for rank in range(world)]
+        distinct = _merge(folder, _CAPTIONS, own, (len(captions), widths["text"]), dtype)
+        for start in range(0, len(table), _COPIED):
+            code = codes[start : start + _COPIED]
+            texts[start : start + _COPIED] = distinct[code] * (code != UNKNOWN)[:, None]
+        (folder / _CAPTIONS).unlink()
+    texts.flush()
+    (folder / ENCODED).touch()
+    for part in folder.glob("part-*"):
+        shutil.rmtree(part)
 
 
 def memory_mapped(
@@ -116,25 +134,67 @@ def memory_mapped(
     return made
 
 
+class _Growing:
+    """Features on disk that come batch by batch, and stay when the process is killed.
+
+    Attributes:
+        done: batches that are there; what was not saved of them is encoded again.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int], dtype: type[np.floating[Any]]) -> None:
+        self._progress = path.with_suffix(".done")
+        kept = path.exists() and self._progress.exists()
+        self.done = int(self._progress.read_text()) if kept else 0
+        self._array = memory_mapped(path, shape, dtype)
+
+    def put(self, places: NDArray[np.int64], features: Tensor) -> None:
+        """Take the (B, F) features of the next batch."""
+        self._array[places] = features.float().cpu().numpy()
+        self.done += 1
+        if self.done % _SAVE_EVERY == 0:
+            self.save()
+
+    def save(self) -> None:
+        """Put the features on disk first, then the count that vouches for them."""
+        self._array.flush()
+        partial = self._progress.with_suffix(".new")
+        partial.write_text(str(self.done))
+        partial.replace(self._progress)
+
+
 def _part(folder: Path, rank: int, world: int) -> Path:
     return folder / f"part-{rank}-of-{world}"
 
 
-def _batches(table: ItemTable, rank: int, world: int, *, skip: int = 0) -> EvaluationBatches:
-    """A process's batches, split by split."""
+def _photo_batches(table: ItemTable, rank: int, world: int) -> EvaluationBatches:
+    """A process's photos, split by split."""
     splits = [table.rows(split) for split in table.splits]
-    return EvaluationBatches(splits, rank=rank, world=world, skip=skip)
+    return EvaluationBatches(splits, rank=rank, world=world)
+
+
+def _caption_batches(captions: list[str], rank: int, world: int) -> EvaluationBatches:
+    """A process's texts, the shortest first: towers that trim them have less to do."""
+    order = np.argsort([len(caption) for caption in captions], kind="stable")
+    return EvaluationBatches([order], rank=rank, world=world)
+
+
+def _merge(
+    folder: Path,
+    name: str,
+    own: list[NDArray[np.int64]],
+    shape: tuple[int, int],
+    dtype: type[np.floating[Any]],
+) -> "np.memmap[Any, Any]":
+    """The parts of an array, each with the rows that are its own, as one in `folder`."""
+    whole = memory_mapped(folder / name, shape, dtype)
+    for rank, rows in enumerate(own):
+        part = np.load(_part(folder, rank, len(own)) / name, mmap_mode="r")
+        for start in range(0, len(rows), _COPIED):
+            whole[rows[start : start + _COPIED]] = part[start : start + _COPIED]
+    whole.flush()
+    return whole
 
 
 def _widths(retriever: Retriever) -> dict[str, int]:
     """Of the features."""
     return {"image": retriever.image_head.in_features, "text": retriever.text_head.in_features}
-
-
-def _save_progress(arrays: Mapping[str, "np.memmap[Any, Any]"], path: Path, number: int) -> None:
-    """Put the arrays on disk first, then the count that vouches for them."""
-    for array in arrays.values():
-        array.flush()
-    partial = path.with_suffix(".new")
-    partial.write_text(str(number))
-    partial.replace(path)

@@ -58,7 +58,8 @@ class PhotoDataset(Dataset[Batch]):
         table: the items.
         codes: of the table.
         transform: a photo to a (3, H, W) tensor.
-        tokens: (captions, L) tokens of the distinct texts, in the order of their codes.
+        tokens: (captions, L) tokens of the distinct texts, in the order of their codes; None for
+            photos alone.
         augment: how training photos are varied; None shows them as they are.
         captions: what is said of training photos, whose texts then are these; None says their own.
         tokenize: texts to (B, L) tokens, for captions that leave out words.
@@ -71,7 +72,7 @@ class PhotoDataset(Dataset[Batch]):
         table: ItemTable,
         codes: ItemCodes,
         transform: Callable[[Any], Tensor],
-        tokens: Tensor,
+        tokens: Tensor | None = None,
         *,
         augment: Augment | None = None,
         captions: CaptionTable | None = None,
@@ -99,14 +100,15 @@ class PhotoDataset(Dataset[Batch]):
             self._state(batch, self.captions, place)
         photos = [self._photo(row, place.epoch) for row in place.rows.tolist()]
         batch["images"] = torch.stack(photos)
-        # An item without text is shown the first one's tokens; its code keeps it out.
-        batch["tokens"] = self._tokens(batch["caption"].clamp(min=0), place)
+        if self.tokens is not None:
+            # An item without text is shown the first one's tokens; its code keeps it out.
+            batch["tokens"] = self._tokens(self.tokens, batch["caption"].clamp(min=0), place)
         return batch
 
-    def _tokens(self, caption: Tensor, place: Rows) -> Tensor:
+    def _tokens(self, tokens: Tensor, caption: Tensor, place: Rows) -> Tensor:
         """(B, L) tokens of the captions, without the words that are left out this time."""
         if self.captions is None or self.tokenize is None or not self.captions.drop:
-            return self.tokens[caption]
+            return tokens[caption]
         rows = zip(caption.tolist(), place.rows.tolist(), strict=True)
         seed = f"{self.seed}-{place.epoch}"
         return self.tokenize([self.captions.worded(code, f"{seed}-{row}") for code, row in rows])
@@ -126,18 +128,36 @@ class PhotoDataset(Dataset[Batch]):
         return self.transform(photo)
 
 
-class PhotoLoader(DataLoader[Batch]):
-    """Reads a `PhotoDataset` in worker processes, in the order that a sampler gives.
+class CaptionDataset(Dataset[Batch]):
+    """Tokens of distinct texts, a batch at a time; rows are their codes."""
+
+    def __init__(
+        self, captions: Sequence[str], tokenize: Callable[[Sequence[str]], Tensor]
+    ) -> None:
+        self.captions = captions
+        self.tokenize = tokenize
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitems__(self, place: Rows) -> Batch:
+        """The texts of one batch."""
+        texts = [self.captions[code] for code in place.rows.tolist()]
+        return Batch(index=torch.from_numpy(place.rows), tokens=self.tokenize(texts))
+
+
+class BatchLoader(DataLoader[Batch]):
+    """Makes batches in worker processes, in the order that a sampler gives.
 
     Args:
-        dataset: the photos.
+        dataset: whose `__getitems__` makes a whole batch of `Rows`.
         batches: yields the rows of each batch.
-        num_workers: processes that decode; 0 decodes here.
+        num_workers: processes that make them; 0 makes them here.
     """
 
     def __init__(
         self,
-        dataset: PhotoDataset,
+        dataset: Dataset[Batch],
         batches: RowBatches,
         *,
         num_workers: int,

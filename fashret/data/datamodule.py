@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 
 from fashret.catalog.store import Catalog
 from fashret.data.balance import BalancedBatches
-from fashret.data.batches import FeatureLoader, ItemCodes, PhotoDataset, PhotoLoader, tokenized
+from fashret.data.batches import BatchLoader, FeatureLoader, ItemCodes, PhotoDataset, tokenized
 from fashret.data.items import ItemTable
 from fashret.data.samplers import EvaluationBatches, RowBatches, ShuffledBatches
 from fashret.data.source import Source
@@ -53,7 +53,7 @@ class FashionData(pl.LightningDataModule):
         self.miner = miner
         self.seed = seed
 
-    def train_dataloader(self) -> FeatureLoader | PhotoLoader:
+    def train_dataloader(self) -> FeatureLoader | BatchLoader:
         """Every training item once an epoch, shuffled; or as the balance says."""
         rank, world = self._place()
         rows = self.table.rows("train") if self.training is None else self.training.rows.numpy()
@@ -71,7 +71,7 @@ class FashionData(pl.LightningDataModule):
             batches = self.miner.compose(batches, seed=self.seed)
         return self._loader(batches, training=True)
 
-    def val_dataloader(self) -> FeatureLoader | PhotoLoader:
+    def val_dataloader(self) -> FeatureLoader | BatchLoader:
         """Every item that the protocol needs embedded, in order."""
         rank, world = self._place()
         needed = self.protocol.rows
@@ -79,7 +79,7 @@ class FashionData(pl.LightningDataModule):
         batches = EvaluationBatches(parts, rank=rank, world=world)
         return self._loader(batches, training=False)
 
-    def _loader(self, batches: RowBatches, *, training: bool) -> FeatureLoader | PhotoLoader:
+    def _loader(self, batches: RowBatches, *, training: bool) -> FeatureLoader | BatchLoader:
         codes = self.codes
         if training and self.training is not None:
             codes = codes.with_products(self.training.product)
@@ -101,7 +101,7 @@ class FashionData(pl.LightningDataModule):
             seed=self.seed,
             least=self.backbone.least,
         )
-        return PhotoLoader(photos, batches, num_workers=self.source.num_workers)
+        return BatchLoader(photos, batches, num_workers=self.source.num_workers)
 
     def _place(self) -> tuple[int, int]:
         """Tell this process's rank and the number of processes."""

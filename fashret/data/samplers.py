@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.utils.data import Sampler
 
 EVALUATION_BATCH = 256
 """Rows that are encoded together. It is fixed, and batches are cut from the start of a split, so
-that training, building a catalog and evaluating compute the same numbers to the last bit."""
+that training, building a catalog and evaluating compute the same numbers of the same photos."""
 
 
 class Rows(NamedTuple):
@@ -91,15 +92,14 @@ class EvaluationBatches(RowBatches):
         parts: rows of the table, a split at a time: no batch reaches over the end of one.
         rank: of this process.
         world: how many processes there are.
-        skip: of this rank's batches, those that were already dealt with.
 
     Attributes:
-        own: the rows of all of this rank's batches, ascending.
-        total: how many batches they are.
+        batches: the rows of each of this rank's batches.
+        own: the rows of all of them, ascending.
     """
 
     def __init__(
-        self, parts: Sequence[NDArray[np.int64]], *, rank: int = 0, world: int = 1, skip: int = 0
+        self, parts: Sequence[NDArray[np.int64]], *, rank: int = 0, world: int = 1
     ) -> None:
         batches = [
             rows[start : start + EVALUATION_BATCH]
@@ -107,10 +107,14 @@ class EvaluationBatches(RowBatches):
             for start in range(0, len(rows), EVALUATION_BATCH)
         ]
         # Lightning wants a batch on every rank: one that has none repeats the last.
-        mine = batches[rank::world] or batches[-1:]
-        self.total = len(mine)
-        self.own = np.sort(np.concatenate(mine)) if mine else np.empty(0, dtype=np.int64)
-        self.batches = mine[skip:]
+        self.batches = batches[rank::world] or batches[-1:]
+        self.own = np.sort(np.concatenate([*self.batches, np.empty(0, dtype=np.int64)]))
+
+    def behind(self, done: int) -> "EvaluationBatches":
+        """The same without the first ones, that were already dealt with."""
+        left = copy(self)
+        left.batches = self.batches[done:]
+        return left
 
     def __len__(self) -> int:
         return len(self.batches)

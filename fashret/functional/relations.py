@@ -1,5 +1,6 @@
 """Which pairs of a batch are right, wrong, or neither: the one place that decides it."""
 
+import torch
 from torch import Tensor
 
 from fashret.types import UNKNOWN, Batch, Relations
@@ -15,7 +16,8 @@ def equal_codes(rows: Tensor, columns: Tensor) -> Tensor:
     Returns:
         (B, M) bool. `UNKNOWN` equals nothing.
     """
-    return (rows[:, None] == columns[None, :]) & (rows[:, None] != UNKNOWN)
+    apart = torch.where(rows == UNKNOWN, UNKNOWN - 1, rows)  # which no column is
+    return _equal(apart, columns)
 
 
 def value_relations(rows: Tensor, columns: Tensor) -> Relations:
@@ -49,12 +51,19 @@ def pair_relations(rows: Batch, columns: Batch, *, several_positives: bool = Fal
     Returns:
         Masks of (B, M).
     """
-    captioned = (rows["caption"] != UNKNOWN)[:, None] & (columns["caption"] != UNKNOWN)[None, :]
-    own = rows["index"][:, None] == columns["index"][None, :]
+    own = _equal(rows["index"], columns["index"])
     mates = own | equal_codes(rows["product"], columns["product"])
-    related = mates | equal_codes(rows["caption"], columns["caption"])
+    related = equal_codes(rows["caption"], columns["caption"]).logical_or_(mates)
     if "statements" in rows:
         same_statement = rows["statements"][:, columns["stated"]]  # (B, M)
         related |= same_statement == columns["caption"][None, :]
-    positive = mates if several_positives else own
-    return Relations(positive=positive & captioned, negative=~related & captioned)
+    relations = Relations(mates if several_positives else own, related.logical_not_())
+    told = rows["caption"] != UNKNOWN, columns["caption"] != UNKNOWN
+    if all(bool(known.all()) for known in told):
+        return relations
+    return relations.without(~(told[0][:, None] & told[1][None, :]))
+
+
+def _equal(rows: Tensor, columns: Tensor) -> Tensor:
+    """(B, M) bool of (B,) and (M,) long: half as wide, they are compared twice as fast."""
+    return rows.int()[:, None] == columns.int()[None, :]

@@ -34,28 +34,27 @@ class InfoNCE(Tempered):
         logits = rows @ columns.T * self.scale()
         # The lowest finite number, not -inf: a row without negatives would have a NaN gradient.
         lowest = torch.finfo(logits.dtype).min
-        others = logits.masked_fill(~relations.negative, lowest)
+        others = torch.where(relations.negative, logits, lowest)
         row, column = relations.positive.nonzero(as_tuple=True)
         own = logits[row, column]
         directions = [
-            _one_direction(own, row, others.logsumexp(dim=1), relations.negative.any(dim=1)),
-            _one_direction(own, column, others.logsumexp(dim=0), relations.negative.any(dim=0)),
+            _one_direction(own, place, others.logsumexp(dim=dim), lowest / 2)
+            for place, dim in ((row, 1), (column, 0))
         ]
         valid = [loss for loss in directions if loss is not None]
         return torch.stack(valid).mean() if valid else no_pairs(rows, columns)
 
 
-def _one_direction(
-    own: Tensor, place: Tensor, others: Tensor, has_negative: Tensor
-) -> Tensor | None:
+def _one_direction(own: Tensor, place: Tensor, others: Tensor, least: float) -> Tensor | None:
     """The mean over the rows with a positive and a negative; None if there is no such row.
 
     Args:
         own: (P,) logits of the positive pairs.
         place: (P,) the row of each.
         others: (B,) logsumexp of each row's negatives.
-        has_negative: (B,) bool.
+        least: what it is above in a row that has one.
     """
+    has_negative = others > least
     num_positive = torch.bincount(place, minlength=len(others))
     num_rows = (has_negative & (num_positive > 0)).sum()
     if not bool(num_rows):

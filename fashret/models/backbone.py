@@ -40,15 +40,23 @@ class Backbone(nn.Module):
     Attributes:
         preprocess: the settings of the photos that the towers were trained on.
         least: pixels that are enough of a photo's shorter side; None decodes all there is.
+        precision: in which a catalog is encoded.
     """
 
     def __init__(
-        self, clip: nn.Module, tokenizer: Any, preprocess: PreprocessCfg, *, exact: bool = False
+        self,
+        clip: nn.Module,
+        tokenizer: Any,
+        preprocess: PreprocessCfg,
+        *,
+        exact: bool = False,
+        precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         size = preprocess.size
         side = size if isinstance(size, int) else max(size)
         self.least = None if exact else _ENOUGH * side
+        self.precision = precision
         # Any: the attributes of open_clip's models are not typed
         self.clip: Any = clip
         self._cuts = cut_image_projection(self.clip.visual), cut_text_projection(self.clip)
@@ -220,10 +228,15 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
         logging.getLogger().removeFilter(_expected_random)
     changes = {"resize_mode": spec.resize, "fill_color": spec.fill}
     settings = merge_preprocess_dict(clip.visual.preprocess_cfg, changes)
-    exact = spec.decode == "exact"
     if spec.compile:
         clip.visual.compile()
-    return Backbone(clip, tokenizer, PreprocessCfg(**settings), exact=exact)
+    return Backbone(
+        clip,
+        tokenizer,
+        PreprocessCfg(**settings),
+        exact=spec.decode == "exact",
+        precision=getattr(torch, spec.precision),
+    )
 
 
 def _create(spec: ModelSpec, weights_dir: str) -> nn.Module:

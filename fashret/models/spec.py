@@ -26,6 +26,7 @@ _WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 
 TRAIN_MODES = ("heads", "blocks", "lora", "all")
 DECODE_MODES = ("reduced", "exact")
+PRECISIONS = ("float32", "bfloat16", "float16")
 RESIZE_MODES = ("longest", "shortest", "squash")
 
 
@@ -53,6 +54,8 @@ class ModelSpec:
         seed: of random weights.
         decode: reduced decodes a JPEG that is much larger than the towers' input no larger than
             they need (twice the input); exact decodes all there is.
+        precision: of the arithmetic in which a catalog is encoded: float32, or bfloat16 or float16
+            by autocast, faster on a GPU that has them. Towers that learn follow trainer.precision.
         chunk: items whose activations are held at once while towers learn; the others' are computed
             again in the backward pass, so that the batch of a contrastive loss may be larger than
             what fits (Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited
@@ -72,6 +75,7 @@ class ModelSpec:
     seed: int
     attribute_blocks: Mapping[str, int] | None = None
     decode: str = "reduced"
+    precision: str = "float32"
     lora_rank: int = 8
     lora_alpha: float = 16.0
     chunk: int | None = None
@@ -82,6 +86,7 @@ class ModelSpec:
         _one_of("model.train", self.train, TRAIN_MODES)
         _one_of("model.resize", self.resize, RESIZE_MODES)
         _one_of("model.decode", self.decode, DECODE_MODES)
+        _one_of("model.precision", self.precision, PRECISIONS)
         if self.train == "blocks" and self.train_blocks < 1:
             raise ConfigError(f"model.train_blocks is {self.train_blocks}: it must be >= 1")
         if self.lora_rank < 1:
@@ -169,6 +174,7 @@ class ModelSpec:
             "resize": self.resize,
             "fill": self.fill if self.resize == "longest" else None,
             "decode": self.decode,
+            "precision": self.precision,
         }
 
     @property
