@@ -116,10 +116,11 @@ SWEPT = [
         (["retrieval.weight_image=0.7,2"], 2),
         (["hydra/launcher=processes", "hydra.launcher.n_jobs=2", "seed=0,1"], 2),
         (["hydra/launcher=submitit_local", "seed=0"], 1),
+        (["hydra/launcher=ray", "seed=0,1"], 2),
         (["hydra/sweeper=search", "hydra.sweeper.n_trials=2",
           "retrieval.weight_image=interval(0.0, 1.0)"], 2),
     ],
-    ids=["a job fails", "joblib", "submitit", "optuna"],
+    ids=["a job fails", "joblib", "submitit", "ray", "optuna"],
 )  # fmt: skip
 def test_a_sweep_of_each_kind_ends_with_its_leaderboard(
     how: list[str], jobs: int, tmp_path: Path, cache_dir: Path
@@ -138,3 +139,47 @@ def test_a_sweep_of_each_kind_ends_with_its_leaderboard(
     if "retrieval.weight_image=0.7,2" in how:
         assert [row[2].startswith("failed") for row in table[1:]] == [False, True]
         assert "1 of 2 jobs failed" in done.stdout
+
+
+DIES = """
+import os
+import hydra
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="app")
+def main(cfg):
+    if cfg.seed == 1:
+        os.kill(os.getpid(), 9)
+    return float(cfg.seed)
+
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "says"),
+    [
+        ("hydra.launcher.num_cpus=1", 0, ""),
+        ("hydra.launcher.num_cpus=9999", 1, "num_cpus=9999: the cluster has"),
+        ("hydra.launcher.address=auto", 1, "hydra.launcher.address=auto: "),
+    ],
+)
+def test_ray_outlives_a_killed_job_and_says_what_it_lacks(
+    asked: str, status: int, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text(DIES)
+    (tmp_path / "conf" / "hydra" / "launcher").mkdir(parents=True)
+    (tmp_path / "conf" / "app.yaml").write_text("seed: 0\n")
+    launcher = Path("conf", "hydra", "launcher", "ray.yaml")
+    (tmp_path / launcher).write_text((ROOT / launcher).read_text())
+    done = subprocess.run(
+        [sys.executable, "app.py", "-m", "seed=0,1,2", "hydra/launcher=ray", asked,
+         "hydra.sweep.dir=swept"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        env=dict(os.environ),
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr[-2000:]
+    if status:
+        assert says in done.stderr
+        return
+    assert (tmp_path / "swept" / "1" / "failed.txt").read_text().startswith("the job's process")
+    assert not (tmp_path / "swept" / "2" / "failed.txt").exists()

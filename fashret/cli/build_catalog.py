@@ -21,7 +21,7 @@ def build_catalog(cfg: DictConfig) -> None:
 
     check_composed(cfg, "build_catalog")
     cfg, state = named_checkpoint(cfg)
-    setup = Setup.of(cfg, Team.of(cfg.trainer))
+    setup = Setup.of(cfg, Team.of(cfg))
     folder = None if cfg.catalog.dir is None else Path(cfg.catalog.dir).expanduser()
     catalog = embedding_catalog(setup, state, folder)
     if not setup.team.only_first():

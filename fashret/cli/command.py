@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from fashret.cli.launched import with_one_folder
 from fashret.cli.sweep import FAILED
 from fashret.config import config_dir, nearest_key
 from fashret.errors import CheckpointError, FashretError
@@ -30,12 +31,11 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
     An error that is the user's to mend is one message on standard error and exit status 1;
     HYDRA_FULL_ERROR=1 shows the trace.
     """
-    # Lightning 2.6 with torch 2.14 and later: nothing that a user could mend.
-    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    _hush()
     want_trace = os.environ.get(_TRACE) == "1"
     os.environ[_TRACE] = "1"  # Hydra then hands errors on, and does not print them itself
     try:
-        sys.argv[1:] = with_resumed(sys.argv[1:])
+        sys.argv[1:] = with_one_folder(with_resumed(sys.argv[1:]), name)
         main = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)
         main(_of_a_sweep(body))()
     except FashretError as e:
@@ -61,6 +61,7 @@ def _of_a_sweep(body: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any
     def job(cfg: DictConfig) -> Any:
         if HydraConfig.get().mode is not RunMode.MULTIRUN:
             return body(cfg)
+        _hush()  # a launcher's process begins here
         folder = Path(HydraConfig.get().runtime.output_dir)
         (folder / FAILED).unlink(missing_ok=True)
         try:
@@ -122,6 +123,12 @@ def with_resumed(arguments: list[str]) -> list[str]:
     first = [str(override) for override in OmegaConf.to_container(OmegaConf.load(overrides)) or []]
     first = [override for override in first if not override.startswith("resume=")]
     return [*first, *arguments, f"hydra.run.dir={folder}"]
+
+
+def _hush() -> None:
+    """Leave out what Lightning 2.6 makes torch 2.14 and later say: no user could mend it."""
+    for text in ("treespec, LeafSpec", "nn.functional.all_gather is deprecated"):
+        warnings.filterwarnings("ignore", message=f".*{text}.*")
 
 
 def _explain(error: Exception, name: str) -> str:

@@ -2,12 +2,15 @@
 
 import logging
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from omegaconf import DictConfig
+
+from fashret.cli import launched
 
 T = TypeVar("T")
 
@@ -26,14 +29,16 @@ class Team:
         self._fabric = fabric
 
     @classmethod
-    def of(cls, trainer: DictConfig) -> "Team":
+    def of(cls, cfg: DictConfig) -> "Team":
         """Start the processes that `trainer=` asks for; each runs the command from its beginning.
 
-        Under torchrun and SLURM they are there already, and find one another.
+        Under torchrun and SLURM they are there already, and find one another. All then have the
+        run folder of the first.
 
         Args:
-            trainer: accelerator, devices, num_nodes and strategy of the Lightning Trainer.
+            cfg: of a command, with a trainer.
         """
+        trainer = cfg.trainer
         if not _several(trainer):
             return cls()
         fabric = Fabric(
@@ -43,6 +48,7 @@ class Team:
             strategy=DDPStrategy(timeout=timedelta(days=1)),  # another command may build the same
         )
         fabric.launch()
+        cfg.paths.output_dir = fabric.broadcast(str(Path(cfg.paths.output_dir).absolute()))
         if fabric.global_rank > 0:
             logging.getLogger("fashret").setLevel(logging.WARNING)
         return cls(fabric)
@@ -83,7 +89,7 @@ def _several(trainer: DictConfig) -> bool:
     """Whether more than one process is asked for."""
     if any(name in str(trainer.strategy) for name in _IN_PROCESS):
         return False
-    if trainer.get("num_nodes", 1) > 1:
+    if trainer.get("num_nodes", 1) > 1 or launched.processes() > 1:
         return True
     devices: Any = trainer.devices
     if devices in ("auto", -1, "-1"):

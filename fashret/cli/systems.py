@@ -156,7 +156,7 @@ def judged_system(cfg: DictConfig) -> System:
     if cfg.get("quick"):
         cfg.retrieval.max_queries = cfg.retrieval.max_queries or 500
         cfg.retrieval.max_items = cfg.retrieval.max_items or 5000
-    setup = Setup.of(cfg, Team.of(cfg.trainer) if "trainer" in cfg else None)
+    setup = Setup.of(cfg, Team.of(cfg) if "trainer" in cfg else None)
     if is_catalog and folder is not None:
         system = System.stored(setup, folder)
         check_weights(cfg.retrieval.weights, system.catalog.layout.attributes)

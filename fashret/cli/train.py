@@ -26,7 +26,7 @@ def train(cfg: DictConfig) -> float:
     check_composed(cfg, "train")
     training.check_regime(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
-    setup = Setup.of(cfg, Team.of(cfg.trainer))
+    setup = Setup.of(cfg, Team.of(cfg))
     check_weights(cfg.retrieval.weights, tuple(setup.spec.block_widths))
     untrained = System.untrained(setup)
     splits = training.splits_to_judge(setup)
@@ -44,7 +44,7 @@ def train(cfg: DictConfig) -> float:
         outcome.write_pages(untrained, baseline[-1], None, None, board)
         return training.monitored(setup, baseline)
 
-    trainer.fit(module, data, ckpt_path=training.resume_from(cfg), weights_only=True)
+    trainer.fit(module, data, ckpt_path=training.resume_from(setup), weights_only=True)
     system = System.trained(title, setup, training.final_state(setup, module))
     if not setup.team.only_first():
         return 0.0

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fashret.catalog.store import Catalog
 from fashret.cli.checkpoints import checkpoint_path, read_checkpoint
+from fashret.cli.launched import again
 from fashret.cli.outcome import write_tensorboard
 from fashret.cli.setup import Setup, plain
 from fashret.config import build
@@ -173,11 +174,22 @@ def choices(cfg: DictConfig) -> dict[str, str | float]:
     return chosen
 
 
-def resume_from(cfg: DictConfig) -> str | None:
-    """The checkpoint that a resumed run goes on from."""
-    if cfg.resume is None:
+def resume_from(setup: Setup) -> str | None:
+    """The checkpoint that a run goes on from: one that is resumed, or whose job came back.
+
+    A job that is queued again has its last whole epoch, and, where SLURM warned it, what
+    Lightning saved then: the newer counts.
+    """
+    if setup.cfg.resume is not None:
+        return str(checkpoint_path(setup.cfg.resume, "last"))
+    folder = setup.output_dir
+    left = [folder / "checkpoints" / "last.ckpt", *folder.glob("hpc_ckpt_*.ckpt")]
+    left = [path for path in left if path.is_file()] if again() else []
+    if not left:
         return None
-    return str(checkpoint_path(cfg.resume, "last"))
+    newest = max(left, key=lambda path: path.stat().st_mtime)
+    log.info("the job was started again: going on from %s", newest)
+    return str(newest)
 
 
 def title(setup: Setup, split: str) -> str:

@@ -106,7 +106,8 @@ class BalancedBatches(RowBatches):
     def __len__(self) -> int:
         return len(self.rows) // (self.batch_size * self.world)
 
-    def __iter__(self) -> Iterator[Rows]:
+    def epoch_batches(self) -> Iterator[Rows]:
+        """Those of this process."""
         batches = self._batches(np.random.default_rng([self.seed, 1, self.epoch]))
         for number, places in enumerate(batches):
             if number % self.world == self.rank:

@@ -170,6 +170,13 @@ class BatchLoader(DataLoader[Batch]):
             persistent_workers=num_workers > 0,
         )
 
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator is an iterator
+        """Start the workers when the first batch is asked for.
+
+        Lightning asks for iterators that it does not use, and before it has set the epoch.
+        """
+        yield from super().__iter__()
+
 
 class FeatureLoader:
     """Slices stored features by the rows of each batch.

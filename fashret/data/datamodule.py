@@ -1,5 +1,8 @@
 """The Lightning data module: which loader serves which regime."""
 
+import warnings
+from typing import Any
+
 import numpy as np
 import pytorch_lightning as pl
 
@@ -52,6 +55,21 @@ class FashionData(pl.LightningDataModule):
         self.training = training
         self.miner = miner
         self.seed = seed
+        self._done = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """What a checkpoint keeps: the batches that were learned from, of an epoch that goes on."""
+        assert self.trainer is not None
+        loop = self.trainer.fit_loop
+        epochs: Any = loop.epoch_progress.current
+        batches: Any = loop.epoch_loop.batch_progress.current
+        return {"done": batches.processed if epochs.ready > epochs.processed else 0}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Leave them out when the epoch goes on."""
+        self._done = state_dict["done"]
+        # Lightning asks the loader for this, but only after it was made.
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
 
     def train_dataloader(self) -> FeatureLoader | BatchLoader:
         """Every training item once an epoch, shuffled; or as the balance says."""
@@ -69,6 +87,7 @@ class FashionData(pl.LightningDataModule):
             batches = BalancedBatches(rows, self.source.balance, codes, batch_size=size, **place)
         if self.miner is not None and not overfits:
             batches = self.miner.compose(batches, seed=self.seed)
+        batches.done, self._done = self._done, 0
         return self._loader(batches, training=True)
 
     def val_dataloader(self) -> FeatureLoader | BatchLoader:

@@ -40,7 +40,8 @@ class MinedBatches(RowBatches):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[Rows]:
+    def epoch_batches(self) -> Iterator[Rows]:
+        """The other sampler's, mined."""
         return map(self._mined, self.batches)
 
     @property

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from copy import copy
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,22 @@ class Rows(NamedTuple):
 
 
 class RowBatches(Sampler[Rows], ABC):
-    """Yields the rows of one batch after another; its length is how many batches."""
+    """Yields the rows of one batch after another; its length is how many batches.
+
+    Attributes:
+        done: batches of the next epoch that were seen before a run was interrupted: they are left
+            out of it, once.
+    """
+
+    done = 0
+
+    def __iter__(self) -> Iterator[Rows]:
+        done, self.done = self.done, 0  # when the first is asked for: Lightning makes idle ones
+        yield from islice(self.epoch_batches(), done, None)
+
+    @abstractmethod
+    def epoch_batches(self) -> Iterator[Rows]:
+        """All batches of an epoch."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -69,7 +85,8 @@ class ShuffledBatches(RowBatches):
     def __len__(self) -> int:
         return len(self.rows) // (self.batch_size * self.world)
 
-    def __iter__(self) -> Iterator[Rows]:
+    def epoch_batches(self) -> Iterator[Rows]:
+        """Rows in this epoch's order."""
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
         for number in range(len(self)):
             start = (number * self.world + self.rank) * self.batch_size
@@ -119,7 +136,8 @@ class EvaluationBatches(RowBatches):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[Rows]:
+    def epoch_batches(self) -> Iterator[Rows]:
+        """The same rows in every epoch."""
         for batch in self.batches:
             yield Rows(batch, 0)
 

@@ -106,7 +106,8 @@ class RetrievalEvaluation(pl.Callback):
         # What is monitored goes through Lightning; it takes a millisecond a number, and there are
         # hundreds, so that the others go to the loggers at once.
         monitored = {getattr(c, "monitor", None) for c in trainer.callbacks}  # type: ignore[attr-defined]  # nor callbacks
-        pl_module.log_dict({key: self.means[key] for key in self.means if key in monitored})
+        watched = {key: self.means[key] for key in self.means if key in monitored}
+        pl_module.log_dict(watched, sync_dist=trainer.world_size > 1)
         known = {key: value for key, value in self.means.items() if value == value}
         for logger in trainer.loggers:
             logger.log_metrics(known, step=trainer.global_step)

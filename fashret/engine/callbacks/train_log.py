@@ -72,7 +72,7 @@ class TrainLog(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the epoch's loss and rate."""
         for name, value in self._measured().items():
-            pl_module.log(name, value)
+            pl_module.log(name, value, sync_dist=trainer.world_size > 1)
 
     def write(self, numbers: Mapping[str, float], *, epoch: int, step: int) -> None:
         """Append one line; a number that does not exist (NaN) is null."""
