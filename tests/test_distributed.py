@@ -7,26 +7,34 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
 from conftest import QUIET, SMALL, Run
+from safetensors.torch import save_file
 
 from fashret.catalog.store import open_catalog
 
 ROOT = Path(__file__).parents[1]
 
 
-TWO = ("trainer.devices=2", "trainer.strategy=ddp")
-
-
-def start(name: str, folder: Path, cache: Path, *overrides: str, sweep: bool = False) -> str:
+def start(
+    name: str,
+    folder: Path,
+    cache: Path,
+    *overrides: str,
+    sweep: bool = False,
+    strategy: bool = True,
+) -> str:
     """A command as a user starts it, in a folder, with two processes; what it printed."""
     folder.mkdir(parents=True)
     quiet = (*SMALL, *QUIET, "gallery=false") if name == "train" else SMALL[:3]
     done = subprocess.run(
         [
             *(sys.executable, str(ROOT / f"{name}.py"), *["-m"] * sweep, *quiet),
-            *("trainer.accelerator=cpu", "device=cpu", *TWO, *overrides),
+            *("trainer.accelerator=cpu", "device=cpu", "trainer.devices=2"),
+            *(["trainer.strategy=ddp"] if strategy else []),
+            *overrides,
         ],
         env=os.environ | {"FASHRET_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -92,6 +100,59 @@ def test_two_processes_evaluate_as_one(run: Run) -> None:
     )
     assert len(one) > 400
     assert one == two
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A small vision transformer with random weights, as open_clip keeps a model."""
+    config: dict[str, Any] = {
+        "embed_dim": 32,
+        "vision_cfg": {
+            "image_size": 32, "patch_size": 8, "layers": 2, "width": 64, "head_width": 32,
+        },
+        "text_cfg": {"context_length": 32, "width": 64, "heads": 2, "layers": 2},
+    }  # fmt: skip
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    whole = {"model_cfg": config, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(whole))
+    torch.manual_seed(0)
+    weights = open_clip.CLIP(**config).state_dict()
+    save_file(
+        {name: value.contiguous() for name, value in weights.items()},
+        folder / "open_clip_model.safetensors",
+    )
+    return folder
+
+
+def test_towers_that_are_shared_out_learn_what_whole_ones_do(run: Run, bundle: Path) -> None:
+    # CPU processes play the GPUs. 24 validation items: one process judges the other's batch again.
+    options = (
+        "model.pretrained=null", f"model.name=local-dir:{bundle}", "model.train=all",
+        "optimizer.lr=1e-3", "trainer.max_epochs=2",
+    )  # fmt: skip
+    run("train", *options, "data.batch_size=16", folder="one")
+    shared = ("trainer=fsdp", "trainer.precision=32-true", "data.batch_size=8")
+    start("train", run.at("cwd"), run.cache_dir, f"hydra.run.dir={run.at('two')}", *options,
+          *shared, "trainer.max_epochs=1", "scheduler.epochs=2", strategy=False)  # fmt: skip
+    start("train", run.at("again"), run.cache_dir, f"resume={run.at('two')}",
+          "data.batch_size=8", "trainer.max_epochs=2", strategy=False)  # fmt: skip
+    one, two = last_line(run.at("one")), last_line(run.at("two"))
+    assert one["epoch"] == two["epoch"] == 2
+    assert two["train/loss_epoch"] == pytest.approx(one["train/loss_epoch"], abs=1e-5)
+    compared = [key for key in one if key.startswith("val/") and one[key] is not None]
+    assert len(compared) > 400
+    for key in compared:
+        assert two[key] == pytest.approx(one[key], abs=1e-7), key
+    weights = [
+        torch.load(run.at(name) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("one", "two")
+    ]
+    assert len(weights[0]) > 60
+    assert weights[0].keys() == weights[1].keys()
+    for name, value in weights[0].items():
+        assert torch.allclose(value, weights[1][name], atol=1e-5), name
 
 
 def test_a_sweep_of_two_processes_makes_a_folder_a_job(run: Run) -> None:

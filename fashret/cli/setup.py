@@ -124,6 +124,10 @@ class Setup:
         """The towers, loaded when they are first needed."""
         return load_backbone(self.spec, self.cache_dir)
 
+    def forget_towers(self) -> None:
+        """Load the towers anew when they are next needed: those that are here have learned."""
+        vars(self).pop("backbone", None)
+
     def rows(self, split: str | None) -> NDArray[np.int64]:
         """The rows of a split, ascending; None stands for all."""
         splits = self.table.splits if split is None else (split,)

@@ -45,6 +45,7 @@ def train(cfg: DictConfig) -> float:
         return training.monitored(setup, baseline)
 
     trainer.fit(module, data, ckpt_path=training.resume_from(setup), weights_only=True)
+    setup.forget_towers()
     system = System.trained(title, setup, training.final_state(setup, module))
     if not setup.team.only_first():
         return 0.0

@@ -38,8 +38,15 @@ def check_regime(cfg: DictConfig) -> None:
     """Make sure that what is asked for fits what learns.
 
     Raises:
-        ConfigError: captions that vary, with stored features.
+        ConfigError: captions that vary, with stored features; weights that are shared out over
+            processes, where what learns is small.
     """
+    shares_out = "ModelParallel" in str(cfg.trainer.strategy)
+    if shares_out and cfg.model.train in ("heads", "lora"):
+        raise ConfigError(
+            f"trainer=fsdp shares out the weights of towers that learn; with model.train="
+            f"{cfg.model.train} what learns is small: trainer=ddp"
+        )
     if cfg.data.captions is not None and cfg.model.train == "heads":
         raise ConfigError(
             "data.captions needs towers that learn (model.train=all or blocks): a stored text "

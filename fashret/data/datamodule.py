@@ -95,7 +95,7 @@ class FashionData(pl.LightningDataModule):
         rank, world = self._place()
         needed = self.protocol.rows
         parts = [np.intersect1d(self.table.rows(split), needed) for split in self.table.splits]
-        batches = EvaluationBatches(parts, rank=rank, world=world)
+        batches = EvaluationBatches(parts, rank=rank, world=world, even=True)
         return self._loader(batches, training=False)
 
     def _loader(self, batches: RowBatches, *, training: bool) -> FeatureLoader | BatchLoader:

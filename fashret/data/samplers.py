@@ -109,6 +109,8 @@ class EvaluationBatches(RowBatches):
         parts: rows of the table, a split at a time: no batch reaches over the end of one.
         rank: of this process.
         world: how many processes there are.
+        even: whether every rank has as many batches, the last one again and again where it must:
+            towers that are shared out compute with all of them or not at all.
 
     Attributes:
         batches: the rows of each of this rank's batches.
@@ -116,7 +118,12 @@ class EvaluationBatches(RowBatches):
     """
 
     def __init__(
-        self, parts: Sequence[NDArray[np.int64]], *, rank: int = 0, world: int = 1
+        self,
+        parts: Sequence[NDArray[np.int64]],
+        *,
+        rank: int = 0,
+        world: int = 1,
+        even: bool = False,
     ) -> None:
         batches = [
             rows[start : start + EVALUATION_BATCH]
@@ -125,6 +132,8 @@ class EvaluationBatches(RowBatches):
         ]
         # Lightning wants a batch on every rank: one that has none repeats the last.
         self.batches = batches[rank::world] or batches[-1:]
+        if even and batches:
+            self.batches += self.batches[-1:] * (-(-len(batches) // world) - len(self.batches))
         self.own = np.sort(np.concatenate([*self.batches, np.empty(0, dtype=np.int64)]))
 
     def behind(self, done: int) -> "EvaluationBatches":

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from fashret.engine.sharding import clip_by_norm, is_shared_out, shard
 from fashret.errors import CheckpointError
 from fashret.functional.relations import pair_relations
 from fashret.losses import AttributeBlocks, Composite
@@ -54,6 +56,11 @@ class RetrievalModule(pl.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.gather = gather
+
+    def configure_model(self) -> None:
+        """Share out the towers where the strategy is for that (`trainer=fsdp`)."""
+        if self._shares_out() and not any(map(is_shared_out, self.parameters())):
+            shard(self.retriever, (self.loss, self.block_loss))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the photos against the captions."""
@@ -125,6 +132,22 @@ class RetrievalModule(pl.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip; tensors that are shared out and others have one norm together."""
+        if not self._shares_out():
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            learning = [p for group in optimizer.param_groups for p in group["params"]]
+            clip_by_norm(learning, gradient_clip_val)
+
+    def _shares_out(self) -> bool:
+        return isinstance(self.trainer.strategy, ModelParallelStrategy)
+
     def _groups(self) -> list[dict[str, Any]]:
         """What learns, from the heads down: `depth` is for a step that shrinks with it."""
         towers = self.retriever.backbone
@@ -136,9 +159,10 @@ class RetrievalModule(pl.LightningModule):
         ):
             of_name = towers.depths()
             depths = {id(p): of_name[name] for name, p in towers.named_parameters()}
-        groups: dict[tuple[int, bool], list[Tensor]] = {}
+        groups: dict[tuple[int, bool, bool], list[Tensor]] = {}
         for parameter in learning:
-            place = depths.get(id(parameter), 0), parameter.ndim <= 1
+            # Tensors that are shared out cannot be stepped together with others.
+            place = depths.get(id(parameter), 0), parameter.ndim <= 1, is_shared_out(parameter)
             groups.setdefault(place, []).append(parameter)
         return [
             {"params": groups[place], "depth": place[0]}
@@ -158,7 +182,8 @@ class RetrievalModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make sure that the checkpoint holds what learns here, and nothing else."""
-        check_state(checkpoint["state_dict"], self.retriever)
+        if "state_dict" in checkpoint:  # weights that are shared out were loaded part by part
+            check_state(checkpoint["state_dict"], self.retriever)
 
 
 def check_state(state: Mapping[str, Tensor], retriever: Retriever) -> None:

@@ -41,6 +41,8 @@ class Backbone(nn.Module):
         preprocess: the settings of the photos that the towers were trained on.
         least: pixels that are enough of a photo's shorter side; None decodes all there is.
         precision: in which a catalog is encoded.
+        trimmed_together: texts that are trimmed to the longest of them; None for a whole batch,
+            which costs more and computes as often whatever the batch.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Backbone(nn.Module):
         side = size if isinstance(size, int) else max(size)
         self.least = None if exact else _ENOUGH * side
         self.precision = precision
+        self.trimmed_together: int | None = _TEXTS
         # Any: the attributes of open_clip's models are not typed
         self.clip: Any = clip
         self._cuts = cut_image_projection(self.clip.visual), cut_text_projection(self.clip)
@@ -114,9 +117,10 @@ class Backbone(nn.Module):
             features: Tensor = self.clip.encode_text(tokens, normalize=False)
             return features
         lengths, order = (tokens.argmax(dim=1) + 1).sort()
+        few = self.trimmed_together or len(tokens)
         parts = [
             self._encode_trimmed(tokens[some, : int(longest[-1])])
-            for some, longest in zip(order.split(_TEXTS), lengths.split(_TEXTS), strict=True)
+            for some, longest in zip(order.split(few), lengths.split(few), strict=True)
         ]
         return torch.cat(parts)[order.argsort()]
 
