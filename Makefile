@@ -1,4 +1,4 @@
-.PHONY: check test bench bench-preparation docs pictures
+.PHONY: check test bench docs pictures
 
 check:
 	ruff check . && ruff format --check . && mypy
@@ -6,16 +6,9 @@ check:
 test:
 	pytest
 
+# Preparation needs real photos: make bench photos=<folder with styles.csv and images/>
 bench:
-	python benchmarks/frozen_epoch.py
-	python benchmarks/evaluation.py
-	python benchmarks/attributes.py
-	python benchmarks/decoding.py
-	python benchmarks/million.py
-
-# Needs real photos: make bench-preparation photos=<folder with styles.csv and images/>
-bench-preparation:
-	python benchmarks/preparation.py $(photos)
+	python benchmarks/run.py $(if $(photos),photos=$(photos))
 
 docs:
 	PYTHONPATH=. mkdocs build --strict

@@ -35,8 +35,9 @@ from fashret.catalog.build import ensure_catalog
 from fashret.catalog.store import Catalog
 from fashret.config import build, config_dir
 from fashret.data.batches import ItemCodes
-from fashret.data.items import ItemTable, prepare
+from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
+from fashret.data.preparation import prepare
 from fashret.models.backbone import Backbone, load_backbone
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec

@@ -20,8 +20,9 @@ from hydra import compose, initialize_config_dir
 from measure import Options, Row, alternate, benchmark
 
 from fashret.config import build, config_dir
-from fashret.data.items import ItemTable, prepare
+from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
+from fashret.data.preparation import prepare
 
 
 def repeated(source: Path, folder: Path, count: int) -> list[Path]:

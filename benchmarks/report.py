@@ -75,6 +75,14 @@ def write(folder: Path, entries: Mapping[str, Entry], before: Mapping[str, Entry
         "",
         ", ".join(f"{name} {what}" for name, what in held["versions"].items()),
     ]
+    bounded = [
+        _line(Row(**row), name, before.get(name), entry)
+        for name, entry in entries.items()
+        for row in entry["rows"]
+        if row["bound"] is not None
+    ]
+    if bounded:
+        lines += ["", "## What has a bound", "", _HEAD, *bounded]
     for name, entry in entries.items():
         where = entry["machine"]
         gpu = f", {where['gpu']}" if where["gpu"] else ""

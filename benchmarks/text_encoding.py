@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fashret.catalog.build import ensure_catalog
 from fashret.config import build, config_dir
-from fashret.data.items import prepare
+from fashret.data.preparation import prepare
 from fashret.models.backbone import Backbone, load_backbone
 from fashret.models.retriever import Retriever
 

@@ -10,7 +10,7 @@ from mkdocs.structure.files import File, Files
 from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[1]
-CONF, EXAMPLES = ROOT / "conf", ROOT / "examples"
+CONF, EXAMPLES, RESULTS = ROOT / "conf", ROOT / "examples", ROOT / "benchmarks" / "results"
 
 
 def on_config(config: Any) -> Any:
@@ -21,16 +21,21 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add a page for each group of options, and one of the examples."""
+    """Add a page for each group of options, one of the examples, and the benchmarks' results."""
     for name in _groups():
         files.append(File.generated(config, f"options/{name}.md", content=_options(name)))
     files.append(File.generated(config, "examples.md", content=_examples()))
+    for path in sorted(RESULTS.glob("*.*")):
+        if path.suffix in (".md", ".png"):
+            place = f"benchmarks/{path.name}"
+            files.append(File.generated(config, place, abs_src_path=str(path)))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Lead links out of docs/ to the pages made of what they name."""
     markdown = re.sub(r"\]\(\.\./conf/(\w+)[\w/.]*\)", r"](options/\1.md)", markdown)
+    markdown = re.sub(r"\]\(\.\./benchmarks/results/([\w.]+)\)", r"](benchmarks/\1)", markdown)
     return re.sub(r"\]\(\.\./examples/(\w+)\.py\)", r"](examples.md#\1)", markdown)
 
 

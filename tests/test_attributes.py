@@ -9,7 +9,7 @@ from conftest import composed
 
 from fashret.config import build
 from fashret.data.attributes import Schema
-from fashret.data.items import prepare
+from fashret.data.preparation import prepare
 from fashret.errors import ConfigError
 
 

@@ -14,7 +14,8 @@ from PIL import Image
 from fashret.data.augment import Augment
 from fashret.data.batches import ItemCodes, PhotoDataset
 from fashret.data.captions import Captions
-from fashret.data.items import ItemTable, prepare
+from fashret.data.items import ItemTable
+from fashret.data.preparation import prepare
 from fashret.data.samplers import Rows
 from fashret.data.sources import Folder
 from fashret.errors import ConfigError

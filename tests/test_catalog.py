@@ -14,7 +14,8 @@ from conftest import Run
 from fashret.catalog.build import ensure_catalog
 from fashret.catalog.store import Catalog, open_catalog, verify
 from fashret.data.augment import Augment
-from fashret.data.items import ItemTable, prepare
+from fashret.data.items import ItemTable
+from fashret.data.preparation import prepare
 from fashret.data.sources import Sample
 from fashret.errors import CatalogError
 from fashret.models.backbone import load_backbone
@@ -130,6 +131,9 @@ def test_a_build_killed_after_encoding_encodes_nothing(
     built, whole = build(table, tmp_path, load=load), build(table, tmp_path / "whole")
     assert torch.equal(built.image, whole.image)
     assert torch.equal(built.text, whole.text)
+    assert {path.name for path in built.folder.iterdir()} == {
+        path.name for path in whole.folder.iterdir()
+    }  # nothing that only a build in progress needs
 
 
 def test_a_lower_precision_is_near_and_has_a_key_of_its_own(

@@ -51,14 +51,32 @@ def last_line(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_two_processes_learn_and_measure_what_one_does(run: Run) -> None:
+def test_two_nodes_learn_and_measure_what_one_process_does(run: Run) -> None:
     # Two batches of 8, gathered, are one of 16. The 24 validation items are one batch, so that one
     # process embeds everything and the other nothing, and each searches half of the queries.
     options = ("trainer.max_epochs=2", "optimizer.lr=1e-2")
     run("train", *options, "data.batch_size=16", folder="one")
-    here = f"hydra.run.dir={run.at('two')}"
-    start("train", run.at("cwd"), run.cache_dir, here, *options, "data.batch_size=8")
-    one, two = last_line(run.at("one")), last_line(run.at("two"))
+    here = run.at("here")
+    here.mkdir()
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:29577", "--rdzv-id", "two"),
+        *(str(ROOT / "train.py"), "trainer=ddp", "trainer.num_nodes=2", "trainer.devices=1"),
+        *(*SMALL, *QUIET, *options, "data.batch_size=8", "gallery=false"),
+        *("trainer.accelerator=cpu", "device=cpu"),
+    ]
+    environment = os.environ | {"FASHRET_CACHE": str(run.cache_dir), "OMP_NUM_THREADS": "1"}
+    nodes = [
+        subprocess.Popen(command, env=environment, cwd=here, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for node in nodes:
+        said = node.communicate(timeout=200)[1]
+        assert node.returncode == 0, said[-2000:]
+    assert [path.name for path in here.iterdir()] == ["outputs"]  # no process left anything else
+    (folder,) = (here / "outputs" / "train").iterdir()
+    assert (folder / ".hydra" / "config.yaml").is_file()
+    one, two = last_line(run.at("one")), last_line(folder)
     compared = 0
     for key, value in one.items():
         if key.startswith("val/"):
@@ -66,10 +84,10 @@ def test_two_processes_learn_and_measure_what_one_does(run: Run) -> None:
             assert two[key] == (value if value is None else pytest.approx(value, abs=1e-7)), key
     assert compared > 400
     assert two["train/loss"] == pytest.approx(one["train/loss"], abs=1e-5)
-    assert (run.at("two") / "metrics.json").is_file()
+    assert (folder / "metrics.json").is_file()
     weights = [
-        torch.load(run.at(name) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for name in ("one", "two")
+        torch.load(where / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for where in (run.at("one"), folder)
     ]
     for name, value in weights[0].items():
         assert torch.allclose(value, weights[1][name], atol=1e-5), name
@@ -155,18 +173,23 @@ def test_towers_that_are_shared_out_learn_what_whole_ones_do(run: Run, bundle: P
         assert torch.allclose(value, weights[1][name], atol=1e-5), name
 
 
-def test_a_sweep_of_two_processes_makes_a_folder_a_job(run: Run) -> None:
+def test_a_sweep_of_two_processes_makes_a_folder_a_job_and_outlives_one_that_fails(
+    run: Run,
+) -> None:
     here = run.at("here")
-    options = ("seed=0,1", "trainer.max_epochs=1", "hydra.sweep.dir=swept")
-    start("train", here, run.cache_dir, *options, sweep=True)
+    options = ("retrieval.weight_image=2,0.7", "trainer.max_epochs=1", "hydra.sweep.dir=swept")
+    printed = start("train", here, run.cache_dir, *options, sweep=True)
     assert sorted(p.name for p in here.iterdir()) == ["swept"]
     assert sorted(p.name for p in (here / "swept").iterdir() if p.is_dir()) == ["0", "1"]
-    for name in ("0", "1"):
-        job = here / "swept" / name
-        assert not (job / "failed.txt").exists()
-        assert (job / "metrics.json").is_file()
-        assert (job / ".hydra" / "config.yaml").is_file()
-        assert len((job / "train_log.jsonl").read_text().splitlines()) == 2  # epochs 0 and 1
+    failed = (here / "swept" / "0" / "failed.txt").read_text()
+    assert failed.startswith("retrieval.weight_image=2: it must be within 0 and 1")
+    job = here / "swept" / "1"
+    assert not (job / "failed.txt").exists()
+    assert (job / ".hydra" / "config.yaml").is_file()
+    assert len((job / "train_log.jsonl").read_text().splitlines()) == 2  # epochs 0 and 1
+    found = json.loads((job / "metrics.json").read_text())["metrics"]["val/text/pair/mrr@10"]
+    assert json.loads((job / "objective.json").read_text())["value"] == found["value"]
+    assert "1 of 2 jobs failed" in printed
 
 
 def test_two_processes_train_on_every_item_once() -> None:

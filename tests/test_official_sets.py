@@ -14,7 +14,8 @@ from PIL import Image
 from test_sources import balanced, photo, rows
 
 from fashret.config import build
-from fashret.data.items import ItemTable, prepare
+from fashret.data.items import ItemTable
+from fashret.data.preparation import prepare
 from fashret.errors import DataError
 
 Prepare = Callable[..., ItemTable]

@@ -13,7 +13,8 @@ from PIL import Image
 
 from fashret.data.attributes import Schema
 from fashret.data.augment import Augment
-from fashret.data.items import ItemTable, prepare
+from fashret.data.items import ItemTable
+from fashret.data.preparation import prepare
 from fashret.data.sources import Folder
 from fashret.errors import DataError
 from fashret.reports.viewer import Lookalikes

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fashret.data import items
+from fashret.data import reading
 from fashret.data.augment import Augment
-from fashret.data.items import ItemTable, prepare
+from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
+from fashret.data.preparation import prepare
 from fashret.data.source import Source
 from fashret.data.sources import FashionProducts, Folder, Hub, Joined, Sample
 from fashret.data.splits import assign_splits
@@ -292,8 +293,8 @@ def test_a_killed_preparation_decodes_nothing_twice(
         decoded.append(hashlib.blake2b(encoded, digest_size=16).hexdigest())
         return decode_photo(encoded)
 
-    monkeypatch.setattr(items, "decode_photo", counted)
-    monkeypatch.setattr(items, "_PART", 4)
+    monkeypatch.setattr(reading, "decode_photo", counted)
+    monkeypatch.setattr(reading, "_PART", 4)
     described = FashionProducts.describe
     left = iter(range(9))
 

@@ -116,7 +116,7 @@ SWEPT = [
         (["retrieval.weight_image=0.7,2"], 2),
         (["hydra/launcher=processes", "hydra.launcher.n_jobs=2", "seed=0,1"], 2),
         (["hydra/launcher=submitit_local", "seed=0"], 1),
-        (["hydra/launcher=ray", "seed=0,1"], 2),
+        (["hydra/launcher=ray", "seed=0"], 1),
         (["hydra/sweeper=search", "hydra.sweeper.n_trials=2",
           "retrieval.weight_image=interval(0.0, 1.0)"], 2),
     ],

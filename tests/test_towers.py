@@ -98,8 +98,10 @@ def test_checkpointed_activations_give_the_same_gradient(family: str, tmp_path: 
 
 
 def test_a_tower_that_cannot_checkpoint_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model.checkpointing=true: the image tower \(ModifiedR"):
+    with pytest.raises(ConfigError, match=r"batch normalisation that learns would count every"):
         towers("resnet", tmp_path, checkpointing=True)
+    with pytest.raises(ConfigError, match=r"model.checkpointing=true: the image tower \(ModifiedR"):
+        towers("resnet", tmp_path, checkpointing=True, train="lora")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -214,6 +216,39 @@ def test_weights_between_before_and_after(run: Run) -> None:
     expected = (1 - alpha) * before + alpha * after[name]
     assert torch.allclose(state(mixed, "state_dict")[name], expected, atol=1e-7)
     assert not torch.allclose(after[name], before, atol=1e-4)
+
+
+def test_depths_are_counted_in_each_tower(tmp_path: Path) -> None:
+    """Tiny's image tower has four stages, its text tower two blocks."""
+    given = spec("fashret-tiny", pretrained="fashion")
+    depths = load_backbone(given, tmp_path).depths()
+    assert depths["clip.visual.conv1.weight"] == 5
+    assert depths["clip.visual.layer1.0.conv1.weight"] == 4
+    assert depths["clip.text.transformer.resblocks.0.ln_1.weight"] == 2
+    assert depths["clip.text.token_embedding.weight"] == 3
+
+
+def test_a_mean_of_towers_is_resumed_exactly(run: Run) -> None:
+    whole = ("callbacks=wise_ft", "model.train=all", "trainer.max_epochs=2", "scheduler.epochs=2")
+    unbroken = run("train", *whole)
+    stopped = run("train", *whole, "trainer.max_epochs=1", folder="stopped")
+    run("train", *whole, f"resume={stopped}", folder="stopped")
+    held = [
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+        for folder in (unbroken, stopped)
+    ]
+    for state in ("state_dict", "current_model_state"):
+        assert len(held[0][state]) > 60
+        assert "retriever.backbone.clip.logit_scale" not in held[0][state]  # it did not learn
+        for name, value in held[0][state].items():
+            assert torch.equal(value, held[1][state][name]), (state, name)
+
+
+def test_a_mean_of_adapters_is_refused(run: Run) -> None:
+    with pytest.raises(ConfigError, match=r"callbacks.wise_ft with model.train=lora: "):
+        run("train", "callbacks=wise_ft", "model.train=lora")
+    with pytest.raises(ConfigError, match=r"callbacks.power_ema with trainer=fsdp: "):
+        run("train", "callbacks=power_ema", "model.train=all", "trainer=fsdp")
 
 
 def test_a_mix_beyond_the_line_is_refused() -> None:

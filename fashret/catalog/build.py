@@ -18,7 +18,13 @@ from safetensors.torch import save_file
 
 from fashret import __version__
 from fashret.catalog import store
-from fashret.catalog.encode import ENCODED, encode_features, memory_mapped, merge_features
+from fashret.catalog.encode import (
+    ENCODED,
+    encode_features,
+    memory_mapped,
+    merge_features,
+    remove_parts,
+)
 from fashret.catalog.processes import Alone, Processes
 from fashret.catalog.store import Catalog, checksum, open_catalog, verify
 from fashret.data.items import ItemTable
@@ -208,8 +214,8 @@ def _versions() -> dict[str, str]:
 
 def _write_manifest(manifest: dict[str, Any], folder: Path) -> None:
     """Describe the finished folder; what only the build needed is removed."""
+    remove_parts(folder)
     (folder / "key").unlink()
-    (folder / ENCODED).unlink(missing_ok=True)
     manifest["files"] = {
         path.name: {"bytes": path.stat().st_size, "sha256": checksum(path)}
         for path in sorted(folder.iterdir())

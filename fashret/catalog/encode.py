@@ -80,11 +80,20 @@ def encode_features(
             disable=rank > 0,
         )
         tower = WithinMemory(tower, device)
+        pending: tuple[Tensor, Tensor] | None = None
+
+        def keep(index: Tensor, made: Tensor) -> None:
+            features.put(np.searchsorted(batches.own, index.numpy()), made)
+            bar.update(len(made))
+
         for batch in BatchLoader(data, left, num_workers=num_workers):
             with torch.inference_mode(), torch.autocast(kind, backbone.precision, enabled=autocast):
                 made = tower(batch["images" if what == "photos" else "tokens"])
-            features.put(np.searchsorted(batches.own, batch["index"].numpy()), made)
-            bar.update(len(made))
+            if pending is not None:  # a GPU computes a batch while the one before is written
+                keep(*pending)
+            pending = batch["index"], made
+        if pending is not None:
+            keep(*pending)
         features.save()
         bar.close()
 
@@ -103,7 +112,7 @@ def encode_features(
 def merge_features(
     retriever: Retriever, table: ItemTable, folder: Path, dtype: type[np.floating[Any]], world: int
 ) -> None:
-    """Put the parts of all processes into the arrays of `folder`, say so, and remove the parts."""
+    """Put the parts of all processes into the arrays of `folder`, and say so."""
     widths = _widths(retriever)
     photos = [_photo_batches(table, rank, world).own for rank in range(world)]
     _merge(folder, store.FEATURES["image"], photos, (len(table), widths["image"]), dtype)
@@ -118,6 +127,11 @@ def merge_features(
         (folder / _CAPTIONS).unlink()
     texts.flush()
     (folder / ENCODED).touch()
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what only a build in progress needs."""
+    (folder / ENCODED).unlink(missing_ok=True)
     for part in folder.glob("part-*"):
         shutil.rmtree(part)
 

@@ -16,15 +16,18 @@ def build_catalog(cfg: DictConfig) -> None:
 
     from fashret.catalog.store import verify
     from fashret.cli.checkpoints import embedding_catalog, named_checkpoint
-    from fashret.cli.processes import Team
     from fashret.cli.setup import Setup, check_composed
 
     check_composed(cfg, "build_catalog")
     cfg, state = named_checkpoint(cfg)
-    setup = Setup.of(cfg, Team.of(cfg))
+    setup = Setup.of(cfg, together=True)
     folder = None if cfg.catalog.dir is None else Path(cfg.catalog.dir).expanduser()
     catalog = embedding_catalog(setup, state, folder)
     if not setup.team.only_first():
         return
     verify(catalog)
     print(f"{len(catalog)} items, {catalog.manifest['dim']} dimensions, verified: {catalog.folder}")
+
+
+if __name__ == "__main__":
+    main()

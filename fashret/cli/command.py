@@ -1,12 +1,13 @@
 """Run a command under Hydra, with messages for people. Light to import: no torch here."""
 
 import functools
+import json
 import os
+import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fashret.cli.launched import with_one_folder
 from fashret.cli.sweep import FAILED
 from fashret.config import config_dir, nearest_key
-from fashret.errors import CheckpointError, FashretError
+from fashret.errors import CheckpointError, FashretError, TrainingError
 
 _TRACE = "HYDRA_FULL_ERROR"
 
@@ -37,7 +38,7 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
     try:
         sys.argv[1:] = with_one_folder(with_resumed(sys.argv[1:]), name)
         main = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)
-        main(_of_a_sweep(body))()
+        main(_told_plainly(body, want_trace))()
     except FashretError as e:
         if want_trace:
             raise
@@ -51,22 +52,33 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
             os.environ.pop(_TRACE, None)
 
 
-def _of_a_sweep(body: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """A command whose failure, as a job of a sweep, does not end the sweep.
+def _told_plainly(
+    body: Callable[[DictConfig], Any], want_trace: bool
+) -> Callable[[DictConfig], Any]:
+    """A command whose errors are messages, and whose failure as a sweep's job ends no sweep.
 
-    The job is worth 0 then, the worst value of every metric; `failed.txt` in its folder says why.
+    Such a job is worth 0, the worst value of every metric; `failed.txt` in its folder says why.
     """
 
     @functools.wraps(body)
     def job(cfg: DictConfig) -> Any:
+        if not want_trace:  # nor do the processes that begin here
+            os.environ.pop(_TRACE, None)
         if HydraConfig.get().mode is not RunMode.MULTIRUN:
-            return body(cfg)
+            try:
+                return body(cfg)
+            except FashretError as e:
+                if want_trace:
+                    raise
+                raise SystemExit(f"error: {e}") from None
+            except Exception:
+                os.environ[_TRACE] = "1"  # a fault of ours is told in full
+                raise
         _hush()  # a launcher's process begins here
         folder = Path(HydraConfig.get().runtime.output_dir)
         (folder / FAILED).unlink(missing_ok=True)
         try:
-            with as_a_single_run(folder):
-                return body(cfg)
+            return as_a_command(cfg, folder) if _has_several(cfg) else body(cfg)
         except Exception as e:  # whatever it is, the other jobs can still run
             (folder / FAILED).write_text(f"{e}\n\n{traceback.format_exc()}")
             print(f"job {HydraConfig.get().job.num} failed: {e}", file=sys.stderr)
@@ -75,27 +87,42 @@ def _of_a_sweep(body: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any
     return job
 
 
-@contextmanager
-def as_a_single_run(folder: Path) -> Iterator[None]:
-    """A job of a sweep as a command of its own: what Lightning starts again for other processes.
+def as_a_command(cfg: DictConfig, folder: Path) -> float | None:
+    """Run a job of a sweep as a command of its own, in its folder: several processes start there.
 
-    Without this they would start the whole sweep again, in folders of their own. Afterwards
-    nothing of the job's processes is left for the next one to take for its own.
+    What goes wrong among them, a process that is killed too, then stays with the job.
+
+    Returns:
+        The monitored metric, as the job's results have it.
+
+    Raises:
+        TrainingError: the command failed.
     """
-    arguments, environment = sys.argv[1:], dict(os.environ)
-    current: Any = HydraConfig.get()
-    sys.argv[1:] = [str(override) for override in current.overrides.task]
-    with read_write(current):
-        current.run.dir = str(folder)
-    try:
-        yield
-    finally:
-        sys.argv[1:] = arguments
-        for name in os.environ.keys() - environment.keys():
-            del os.environ[name]
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    current = HydraConfig.get()
+    name = str(current.job.config_name)
+    command = [sys.executable, "-m", f"fashret.cli.{name}"]
+    for source in current.runtime.config_sources:
+        if source.provider == "command-line":
+            command += ["--config-dir", source.path]
+    command += [*map(str, current.overrides.task), f'hydra.run.dir="{folder}"']
+    package = str(Path(__file__).parents[2])  # a checkout may be run without being installed
+    paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    said = b""
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
+    ) as process:
+        assert process.stderr is not None
+        while part := os.read(process.stderr.fileno(), 65536):
+            sys.stderr.write(part.decode(errors="replace"))
+            said = (said + part)[-65536:]
+    if process.returncode:
+        lines = said.decode(errors="replace").strip().splitlines() or ["nothing was said"]
+        told = [line for line in lines if line.startswith("error: ")] or lines[-1:]
+        raise TrainingError(f"{told[0].removeprefix('error: ')} (exit status {process.returncode})")
+    results = folder / "metrics.json"
+    if name != "train" or not results.is_file():
+        return None
+    return json.loads(results.read_text())["metrics"][cfg.monitor]["value"] or 0.0
 
 
 def with_resumed(arguments: list[str]) -> list[str]:
@@ -123,6 +150,13 @@ def with_resumed(arguments: list[str]) -> list[str]:
     first = [str(override) for override in OmegaConf.to_container(OmegaConf.load(overrides)) or []]
     first = [override for override in first if not override.startswith("resume=")]
     return [*first, *arguments, f"hydra.run.dir={folder}"]
+
+
+def _has_several(cfg: DictConfig) -> bool:
+    """Whether a job has several processes."""
+    from fashret.cli.processes import several
+
+    return "trainer" in cfg and several(cfg)
 
 
 def _hush() -> None:

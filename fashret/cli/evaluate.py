@@ -44,3 +44,7 @@ def evaluate(cfg: DictConfig) -> None:
     with SummaryWriter(str(setup.output_dir / "tensorboard")) as writer:
         outcome.write_tensorboard(writer, setup.table, shown[0], board, curves)
     outcome.check_regressions(cfg, board)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,8 @@
 
 import os
 
+from fashret.errors import ConfigError
+
 _ALONE = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout")
 """Overrides of a process that leaves no run folder of its own."""
 
@@ -31,10 +33,20 @@ def with_one_folder(arguments: list[str], command: str) -> list[str]:
 
     The first makes it; the others learn of it when they meet (`Team`). A step of a SLURM job has
     a folder of its own name, which it finds again when the job is queued again.
+
+    Raises:
+        ConfigError: a sweep, whose jobs start their processes themselves.
     """
     mine = rank()
-    if mine is None or {"-m", "--multirun"} & set(arguments):
+    if mine is None:
         return arguments
+    if {"-m", "--multirun"} & set(arguments):
+        if processes() == 1:
+            return arguments
+        raise ConfigError(
+            "-m: a sweep starts its jobs' processes itself, so it is run without torchrun and "
+            "srun; hydra/launcher=slurm makes each job a SLURM job"
+        )
     if mine > 0:
         return [*arguments, *_ALONE]
     chosen = any(argument.startswith("hydra.run.dir=") for argument in arguments)

@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from omegaconf import DictConfig
 
+from fashret.catalog.processes import Alone, Processes
 from fashret.cli import launched
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class Team:
     """
 
     def __init__(self, fabric: Fabric | None = None) -> None:
-        self._fabric = fabric
+        self._all: Processes = fabric or Alone()
 
     @classmethod
     def of(cls, cfg: DictConfig) -> "Team":
@@ -39,7 +40,7 @@ class Team:
             cfg: of a command, with a trainer.
         """
         trainer = cfg.trainer
-        if not _several(trainer):
+        if not several(cfg):
             return cls()
         fabric = Fabric(
             accelerator=trainer.accelerator,
@@ -56,44 +57,45 @@ class Team:
     @property
     def global_rank(self) -> int:
         """Which of them this is, from 0."""
-        return 0 if self._fabric is None else self._fabric.global_rank
+        return self._all.global_rank
 
     @property
     def world_size(self) -> int:
         """How many there are."""
-        return 1 if self._fabric is None else self._fabric.world_size
+        return self._all.world_size
 
     @property
     def device(self) -> torch.device | None:
-        """The GPU of this process; None without one."""
-        own = None if self._fabric is None else self._fabric.device
+        """The GPU of this process; None without several processes."""
+        own = self._all.device if isinstance(self._all, Fabric) else None
         return own if own is not None and own.type == "cuda" else None
 
     def barrier(self) -> None:
         """Wait until all have come here."""
-        if self._fabric is not None:
-            self._fabric.barrier()
+        self._all.barrier()
 
     def broadcast(self, obj: T) -> T:
         """What the first one has."""
-        return obj if self._fabric is None else self._fabric.broadcast(obj)
+        return self._all.broadcast(obj)
 
     def only_first(self) -> bool:
         """Let the first process go on alone; whether this is it."""
         first = self.global_rank == 0
-        self._fabric = None
+        self._all = Alone()
         return first
 
 
-def _several(trainer: DictConfig) -> bool:
-    """Whether more than one process is asked for."""
+def several(cfg: DictConfig) -> bool:
+    """Whether a command asks for more than one process."""
+    trainer = cfg.trainer
     if any(name in str(trainer.strategy) for name in _IN_PROCESS):
         return False
     if trainer.get("num_nodes", 1) > 1 or launched.processes() > 1:
         return True
     devices: Any = trainer.devices
     if devices in ("auto", -1, "-1"):
-        return trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.device_count() > 1
+        gpus = trainer.accelerator in ("auto", "gpu", "cuda") and cfg.device in ("auto", "cuda")
+        return gpus and torch.cuda.device_count() > 1
     if isinstance(devices, str):  # "2", or "0,1"
         return "," in devices.strip(",") or (devices.isdigit() and int(devices) > 1)
     return devices > 1 if isinstance(devices, int) else len(devices) > 1

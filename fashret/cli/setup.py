@@ -20,7 +20,8 @@ from fashret.cli.processes import Team
 from fashret.config import build, check
 from fashret.data.batches import ItemCodes
 from fashret.data.datamodule import FashionData
-from fashret.data.items import ItemTable, prepare, prepared_folder
+from fashret.data.items import ItemTable
+from fashret.data.preparation import prepare, prepared_folder
 from fashret.data.source import Source
 from fashret.errors import ConfigError
 from fashret.metrics.options import RetrievalOptions
@@ -66,21 +67,19 @@ class Setup:
     team: Team
 
     @classmethod
-    def of(cls, cfg: DictConfig, team: Team | None = None) -> "Setup":
+    def of(cls, cfg: DictConfig, team: Team | None = None, *, together: bool = False) -> "Setup":
         """Check everything that needs no data, then prepare the data.
 
         Args:
             cfg: the configuration.
             team: the processes that run this command together; None for this one alone.
+            together: start them, if the configuration asks for several, once it is checked.
 
         Raises:
             ConfigError: an option does not fit.
             CheckpointError: the weights are not to be had.
             DataError: the data cannot be used.
         """
-        device = pick_device(cfg.device)
-        if device.type == "cuda" and team is not None:
-            device = team.device or device
         spec: ModelSpec = build(cfg.model)
         source: Source = build(cfg.data)
         for node in (
@@ -95,6 +94,11 @@ class Setup:
             build(cfg.report.gallery)
         check_blocks(spec, source)
         targets = [build(node) for node in cfg.get("targets", {}).values() if node is not None]
+        if together:
+            team = Team.of(cfg)
+        device = pick_device(cfg.device)
+        if device == torch.device("cuda") and team is not None:  # no one of several GPUs
+            device = team.device or device
         cache_dir = Path(cfg.paths.cache_dir).expanduser()
         if not prepared_folder(source, cache_dir).exists():
             # Weights that cannot be had should be known before minutes go into the data.
@@ -165,7 +169,7 @@ class Setup:
             base=base,
             folder=folder,
             device=self.device,
-            num_workers=self.source.num_workers,
+            num_workers=self.source.workers,
             processes=self.team,
         )
         log.info("catalog: %s", catalog.folder)

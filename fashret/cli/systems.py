@@ -17,7 +17,6 @@ from fashret.cli.checkpoints import (
     trained,
     with_weights,
 )
-from fashret.cli.processes import Team
 from fashret.cli.setup import Setup, check_weights
 from fashret.engine.evaluation import embed_stored
 from fashret.engine.ranking import Embedded
@@ -156,7 +155,7 @@ def judged_system(cfg: DictConfig) -> System:
     if cfg.get("quick"):
         cfg.retrieval.max_queries = cfg.retrieval.max_queries or 500
         cfg.retrieval.max_items = cfg.retrieval.max_items or 5000
-    setup = Setup.of(cfg, Team.of(cfg) if "trainer" in cfg else None)
+    setup = Setup.of(cfg, together="trainer" in cfg)
     if is_catalog and folder is not None:
         system = System.stored(setup, folder)
         check_weights(cfg.retrieval.weights, system.catalog.layout.attributes)

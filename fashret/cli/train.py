@@ -19,14 +19,13 @@ def train(cfg: DictConfig) -> float:
     from pytorch_lightning import seed_everything
 
     from fashret.cli import outcome, training
-    from fashret.cli.processes import Team
     from fashret.cli.setup import Setup, check_composed, check_weights
     from fashret.cli.systems import System
 
     check_composed(cfg, "train")
     training.check_regime(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
-    setup = Setup.of(cfg, Team.of(cfg))
+    setup = Setup.of(cfg, together=True)
     check_weights(cfg.retrieval.weights, tuple(setup.spec.block_widths))
     untrained = System.untrained(setup)
     splits = training.splits_to_judge(setup)
@@ -39,6 +38,8 @@ def train(cfg: DictConfig) -> float:
     training.log_evaluations(trainer, baseline, to_train_log=True)
     title = training.title(setup, splits[-1])
     if not setup.spec.learns:
+        if not setup.team.only_first():
+            return 0.0
         print("nothing learns (model.heads=false, model.train=heads): the baseline is measured")
         board = outcome.publish(untrained, baseline, None, title=title)
         outcome.write_pages(untrained, baseline[-1], None, None, board)
@@ -57,3 +58,7 @@ def train(cfg: DictConfig) -> float:
     training.log_outcome(trainer, setup, shown[0], board, curves)
     outcome.check_regressions(cfg, board)
     return training.monitored(setup, final)
+
+
+if __name__ == "__main__":
+    main()

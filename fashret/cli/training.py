@@ -39,7 +39,7 @@ def check_regime(cfg: DictConfig) -> None:
 
     Raises:
         ConfigError: captions that vary, with stored features; weights that are shared out over
-            processes, where what learns is small.
+            processes, where what learns is small; a mean of weights that have none.
     """
     shares_out = "ModelParallel" in str(cfg.trainer.strategy)
     if shares_out and cfg.model.train in ("heads", "lora"):
@@ -47,10 +47,18 @@ def check_regime(cfg: DictConfig) -> None:
             f"trainer=fsdp shares out the weights of towers that learn; with model.train="
             f"{cfg.model.train} what learns is small: trainer=ddp"
         )
+    made = {key: str(node.get("_target_")) for key, node in (cfg.callbacks or {}).items() if node}
+    means = [key for key, target in made.items() if target.endswith((".WiseFT", ".PowerEMA"))]
+    if means and (shares_out or cfg.model.train == "lora"):
+        raise ConfigError(
+            f"callbacks.{means[0]} with {'trainer=fsdp' if shares_out else 'model.train=lora'}: "
+            "weights that are shared out, and the two factors of an adapter, have no mean that "
+            "would be the model's; use model.train=blocks or all on whole towers"
+        )
     if cfg.data.captions is not None and cfg.model.train == "heads":
         raise ConfigError(
-            "data.captions needs towers that learn (model.train=all or blocks): a stored text "
-            "feature is of one caption"
+            "data.captions needs towers that learn (model.train=all, blocks or lora): a stored "
+            "text feature is of one caption"
         )
 
 
@@ -85,7 +93,8 @@ def training_items(setup: Setup, baseline: Catalog) -> TrainingItems:
             f"data {setup.source.name}: no training item is left, all look like products of "
             "another split; data.groups.title_confidence=0 leaves looks aside"
         )
-    write_groups(setup.output_dir / "mining", table, product, confidence, rows[leaks])
+    if setup.team.global_rank == 0:
+        write_groups(setup.output_dir / "mining", table, product, confidence, rows[leaks])
     return TrainingItems(
         rows[~leaks],
         product,
@@ -139,7 +148,8 @@ def log_evaluations(
         known = {key: value for key, value in means.items() if not math.isnan(value)}
         for logger in trainer.loggers:
             logger.log_metrics(known, step=trainer.global_step)
-        if to_train_log and evaluation.protocol.split == "validation":
+        first = to_train_log and trainer.is_global_zero
+        if first and evaluation.protocol.split == "validation":
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in its type
                 if isinstance(callback, TrainLog) and callback.is_empty:
                     callback.write(means, epoch=0, step=0)
@@ -184,13 +194,12 @@ def choices(cfg: DictConfig) -> dict[str, str | float]:
 def resume_from(setup: Setup) -> str | None:
     """The checkpoint that a run goes on from: one that is resumed, or whose job came back.
 
-    A job that is queued again has its last whole epoch, and, where SLURM warned it, what
-    Lightning saved then: the newer counts.
+    A job that is queued again has its last whole epoch, and, where SLURM warned it, what was saved
+    then: the newer counts.
     """
     if setup.cfg.resume is not None:
         return str(checkpoint_path(setup.cfg.resume, "last"))
-    folder = setup.output_dir
-    left = [folder / "checkpoints" / "last.ckpt", *folder.glob("hpc_ckpt_*.ckpt")]
+    left = [setup.output_dir / "checkpoints" / name for name in ("last.ckpt", "requeued.ckpt")]
     left = [path for path in left if path.is_file()] if again() else []
     if not left:
         return None

@@ -168,6 +168,7 @@ class BatchLoader(DataLoader[Batch]):
             num_workers=num_workers,
             collate_fn=_as_is,  # type: ignore[arg-type]  # __getitems__ makes a whole batch
             persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available(),  # a GPU then fetches a batch while it computes
         )
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator is an iterator

@@ -120,7 +120,7 @@ class FashionData(pl.LightningDataModule):
             seed=self.seed,
             least=self.backbone.least,
         )
-        return BatchLoader(photos, batches, num_workers=self.source.num_workers)
+        return BatchLoader(photos, batches, num_workers=self.source.workers)
 
     def _place(self) -> tuple[int, int]:
         """Tell this process's rank and the number of processes."""

@@ -12,6 +12,7 @@ from fashret.data.augment import Augment
 from fashret.data.balance import Balance
 from fashret.data.captions import Captions
 from fashret.data.groups import STATED, Grouping
+from fashret.data.machine import cores
 from fashret.data.report import Report
 from fashret.errors import ConfigError, DataError
 
@@ -67,7 +68,8 @@ class Source(ABC):
         seed: of what is drawn when items are made.
         split_seed: of which products go to which split.
         batch_size: items in a batch.
-        num_workers: processes that decode photos.
+        num_workers: processes that decode photos; None for as many as there are cores to run on,
+            at most 16.
         augment: how training photos differ each time they are seen.
         captions: what is said of them in training, besides their own text.
         balance: which values come more often in training; null gives every item its turn.
@@ -85,7 +87,7 @@ class Source(ABC):
     seed: int
     split_seed: int
     batch_size: int
-    num_workers: int
+    num_workers: int | None
     augment: Augment
     captions: Captions | None = None
     balance: Balance | None = None
@@ -103,10 +105,15 @@ class Source(ABC):
             )
         if set(self.tiers) - {"medium", "weak"}:
             raise ConfigError(f"data.tiers holds {', '.join(self.tiers)}: it has medium and weak")
-        for key in ("batch_size", "num_workers"):
-            least = 0 if key == "num_workers" else 1
-            if getattr(self, key) < least:
-                raise ConfigError(f"data.{key} is {getattr(self, key)}: it must be >= {least}")
+        for key, least in (("batch_size", 1), ("num_workers", 0)):
+            value = getattr(self, key)
+            if value is not None and value < least:
+                raise ConfigError(f"data.{key} is {value}: it must be >= {least}")
+
+    @property
+    def workers(self) -> int:
+        """Processes that decode photos."""
+        return min(16, cores()) if self.num_workers is None else self.num_workers
 
     @property
     def label(self) -> str:

@@ -172,9 +172,12 @@ class RetrievalModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what did not learn."""
+        checkpoint["state_dict"] = self.what_learned(checkpoint["state_dict"])
+
+    def what_learned(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state of this module without the weights that stay as they are."""
         learned = {_RETRIEVER + name for name in self.retriever.learned_state()}
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {
+        return {
             name: value
             for name, value in state.items()
             if name in learned or not name.startswith(_RETRIEVER)

@@ -158,8 +158,8 @@ class Backbone(nn.Module):
     def depths(self) -> dict[str, int]:
         """How far each parameter is from the heads.
 
-        0 is behind the last block, 1 the last block, and the deepest what stands before the first
-        (embeddings, patches) or whose place is not known.
+        0 is behind the last block, 1 the last block, and a tower's deepest what stands before its
+        first (embeddings, patches) or whose place is not known.
 
         Raises:
             ConfigError: see `blocks`.
@@ -169,11 +169,12 @@ class Backbone(nn.Module):
         for blocks in towers:
             for depth, block in enumerate(reversed(blocks), start=1):
                 of_block |= {id(parameter): depth for parameter in block.parameters()}
-        first = max(len(blocks) for blocks in towers) + 1
+        image, text = (len(blocks) + 1 for blocks in towers)
+        first = {id(p): image for p in self.clip.visual.parameters()}
         return {
-            name: of_block.get(id(p), 0 if any(part in name for part in _BEHIND) else first)
+            name: 0 if any(part in name for part in _BEHIND) else first.get(id(p), text)
             for name, p in self.named_parameters()
-        }
+        } | {name: of_block[id(p)] for name, p in self.named_parameters() if id(p) in of_block}
 
     def checkpoint_activations(self) -> None:
         """Compute each block's activations again in the backward pass.
@@ -329,7 +330,8 @@ def _blocks(tower: nn.Module) -> list[nn.Module]:
     if all(stage is not None for stage in stages):
         return [stage for stage in stages if stage is not None]
     raise ConfigError(
-        f"model.train=blocks: {type(tower).__name__} has no list of blocks; use model.train=all"
+        f"{type(tower).__name__} has no list of blocks, which model.train=blocks and lora, "
+        "optimizer=layerwise and trainer=fsdp need: use model.train=all with another optimizer"
     )
 
 

@@ -30,8 +30,8 @@ class WithinMemory:
         while True:
             size = min(self._most or len(inputs), len(inputs))
             try:
-                parts = [self._encode(part.to(self._device)) for part in inputs.split(size)]
-                return torch.cat(parts)
+                parts = (part.to(self._device, non_blocking=True) for part in inputs.split(size))
+                return torch.cat([self._encode(part) for part in parts])
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise

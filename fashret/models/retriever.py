@@ -147,14 +147,20 @@ class Retriever(nn.Module):
             parameter.requires_grad_(True)
         if self.backbone is None:
             return
-        if spec.checkpointing and not spec.frozen:
-            self.backbone.checkpoint_activations()
         self._chunk = spec.chunk
-        if spec.chunk is not None and any(_learns_statistics(m) for m in self.backbone.modules()):
+        counts = any(_learns_statistics(m) for m in self.backbone.modules())
+        if counts and spec.chunk is not None:
             raise ConfigError(
                 f"model.chunk={spec.chunk}: batch normalisation looks at the whole batch, which "
                 "chunks would change; use model.train=lora, or a model without it"
             )
+        if spec.checkpointing and not spec.frozen:
+            if counts:
+                raise ConfigError(
+                    "model.checkpointing=true: batch normalisation that learns would count every "
+                    "batch twice; use model.train=lora, or a model without it"
+                )
+            self.backbone.checkpoint_activations()
 
     def learned_state(self) -> dict[str, Tensor]:
         """What a checkpoint holds: the parameters that learn, and their modules' buffers."""

@@ -1,13 +1,13 @@
 """The built-in sample: garments drawn by the project itself."""
 
 import multiprocessing
-import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from fashret.data.machine import cores
 from fashret.data.report import Report
 from fashret.data.sample.draw import draw_views
 from fashret.data.sample.garments import Product, make_products
@@ -61,7 +61,7 @@ class Sample(Source):
         products = make_products(self.products, self.seed)
         draw = partial(draw_views, views=self.views, seed=self.seed)
         context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+        with ProcessPoolExecutor(cores(), mp_context=context) as pool:
             drawn = pool.map(draw, products, chunksize=32)
             for product, views in zip(products, drawn, strict=True):
                 for view, (photo, caption) in enumerate(views):

@@ -3,6 +3,7 @@
 from fashret.engine.callbacks.dashboard import Dashboard
 from fashret.engine.callbacks.data_mix import DataMix
 from fashret.engine.callbacks.power_ema import PowerEMA
+from fashret.engine.callbacks.requeue import Requeue
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 from fashret.engine.callbacks.train_log import TrainLog
 from fashret.engine.callbacks.watchdog import Watchdog
@@ -12,6 +13,7 @@ __all__ = [
     "Dashboard",
     "DataMix",
     "PowerEMA",
+    "Requeue",
     "RetrievalEvaluation",
     "TrainLog",
     "Watchdog",

@@ -1,13 +1,13 @@
 """The mean of the weights over the last part of training."""
 
 import torch
-from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
+from fashret.engine.callbacks.averaging import Averaging
 from fashret.errors import ConfigError
 
 
-class PowerEMA(WeightAveraging):
+class PowerEMA(Averaging):
     """Judges and keeps a mean of the weights that widens as training goes on.
 
     The weights of step i count in proportion to i^(gamma + 1) - (i - 1)^(gamma + 1), so that the

@@ -4,13 +4,13 @@ from itertools import chain
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor, nn, where
 
+from fashret.engine.callbacks.averaging import Averaging
 from fashret.errors import ConfigError
 
 
-class WiseFT(WeightAveraging):
+class WiseFT(Averaging):
     """Judges and keeps weights on the straight line from the untrained model to the trained one.
 
         (1 - alpha) * before + alpha * now

@@ -1,0 +1,224 @@
+"""Make an item table of a source, once, cached under a key of its content."""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, Features, Image, Value
+from datasets.arrow_writer import ArrowWriter
+from filelock import FileLock
+
+from fashret.data.groups import STATED
+from fashret.data.items import ItemTable
+from fashret.data.overrides import Overrides
+from fashret.data.reading import Journal, checked
+from fashret.data.report import Report
+from fashret.data.source import SPLITS, Item, Source
+from fashret.data.splits import assign_splits, digest
+from fashret.errors import DataError
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 4
+
+
+def prepare(source: Source, cache_dir: Path) -> ItemTable:
+    """The item table of a source: from the cache, or made now.
+
+    Two runs that want the same table wait for one another; a run that is killed leaves nothing
+    that the next would take for a table, but the next need not decode again what it had decoded.
+
+    Raises:
+        DataError: the source cannot be read, no photo of it is usable, or a split is empty.
+    """
+    folder = prepared_folder(source, cache_dir)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            draft = folder.with_name(f"{folder.name}.partial")
+            draft.mkdir(exist_ok=True)
+            journal = Journal(draft / "whole")
+            report = _write_table(source, draft, journal)
+            (draft / "report.json").write_text(json.dumps(report.to_dict(), indent=2))
+            journal.close()
+            draft.rename(folder)
+            log.info("prepared %s: %s", source.name, report.summary())
+            log.info("its report: %s", folder / "report.json")
+    return ItemTable(folder, source.attributes)
+
+
+def prepared_folder(source: Source, cache_dir: Path) -> Path:
+    """Where the cache has the item table of a source, or will have it."""
+    key = digest(
+        [
+            _FORMAT,
+            type(source).__name__,
+            source.identity(),
+            list(source.attributes),
+            dict(source.splits),
+            source.split_seed,
+            None if source.schema is None else asdict(source.schema),
+            None if source.groups is None else source.groups.identity(),
+            *Overrides.of(source).identity(),
+        ]
+    )
+    return cache_dir / "data" / f"{source.label}-{key}"
+
+
+def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
+    """Read, check and split the items; write them as `folder/table`."""
+    report, overrides = Report(), Overrides.of(source)
+    features = Features(
+        {
+            "item_id": Value("string"),
+            "image": Image(),
+            "text": Value("string"),
+            "category": Value("string"),
+            **{name: Value("string") for name in source.attributes},
+        }
+    )
+    kept: list[Item] = []
+    met: set[str] = set()
+    hashes: list[str] = []
+    draft = str(folder / "draft.arrow")
+    with ArrowWriter(path=draft, features=features) as writer:
+        for item, encoded, photo_hash in checked(source, report, journal):
+            met.add(item.item_id)
+            if not overrides.apply(item, report):
+                continue
+            source.describe(item, report)
+            writer.write(_row(item, encoded, source.attributes, report))
+            hashes.append(photo_hash)
+            item.image = b""  # only what decides products and splits is held
+            kept.append(item)
+        if not kept:
+            raise DataError(
+                f"no item of data '{source.name}' can be used: {report.summary()}; "
+                f"examples: {_some_examples(report)}"
+            )
+        writer.finalize()
+    report.rows_kept = len(kept)
+    if strangers := sorted(overrides.rows.keys() - met):
+        first = ", ".join(strangers[:5])
+        report.note(f"{overrides.path}: {len(strangers)} of its items are not here: {first}")
+        log.warning("%s", report.notes[-1])
+    products = _products(source, kept, hashes)
+    splits = _splits(source, kept, products, report)
+    confidences = [item.product_confidence for item in kept]
+    if source.groups is not None:
+        settled = source.groups.settled(products, confidences)
+        products, confidences = [p for p, _ in settled], [c for _, c in settled]
+        told = sum(0.0 < confidence < STATED for confidence in confidences)
+        if told:
+            report.note(f"products of {told} of {len(kept)} items are told by photos' names")
+
+    table = Dataset.from_file(draft)
+    table = table.add_column("product_id", products, feature=Value("string"))
+    table = table.add_column("product_confidence", confidences, feature=Value("float32"))
+    table = table.add_column("split", splits, feature=Value("string"))
+    if any(item.role for item in kept):
+        roles = [item.role for item in kept]
+        table = table.add_column("role", roles, feature=Value("string"))
+    if any(item.truth for item in kept):
+        truth = pa.Table.from_pylist([{"item_id": i.item_id, **i.truth} for i in kept])
+        pq.write_table(truth, folder / "truth.parquet")
+    order = np.argsort([SPLITS.index(split) for split in splits], kind="stable")
+    table.select(order).save_to_disk(str(folder / "table"))
+    os.unlink(draft)
+    _report_coverage(source, kept, splits, report)
+    return report
+
+
+def _row(item: Item, encoded: bytes, attributes: Sequence[str], report: Report) -> dict[str, Any]:
+    """An item as a row of the table."""
+    text = " ".join(item.text.split())
+    if text != item.text:
+        report.repair("white space in text", item.origin or item.item_id)
+    values = {name: item.attributes.get(name) or "unknown" for name in attributes}
+    return {
+        "item_id": item.item_id,
+        "image": {"bytes": encoded, "path": None},
+        "text": text,
+        "category": item.category or "unknown",
+        **values,
+    }
+
+
+def _products(source: Source, items: list[Item], hashes: list[str]) -> list[str | None]:
+    """The product of each item, with those joined that the source takes for one product."""
+    first: dict[Any, str | None] = {}
+    products = []
+    for item, photo_hash in zip(items, hashes, strict=True):
+        key = None if "product_id" in item.by_hand else source.join_key(item, photo_hash)
+        product = item.product_id
+        products.append(product if key is None else first.setdefault(key, product))
+    return products
+
+
+def _splits(
+    source: Source, items: list[Item], products: list[str | None], report: Report
+) -> list[str]:
+    """The split of each item: the set's own, or a cut between groups of products."""
+    groups = [
+        item.split_group or product or item.item_id
+        for item, product in zip(items, products, strict=True)
+    ]
+    own = [item.split for item in items]
+    if None in own:
+        if any(own):
+            where = items[own.index(None)]
+            raise DataError(
+                f"data '{source.name}': {where.origin or where.item_id} has no split, others have"
+            )
+        chosen = assign_splits(groups, source.splits, source.split_seed)
+        splits = [chosen[group] for group in groups]
+    else:
+        splits = [str(split) for split in own]
+        if "validation" not in splits and "train" in splits:
+            splits = _carve_validation(source, groups, splits)
+            report.note("the set has no validation split: one was taken from train, by product")
+    for split in SPLITS:
+        asked = None in own and source.splits.get(split, 0.0) > 0.0
+        if split not in splits and (asked or (split == "validation" and "train" in splits)):
+            raise DataError(
+                f"data '{source.name}' has no item in split {split}: {len(items)} items of "
+                f"{len(set(groups))} products, data.splits={dict(source.splits)}"
+            )
+    return splits
+
+
+def _carve_validation(source: Source, groups: list[str], splits: list[str]) -> list[str]:
+    """Move a share of the training products to validation."""
+    share = source.splits.get("validation", 0.0)
+    training = [g for g, split in zip(groups, splits, strict=True) if split == "train"]
+    shares = {"train": 1.0 - share, "validation": share}
+    chosen = assign_splits(training, shares, source.split_seed)
+    return [
+        chosen[group] if split == "train" else split
+        for group, split in zip(groups, splits, strict=True)
+    ]
+
+
+def _report_coverage(source: Source, items: list[Item], splits: list[str], report: Report) -> None:
+    """Say how many items each split has and how many state each attribute."""
+    counts = ", ".join(f"{split} {splits.count(split)}" for split in SPLITS)
+    report.note(f"splits: {counts}")
+    for name in source.attributes:
+        known = 0
+        for item in items:
+            is_known = (item.attributes.get(name) or "unknown") != "unknown"
+            report.cover(name, item.category, known=is_known)
+            known += is_known
+        report.note(f"{name} is known for {known} of {len(items)} items")
+
+
+def _some_examples(report: Report) -> str:
+    examples = report.to_dict()["examples"]
+    return "; ".join(example for found in examples.values() for example in found[:2]) or "none"
