@@ -113,14 +113,14 @@ SWEPT = [
 @pytest.mark.parametrize(
     ("how", "jobs"),
     [
-        (["retrieval.weight_image=0.7,2"], 2),
-        (["hydra/launcher=processes", "hydra.launcher.n_jobs=2", "seed=0,1"], 2),
+        (["hydra/launcher=processes", "hydra.launcher.n_jobs=2", "retrieval.weight_image=0.7,2"],
+         2),
         (["hydra/launcher=submitit_local", "seed=0"], 1),
         (["hydra/launcher=ray", "seed=0"], 1),
         (["hydra/sweeper=search", "hydra.sweeper.n_trials=2",
           "retrieval.weight_image=interval(0.0, 1.0)"], 2),
     ],
-    ids=["a job fails", "joblib", "submitit", "ray", "optuna"],
+    ids=["joblib, a job fails", "submitit", "ray", "optuna"],
 )  # fmt: skip
 def test_a_sweep_of_each_kind_ends_with_its_leaderboard(
     how: list[str], jobs: int, tmp_path: Path, cache_dir: Path

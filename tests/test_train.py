@@ -130,7 +130,7 @@ def test_nothing_to_learn_measures_the_baseline_and_ends_well(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "regime",
-    [["model.train=heads"], ["model.train=all"], ["callbacks=power_ema"]],
+    [["model.train=all"], ["callbacks=power_ema"]],
 )
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     run: Run, regime: list[str]
