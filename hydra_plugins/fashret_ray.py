@@ -77,7 +77,7 @@ class RayLauncher(Launcher):
         try:
             ray.init(self.address, include_dashboard=False if self.address is None else None)
         except (ConnectionError, ValueError) as e:
-            raise HydraException(f"hydra.launcher.address={self.address}: {e}") from e
+            raise HydraException(f"hydra.launcher.address={self.address}: {e}") from None
 
     def _check(self, ray: Any) -> None:
         """Make sure that a job fits: Ray would wait for a node that has what it asks for."""
@@ -107,8 +107,10 @@ def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
-    except ImportError as e:
-        raise HydraException('hydra/launcher=ray: pip install "fashret[ray]"') from e
+    except ImportError:
+        raise HydraException(
+            'hydra/launcher=ray needs another package (ray): pip install "fashret[ray]"'
+        ) from None
     return ray
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from conftest import composed
+from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 
+from fashret.cli.command import _explain
 from fashret.cli.setup import check_composed, plain
 from fashret.config import build, config_dir
 from fashret.errors import ConfigError
@@ -165,6 +167,30 @@ def test_a_typo_on_the_command_line_is_one_message(typo: str, answer: str) -> No
     assert done.returncode == 1
     assert answer in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "plugin", "option"),
+    [
+        ("hydra/launcher/joblib", "hydra/launcher/processes", "hydra/launcher=processes"),
+        ("hydra/launcher/submitit_slurm", "hydra/launcher/slurm", "hydra/launcher=slurm"),
+        ("hydra/sweeper/optuna", "hydra/sweeper/search", "hydra/sweeper=search"),
+    ],
+)
+def test_a_plugin_that_is_not_installed_is_named(missing: str, plugin: str, option: str) -> None:
+    """As Hydra 1.3 says it where the package is not there."""
+    said = HydraException(f"In '{plugin}': Could not load '{missing}'.\n\nConfig search path:\n")
+    told = _explain(said, "train")
+    assert told.startswith(f"{option} needs another package (")
+    assert told.endswith(': pip install "fashret[sweep]"')
+
+
+def test_adapters_without_their_package_are_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fashret.models.spec.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"lora needs another package \(peft\): pip install"):
+        build(composed("train", ["model.train=lora", "paths.output_dir=."]).model)
 
 
 def test_experiments_and_debug_files_open_with_their_command() -> None:

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -170,6 +171,11 @@ def _explain(error: Exception, name: str) -> str:
     message = str(error).strip()
     if isinstance(error, OverrideParseException):
         message = f"{error.override}: {message.splitlines()[0]}"
+    if plugin := re.match(
+        r"In '([\w/]+)': Could not load '(?:[\w/]*)(joblib|submitit|optuna)", message
+    ):
+        option = "=".join(plugin[1].rsplit("/", 1))
+        return f'{option} needs another package ({plugin[2]}): pip install "fashret[sweep]"'
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     if isinstance(cause, OmegaConfBaseException) and key and "is not in struct" in str(cause):

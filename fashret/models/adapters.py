@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from fashret.errors import ConfigError
-
 if TYPE_CHECKING:
     from fashret.models.backbone import Backbone
 
@@ -25,16 +23,12 @@ def add_adapters(backbone: "Backbone", *, rank: int, alpha: float) -> None:
         alpha: the factor of what is added, times the rank.
 
     Raises:
-        ConfigError: peft is not installed; the towers have no list of blocks.
+        ConfigError: the towers have no list of blocks.
     """
     if any(True for _ in adapter_parameters(backbone)):
         return
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as e:
-        raise ConfigError(
-            'model.train=lora needs another package: pip install "fashret[lora]"'
-        ) from e
+    from peft import LoraConfig, inject_adapter_in_model
+
     inside = {id(block) for blocks in backbone.blocks() for block in blocks}
     names = [
         name

@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,10 @@ class ModelSpec:
         _one_of("model.resize", self.resize, RESIZE_MODES)
         _one_of("model.decode", self.decode, DECODE_MODES)
         _one_of("model.precision", self.precision, PRECISIONS)
+        if self.train == "lora" and find_spec("peft") is None:
+            raise ConfigError(
+                'model.train=lora needs another package (peft): pip install "fashret[lora]"'
+            )
         if self.train == "blocks" and self.train_blocks < 1:
             raise ConfigError(f"model.train_blocks is {self.train_blocks}: it must be >= 1")
         if self.lora_rank < 1:
