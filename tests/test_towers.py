@@ -229,7 +229,7 @@ def test_depths_are_counted_in_each_tower(tmp_path: Path) -> None:
 
 
 def test_a_mean_of_towers_is_resumed_exactly(run: Run) -> None:
-    whole = ("callbacks=wise_ft", "model.train=all", "trainer.max_epochs=2", "scheduler.epochs=2")
+    whole = ("callbacks=power_ema", "model.train=all", "trainer.max_epochs=2", "scheduler.epochs=2")
     unbroken = run("train", *whole)
     stopped = run("train", *whole, "trainer.max_epochs=1", folder="stopped")
     run("train", *whole, f"resume={stopped}", folder="stopped")
