@@ -1,8 +1,10 @@
 """What the tests share: a cache, a small sample, and commands run in-process."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores, and so do their children
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -31,6 +33,11 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ.pop("FASHRET_CACHE")
     if before is not None:
         os.environ["FASHRET_CACHE"] = before
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """What a run's train_log.jsonl says, evaluation by evaluation."""
+    return [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
 
 
 def composed(command: str, overrides: list[str]) -> DictConfig:

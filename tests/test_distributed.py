@@ -10,7 +10,7 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from conftest import QUIET, SMALL, Run
+from conftest import QUIET, SMALL, Run, lines
 from safetensors.torch import save_file
 
 from fashret.catalog.store import open_catalog
@@ -46,11 +46,6 @@ def start(
     return done.stdout
 
 
-def last_line(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "train_log.jsonl").read_text().splitlines()[-1])
-    return found
-
-
 def test_two_nodes_learn_and_measure_what_one_process_does(run: Run) -> None:
     # Two batches of 8, gathered, are one of 16. The 24 validation items are one batch, so that one
     # process embeds everything and the other nothing, and each searches half of the queries.
@@ -76,7 +71,7 @@ def test_two_nodes_learn_and_measure_what_one_process_does(run: Run) -> None:
     assert [path.name for path in here.iterdir()] == ["outputs"]  # no process left anything else
     (folder,) = (here / "outputs" / "train").iterdir()
     assert (folder / ".hydra" / "config.yaml").is_file()
-    one, two = last_line(run.at("one")), last_line(folder)
+    one, two = lines(run.at("one"))[-1], lines(folder)[-1]
     compared = 0
     for key, value in one.items():
         if key.startswith("val/"):
@@ -156,7 +151,7 @@ def test_towers_that_are_shared_out_learn_what_whole_ones_do(run: Run, bundle: P
           *shared, "trainer.max_epochs=1", "scheduler.epochs=2", strategy=False)  # fmt: skip
     start("train", run.at("again"), run.cache_dir, f"resume={run.at('two')}",
           "data.batch_size=8", "trainer.max_epochs=2", strategy=False)  # fmt: skip
-    one, two = last_line(run.at("one")), last_line(run.at("two"))
+    one, two = lines(run.at("one"))[-1], lines(run.at("two"))[-1]
     assert one["epoch"] == two["epoch"] == 2
     assert two["train/loss_epoch"] == pytest.approx(one["train/loss_epoch"], abs=1e-5)
     compared = [key for key in one if key.startswith("val/") and one[key] is not None]

@@ -1,6 +1,5 @@
 """Runs whose processes torchrun or SLURM starts, and starts again."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUIET, SMALL, Run
+from conftest import QUIET, SMALL, Run, lines
 
 from fashret.cli.launched import again, processes, rank, with_one_folder
 from fashret.errors import ConfigError
@@ -104,6 +103,5 @@ def test_a_job_that_slurm_queues_again_goes_on_in_its_folder(run: Run) -> None:
     assert [path.name for path in (here / "outputs" / "train").iterdir()] == [folder.name]
     ended = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert (ended["epoch"], ended["global_step"]) == (epochs - 1, 12 * epochs)
-    lines = [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [0, 20, 40, 60]
+    assert [line["epoch"] for line in lines(folder)] == [0, 20, 40, 60]
     assert (folder / "metrics.json").is_file()

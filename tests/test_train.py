@@ -1,7 +1,6 @@
 """Whole runs, in-process, on the small sample."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import open_clip
 import pandas as pd
 import pytest
 import torch
-from conftest import Run
+from conftest import Run, lines
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
@@ -24,10 +23,6 @@ from fashret.types import Relations
 
 SCRATCH = ("model.pretrained=null", "model.train=all")
 ONE_EPOCH = ("trainer.max_epochs=1",)
-
-
-def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
 
 
 def metrics(folder: Path) -> dict[str, dict[str, Any]]:
@@ -126,48 +121,6 @@ def test_nothing_to_learn_measures_the_baseline_and_ends_well(run: Run) -> None:
     folder = run("train", "model.train=heads", "model.heads=false", *ONE_EPOCH)
     assert metrics(folder)["val/image/category/precision@10"]["n"] == 24
     assert not (folder / "checkpoints").exists()
-
-
-def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(run: Run) -> None:
-    whole = ("trainer.max_epochs=4", "model.train=all", "scheduler.epochs=4")
-    unbroken = run("train", *whole)
-    stopped = run("train", *whole, "trainer.max_epochs=2", folder="stopped")
-    run("train", *whole, f"resume={stopped}", folder="stopped")
-    states = [
-        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for folder in (unbroken, stopped)
-    ]
-    assert states[0].keys() == states[1].keys()
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), name
-    assert [line["epoch"] for line in lines(stopped)] == [0, 1, 2, 3, 4]
-    for mine, theirs in zip(lines(unbroken), lines(stopped), strict=True):
-        for key in mine:
-            if key.startswith("val/") or key == "train/loss_epoch":
-                assert mine[key] == theirs[key], key
-
-
-@pytest.mark.parametrize(
-    "regime", [["miner=hard"], ["model.train=all", "data.num_workers=1"]], ids=["frozen", "all"]
-)
-def test_a_run_that_goes_on_within_an_epoch_sees_only_the_rest_of_it(
-    run: Run, regime: list[str]
-) -> None:
-    # 48 training items are 6 batches of 8: step 8 is the second of the second epoch.
-    kept = "{_target_: pytorch_lightning.callbacks.ModelCheckpoint, every_n_train_steps: 8, "
-    kept += f"dirpath: {run.at('kept')}, save_top_k: -1}}"
-    whole = ("trainer.max_epochs=3", "data.batch_size=8", *regime, f"+callbacks.within={kept}")
-    unbroken = run("train", *whole)
-    stopped = run("train", *whole, "trainer.max_epochs=1", folder="stopped")
-    shutil.copy(run.at("kept") / "epoch=1-step=8.ckpt", stopped / "checkpoints" / "last.ckpt")
-    run("train", *whole, f"resume={stopped}", folder="stopped")
-    states = [
-        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-        for folder in (unbroken, stopped)
-    ]
-    assert [state["global_step"] for state in states] == [18, 18]
-    for name, value in states[0]["state_dict"].items():
-        assert torch.equal(value, states[1]["state_dict"][name]), name
 
 
 def test_one_batch_can_be_learned_by_heart(run: Run) -> None:

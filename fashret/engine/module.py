@@ -60,7 +60,8 @@ class RetrievalModule(pl.LightningModule):
     def configure_model(self) -> None:
         """Share out the towers where the strategy is for that (`trainer=fsdp`)."""
         if self._shares_out() and not any(map(is_shared_out, self.parameters())):
-            shard(self.retriever, (self.loss, self.block_loss))
+            others = self.loss, self.block_loss
+            shard(self.retriever, others, self.trainer.strategy.root_device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the photos against the captions."""

@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from fashret.models.retriever import Retriever
 
 
-def shard(retriever: Retriever, others: Iterable[nn.Module]) -> None:
+def shard(retriever: Retriever, others: Iterable[nn.Module], device: torch.device) -> None:
     """Share out a retriever, a block of its towers at a time (Zhao et al., PyTorch FSDP, 2023).
 
     A block's weights are gathered when it computes, and let go behind it, so that a process needs
@@ -21,15 +21,12 @@ def shard(retriever: Retriever, others: Iterable[nn.Module]) -> None:
         retriever: with towers that learn, without adapters; changed in place.
         others: what learns beside it (losses, with a temperature or prototypes): every process
             holds it whole, and its gradient is the mean over the processes.
+        device: where this process computes.
     """
     assert retriever.backbone is not None, "heads alone are not shared out"
     # Every process must compute as often as the others, however many texts it has.
     retriever.backbone.trimmed_together = None
-    device = next(retriever.parameters()).device.type
-    mesh = init_device_mesh(
-        "cuda" if device == "cpu" and distributed.get_backend() == "nccl" else device,
-        (distributed.get_world_size(),),
-    )
+    mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     for blocks in retriever.backbone.blocks():
         for block in blocks:
             fully_shard(block, mesh=mesh)

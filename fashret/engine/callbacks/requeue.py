@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +65,10 @@ class Requeue(pl.Callback):
 
 def _job() -> str | None:
     """The job that this process belongs to, unless a person works in its shell."""
-    if os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
-        return None
-    if "SLURM_ARRAY_JOB_ID" in os.environ:
+    job = SLURMEnvironment.job_id()
+    if job is not None and "SLURM_ARRAY_JOB_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    return os.environ.get("SLURM_JOB_ID")
+    return None if job is None else str(job)
 
 
 def _queued_again(job: str) -> bool:
