@@ -37,7 +37,12 @@ def shares(rows: list[int], name: str) -> list[float]:
 
 def test_items_come_as_often_as_their_boosts_say() -> None:
     balance = Balance(boosts={"category": {"cardigans": 3.0}, "neckline": {"known": 2.0}}, most=1.0)
-    rows = [row for epoch in range(2 * DUE_EVERY) for batch in batches(balance, epoch=epoch) for row in batch]
+    rows = [
+        row
+        for epoch in range(2 * DUE_EVERY)
+        for batch in batches(balance, epoch=epoch)
+        for row in batch
+    ]
     times = Counter(rows)
     category, neckline = DESCRIBED["category"][0], DESCRIBED["neckline"][0]
     mean = {
