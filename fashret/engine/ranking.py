@@ -35,6 +35,7 @@ def rank(
     modes: Sequence[str] = MODES,
     part: int = 0,
     parts: int = 1,
+    depth: int | None = None,
 ) -> Mapping[str, tuple[Tensor, Ranking]]:
     """Search the catalog for every `parts`-th query.
 
@@ -44,6 +45,7 @@ def rank(
         modes: what queries are made of.
         part: which share of the queries, 0 to parts - 1.
         parts: into how many shares the queries are dealt.
+        depth: columns of a ranking; None for the largest k.
 
     Returns:
         For each mode the positions of its queries and their rankings, whose rows are positions
@@ -69,7 +71,7 @@ def rank(
     for mode in modes:
         queries, items = searches[mode]
         barred = _share(protocol.excluded(mode), part, parts, device)
-        k = max(protocol.options.k)
+        k = depth or max(protocol.options.k)
         candidates = protocol.options.candidates
         if mode == "fused" and candidates is not None:
             first = topk(*searches["image"], candidates, exclude=barred)
