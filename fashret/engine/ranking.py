@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fashret.functional.blocks import Layout
+from fashret.functional.imputation import impute_texts
 from fashret.functional.similarity import Fused, Vectors
 from fashret.functional.topk import Excluded, Ranking, rank_rows, topk
 from fashret.metrics.protocol import MODES, Protocol
@@ -20,12 +22,17 @@ class Embedded:
     Attributes:
         image: (n, D), row i of `protocol.rows`.
         text: (n, D), zero where an item has no text.
-        layout: which columns are whose.
+        layout: which columns belong to which block.
     """
 
     image: Tensor
     text: Tensor
     layout: Layout
+
+    @cached_property
+    def completed_text(self) -> Tensor:
+        """(n, D) text embeddings for fused search: imputed where an item has no text."""
+        return impute_texts(self.image, self.text, self.layout)[0]
 
 
 def rank(
@@ -56,16 +63,18 @@ def rank(
     catalog = torch.from_numpy(np.searchsorted(protocol.rows, protocol.catalog)).to(device)
     whole = len(catalog) == len(embedded.image)
     image = embedded.image if whole else embedded.image[catalog]
-    text = embedded.text if whole else embedded.text[catalog]
+    completed = embedded.completed_text if "fused" in modes else embedded.text
+    text = completed if whole else completed[catalog]
     mine = torch.arange(part, len(places), parts, device=device)
     asked = places[mine]
     weight, weights = protocol.options.weight_image, protocol.options.weights or {}
     photos = embedded.layout.weighted(embedded.image[asked], weights)
     captions = embedded.layout.weighted(embedded.text[asked], weights)
+    both = embedded.layout.weighted(completed[asked], weights)
     searches: dict[str, tuple[Vectors, Vectors]] = {
         "image": (photos, image),
         "text": (captions, image),
-        "fused": (Fused(photos, captions, weight), Fused(image, text, weight)),
+        "fused": (Fused(photos, both, weight), Fused(image, text, weight)),
     }
     found = {}
     for mode in modes:

@@ -18,7 +18,7 @@ from fashret.metrics.intervals import (
     list_depth,
     search_one_another,
 )
-from fashret.metrics.protocol import KEY_NAMES, Protocol
+from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol, relevances_of
 from fashret.types import UNKNOWN
 
 
@@ -258,10 +258,21 @@ def _number(value: Tensor | float) -> float | None:
 
 def metric_keys(protocol: Protocol) -> list[str]:
     """The keys, without slices, that an evaluation of this protocol gives."""
+    names = metric_names(protocol.described, protocol.options.k)
+    return [f"{KEY_NAMES[protocol.split]}/{name}" for name in names]
+
+
+def metric_names(described: Sequence[str], ks: Sequence[int]) -> list[str]:
+    """The metrics of an evaluation, without split and slices.
+
+    Args:
+        described: the category and the attributes.
+        ks: the cut-offs.
+    """
     return [
-        f"{KEY_NAMES[protocol.split]}/{mode}/{relevance}/{name}@{k}"
-        for mode in ("image", "text", "fused")
-        for relevance in protocol.relevances(mode)
+        f"{mode}/{relevance}/{name}@{k}"
+        for mode in MODES
+        for relevance in (*relevances_of(mode), *described)
         for name in METRICS
-        for k in protocol.options.k
+        for k in ks
     ]
