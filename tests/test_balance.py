@@ -193,6 +193,36 @@ def test_a_balanced_run_is_resumed_exactly(run: Run) -> None:
     events = EventAccumulator(str(unbroken / "tensorboard"))
     events.Reload()
     mixes = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"] if "mix/" in tag}
-    assert set(mixes) == {"mix/category[cardigans]", "mix/neckline[known]"}
+    assert set(mixes) == {
+        "mix/category[cardigans]",
+        "mix/neckline[known]",
+        "mix/largest_share[category]",
+        "mix/largest_share[neckline]",
+        "mix/items_seen",
+    }
     assert all(len(values) == 2 for values in mixes.values())
-    assert all(0.0 < value.value < 1.0 for values in mixes.values() for value in values)
+    assert all(0.0 < value.value <= 1.0 for values in mixes.values() for value in values)
+    for name in ("category", "neckline"):
+        assert max(value.value for value in mixes[f"mix/largest_share[{name}]"]) <= 0.5
+
+
+def test_the_log_of_a_balanced_and_mined_run_counts_its_final_batches(run: Run) -> None:
+    """No value above ceil(most x B) rows after mining, and every training item is seen."""
+    folder = run(
+        "train",
+        "miner=pairs",
+        "miner.count=2000",
+        "data.balance={_target_: fashret.data.balance.Balance, most: 0.4, "
+        "boosts: {category: {cardigans: 3.0}, material: {denim: 10.0}}}",
+        "trainer.max_epochs=12",
+        "trainer.check_val_every_n_epoch=12",
+    )
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    for name in ("category", "material"):
+        shares = [value.value for value in events.Scalars(f"mix/largest_share[{name}]")]
+        assert len(shares) == 12
+        assert 0.2 < max(shares) <= 7 / 16  # ceil(0.4 x 16)
+    seen = [value.value for value in events.Scalars("mix/items_seen")]
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0

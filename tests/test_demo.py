@@ -18,6 +18,7 @@ from fashret.cli.systems import judged_system
 from fashret.demo import server
 from fashret.demo.search import Search, Shelf
 from fashret.demo.server import application
+from fashret.engine.evaluation import embed_texts
 from fashret.functional.blocks import Layout
 
 
@@ -29,7 +30,7 @@ def search(cache_dir: Path) -> Search:
     system = judged_system(cfg)
     rows = system.setup.rows(None)
     image = system.embeddings.image[torch.from_numpy(rows)].float()
-    shelf = Shelf(system.name, system.towers, image)
+    shelf = Shelf(system.name, system.towers, image, system.embeddings.text[rows].float())
     return Search([shelf], system.setup.table, system.setup.codes, rows, results=10)
 
 
@@ -67,12 +68,20 @@ def test_a_dropped_photo_of_an_item_finds_the_item(client: TestClient, search: S
     assert found[0]["score"] == pytest.approx(1.0, abs=1e-4)
 
 
-def test_the_slider_leads_from_the_text_to_the_photo(client: TestClient) -> None:
-    of_text, of_photo = hits(client, text="red dress"), hits(client, item=5)
-    for weight, alone in ((0.0, of_text), (1.0, of_photo)):
+def test_a_photo_and_a_text_ask_as_a_fused_query_of_the_evaluation(
+    client: TestClient, search: Search
+) -> None:
+    """The photo is compared with the photos of the items, the text with their texts."""
+    shelf = search.shelves[0]
+    place = int(np.searchsorted(search.rows, 5))
+    of_photo = shelf.image[place] @ shelf.image.T
+    of_text = embed_texts(shelf.towers, ["red dress"])[0] @ shelf.text.T
+    for weight in (0.0, 0.3, 1.0):
+        scores = (weight * of_photo + (1 - weight) * of_text).double()
+        scores[place] = -2.0
         both = hits(client, text="red dress", item=5, weight_image=weight)
-        rows = [hit["row"] for hit in alone if hit["row"] != 5]
-        assert [hit["row"] for hit in both][: len(rows)] == rows
+        best = scores.sort(descending=True).values[: len(both)].tolist()
+        assert [hit["score"] for hit in both] == pytest.approx(best, abs=1e-5)
     between = hits(client, text="red dress", item=5, weight_image=0.5)
     assert between[0]["score"] == pytest.approx(
         (between[0]["photo"] + between[0]["text"]) / 2, abs=1e-5
@@ -97,7 +106,7 @@ def test_a_block_counts_as_much_as_it_is_weighed(search: Search) -> None:
         layout = Layout.of({"general": towers.dim // 2, "neckline": towers.dim // 2})
 
     image = search.shelves[0].image
-    shelf = Shelf("steered", Steered(), image)  # type: ignore[arg-type]
+    shelf = Shelf("steered", Steered(), image, image)  # type: ignore[arg-type]
     steered = Search([shelf], search.table, search.codes, search.rows, results=3)
     assert steered.steered == ["neckline"]
     half = towers.dim // 2

@@ -9,14 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Run
+from conftest import Run, composed
 
+from fashret.cli.outcome import check_regressions
 from fashret.errors import ConfigError, RegressionError
 from fashret.functional.bootstrap import holm, resampled_means, two_sided_p
 from fashret.metrics.comparison import compare
 from fashret.metrics.evaluation import Column, Evaluation
-from fashret.reports.scoreboard import INSUFFICIENT, MET, NOT_MET, REGRESSED, Scoreboard
-from fashret.reports.targets import Target
+from fashret.reports.results import products_behind
+from fashret.reports.scoreboard import (
+    INSUFFICIENT,
+    MET,
+    NOT_MET,
+    PROVED,
+    REGRESSED,
+    Scoreboard,
+)
+from fashret.reports.targets import Target, usable_targets
 
 KEY = "val/image/neckline/precision@10"
 QUERIES = 300
@@ -63,19 +72,118 @@ def asked(value: str = "", rise: float | None = 0.05) -> Target:
 
 def test_a_target_is_met_by_the_asked_rise_and_an_interval_above_zero() -> None:
     before = noise(0)
-    assert board(before, before + 0.06, asked())[0][""] == MET
     assert board(before, before + 0.04, asked())[0][""] == NOT_MET  # certain, but too little
-    wild = before + 0.06 + 4.0 * (noise(1) - 0.1) * 10
-    assert board(before, wild, asked())[0][""] == NOT_MET  # much, but it may be luck
+    spread = (noise(1) - 0.1) * 2  # its mean over 300 queries is uncertain by 0.007
+    likely = before + 0.055 + spread - spread.mean()
+    assert board(before, likely, asked())[0][""] == MET
+    wild = before + 0.06 + (spread - spread.mean()) * 20
+    assert board(before, wild, asked())[0][""] == NOT_MET  # enough, but it may be chance
 
 
-def test_what_must_not_fall_is_met_unless_it_surely_fell() -> None:
+def test_a_target_is_proved_where_the_whole_interval_is_above_what_is_asked() -> None:
     before = noise(0)
-    slightly = before + (noise(2) - 0.1) * 0.5
-    assert board(before, slightly, asked(rise=None))[0][""] == MET
-    verdicts, found = board(before, before - 0.01, asked(rise=None))
-    assert verdicts[""] == NOT_MET
-    assert found.regressed[0] == "image/neckline/precision@10"
+    assert board(before, before + 0.06, asked())[0][""] == PROVED
+    spread = (noise(1) - 0.1) * 2
+    assert board(before, before + 0.075 + spread - spread.mean(), asked())[0][""] == PROVED
+
+
+def test_what_must_not_fall_is_met_if_the_interval_excludes_more_than_its_margin() -> None:
+    before = noise(0)
+    verdict = {
+        fall: board(before, before - fall, asked(rise=None))[0][""] for fall in (0.0, 0.015, 0.03)
+    }
+    assert verdict == {0.0: MET, 0.015: MET, 0.03: NOT_MET}
+    strict = Target(metric="image/neckline/precision@10", rise=None, margin=0.01)
+    assert board(before, before - 0.015, strict)[0][""] == NOT_MET
+    spread = (noise(1) - 0.1) * 8  # its mean over 300 queries is uncertain by 0.05
+    unsure = before + spread - spread.mean()
+    assert board(before, unsure, asked(rise=None))[0][""] == INSUFFICIENT
+    assert board(before, unsure - 0.03, asked(rise=None))[0][""] == NOT_MET
+
+
+@pytest.mark.parametrize(
+    ("change", "fails"),
+    [(0.06, None), (0.04, "targets that are not met: image/neckline/precision@10"), (0.0, None)],
+)
+def test_an_unmet_target_fails_the_command_and_an_insufficient_one_does_not(
+    change: float, fails: str | None
+) -> None:
+    before = noise(0)
+    target = asked() if change else asked("[high]")  # 15 queries have a high neckline
+    found = board(before, before + change, target)[1]
+    cfg: Any = SimpleNamespace(fail_on_regression=True)
+    if fails is None:
+        check_regressions(cfg, found)
+    else:
+        with pytest.raises(RegressionError, match=fails):
+            check_regressions(cfg, found)
+        check_regressions(SimpleNamespace(fail_on_regression=False), found)  # type: ignore[arg-type]
+
+
+def test_targets_are_watched_for_regressions_against_another_run() -> None:
+    before = noise(0)
+    made, other = evaluation(before - 0.015), evaluation(before)
+    for against_run, expected in ((True, REGRESSED), (False, "")):
+        found = Scoreboard.of(
+            "t", made, made.results(), other, [asked(rise=None)], {}, against_run=against_run
+        )
+        assert found.targets[0].verdict == MET  # within its margin
+        assert found.headlines[0].verdict == expected
+
+
+def test_queries_of_few_products_are_insufficient() -> None:
+    """300 queries of 15 products, by number for the whole metric and for each value."""
+    made, other = evaluation(noise(0) + 0.1), evaluation(noise(0))
+    products = torch.arange(QUERIES) % 15
+    for one in (made, other):
+        one.protocol.codes.product = products
+    behind = products_behind(made)
+    codes = made.slices[KEY][0]
+    assert behind[KEY] == 15
+    assert behind[f"{KEY}[round]"] == len(products[codes == 0].unique())
+    found = Scoreboard.of("t", made, made.results(), other, [asked()], behind)
+    assert found.targets[0].verdict == INSUFFICIENT
+    assert found.headlines[0].verdict == INSUFFICIENT
+
+
+VALUES = {"category": ["Cardigans", "Shorts"], "neckline": ["round", "square"]}
+NAMES = [f"image/{name}/{metric}@10" for name in VALUES for metric in ("precision", "hit")]
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("image/category/precision@10[cardigans]", r"no category 'cardigans'; .* Cardigans\?"),
+        ("image/neckline/precision@5", r"no such metric; did you mean image/neckline/precision@10"),
+        ("image/fabric/precision@10[denim]", "no such metric"),
+        ("image/neckline/hit@10[round]", "not given by value: add it to retrieval.slice_metrics"),
+        ("neckline", "no such metric"),
+    ],
+)
+def test_a_target_that_the_data_cannot_give_is_named_with_the_nearest(
+    metric: str, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given by the user it is an error; of the data's own configuration it is left out."""
+    own = {"mine": Target(metric=metric, rise=0.1), "whole": asked()}
+    options = {"metrics": NAMES, "sliced": ["precision"], "values": VALUES}
+    with pytest.raises(ConfigError, match=f"targets.mine.metric=.*{message}"):
+        usable_targets(own, given=["mine"], **options)  # type: ignore[arg-type]
+    left = usable_targets(own, given=[], **options)  # type: ignore[arg-type]
+    assert left == [own["whole"]]
+    assert "leaving out the target mine" in caplog.text
+
+
+def test_every_data_set_has_targets_in_its_own_spelling_or_none() -> None:
+    """Those of a set name its categories as its source does."""
+    composed_names = {}
+    for data in ("sample", "deepfashion_multimodal", "folder", "fashion_products"):
+        cfg = composed("train", [f"data={data}"])
+        composed_names[data] = sorted(cfg.get("targets") or {})
+    assert composed_names["folder"] == composed_names["fashion_products"] == []
+    assert composed_names["sample"] == composed_names["deepfashion_multimodal"] != []
+    cfg = composed("train", ["data=deepfashion_multimodal"])
+    assert cfg.targets.cardigans.metric == "image/category/precision@10[Cardigans]"
+    assert not composed("train", ["targets=none"]).targets
 
 
 def test_few_queries_are_insufficient() -> None:
@@ -167,6 +275,6 @@ def test_runs_are_compared_and_a_fall_can_be_an_error(run: Run, tmp_path: Path) 
     values = json.loads((good / "metrics.json").read_text())["metrics"]
     row = next(row for row in board["watched"] if row["name"] == "image/colour/precision@10")
     assert row["baseline"] == values["val/image/colour/precision@10"]["value"]
-    with pytest.raises(RegressionError, match="fell by more than luck: "):
+    with pytest.raises(RegressionError, match="significant regressions"):
         run("evaluate", *compared, "fail_on_regression=true", folder="failed", small=False)
     assert (run.at("failed") / "scoreboard.md").is_file()

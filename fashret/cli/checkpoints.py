@@ -66,7 +66,7 @@ def trained_epochs(path: Path) -> int:
     """
     try:
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return int(held["loops"]["fit_loop"]["epoch_progress"]["current"]["completed"])
+        return int(held["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
     except Exception as e:  # torch has no one error for a broken file
         raise CheckpointError(f"{path} cannot be read as a checkpoint of fashret: {e}") from e
 

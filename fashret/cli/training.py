@@ -18,6 +18,7 @@ from fashret.cli.outcome import write_tensorboard
 from fashret.cli.setup import Setup, plain
 from fashret.config import build, monitored_metric
 from fashret.data.groups import STATED
+from fashret.data.learnable import check_learnable
 from fashret.engine.callbacks import TrainLog
 from fashret.engine.evaluation import Judged
 from fashret.engine.module import RetrievalModule
@@ -111,15 +112,43 @@ def training_items(setup: Setup, baseline: Catalog) -> TrainingItems:
             f"data {setup.source.name}: no training item is left, all look like products of "
             "another split; data.groups.title_confidence=0 leaves looks aside"
         )
-    if setup.team.global_rank == 0:
-        write_groups(setup.output_dir / "mining", table, product, confidence, rows[leaks])
-    return TrainingItems(
+    items = TrainingItems(
         rows[~leaks],
         product,
         codes.caption,
         codes.described,
         table.column("item_id"),
         setup.source.tiers,
+    )
+    check_items(setup, items)
+    if setup.team.global_rank == 0:
+        write_groups(setup.output_dir / "mining", table, product, confidence, rows[leaks])
+    return items
+
+
+def check_items(setup: Setup, items: TrainingItems) -> None:
+    """Make sure that the items have something to learn from, if anything learns.
+
+    Raises:
+        DataError: they do not.
+        ConfigError: a batch holds one item.
+    """
+    if not setup.spec.learns:
+        return
+    captions = setup.source.captions
+    caption = items.caption
+    if captions is not None:
+        caption = torch.from_numpy(captions.over(setup.table).codes)
+    world = setup.team.world_size
+    loss = setup.cfg.loss
+    terms = any(term is not None for term in (loss.get("terms") or {}).values())
+    check_learnable(
+        items,
+        caption,
+        data=setup.source.name,
+        batch_items=min(setup.source.batch_size, len(items.rows) // world)
+        * (world if setup.cfg.gather else 1),
+        values=terms or bool(setup.spec.block_widths),
     )
 
 

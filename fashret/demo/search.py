@@ -141,8 +141,8 @@ class Search:
         items: Vectors = image
         compared = {"photo": image, "text": image}
         if photo is not None and text is not None:
-            weighted = (layout.weighted(part, query.weights) for part in (photo, text))
-            queries = Fused(*weighted, query.weight_image)
+            asking = layout.weighted(text, query.weights)
+            queries = Fused(layout.weighted(photo, query.weights), asking, query.weight_image)
             items = Fused(image, text_of_items, query.weight_image)
             compared["text"] = text_of_items
         found = topk(queries, items, min(self.results, len(shown)))

@@ -134,7 +134,7 @@ class Scoreboard:
         for key, p in zip(tested, holm([changes[key].p for key in tested]), strict=True):
             if p < SIGNIFICANT and (rows[key].delta or 0.0) < 0.0:
                 rows[key] = replace(rows[key], verdict=REGRESSED)
-        for key in watched:
+        for key in known:
             if not enough[key]:
                 rows[key] = replace(rows[key], verdict=INSUFFICIENT)
         return cls(

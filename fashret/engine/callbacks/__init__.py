@@ -1,6 +1,6 @@
 """Callbacks: what happens around the steps of a run."""
 
-from fashret.engine.callbacks.best_checkpoint import BestCheckpoint
+from fashret.engine.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from fashret.engine.callbacks.dashboard import Dashboard
 from fashret.engine.callbacks.data_mix import DataMix
 from fashret.engine.callbacks.power_ema import PowerEMA
@@ -14,6 +14,7 @@ __all__ = [
     "BestCheckpoint",
     "Dashboard",
     "DataMix",
+    "LastCheckpoint",
     "PowerEMA",
     "Requeue",
     "RetrievalEvaluation",

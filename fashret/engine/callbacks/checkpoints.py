@@ -1,4 +1,4 @@
-"""The best checkpoint, under a name of its own however many are kept."""
+"""The checkpoints of a run: the last, and the best however many are kept."""
 
 import os
 import shutil
@@ -6,6 +6,26 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps the checkpoint of the last epoch as `last.ckpt`.
+
+    A class of its own, so that its state in a checkpoint is not taken for that of another
+    ModelCheckpoint without a monitor: Lightning tells them apart by class and arguments.
+
+    Args:
+        dirpath: the folder of the checkpoints.
+    """
+
+    def __init__(self, dirpath: str) -> None:
+        # save_last= would write only when the best is written.
+        super().__init__(
+            dirpath=dirpath,
+            filename="last",
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -60,9 +80,11 @@ class BestCheckpoint(ModelCheckpoint):
 
     def _name_best(self, trainer: pl.Trainer) -> None:
         """Make `best.ckpt` the best of what is kept."""
+        if not trainer.is_global_zero or not self.best_model_path:
+            return
         best = Path(self.best_model_path)
         named = best.with_name("best.ckpt")
-        if not trainer.is_global_zero or not self.best_model_path or best == named:
+        if best == named:
             return
         partial = named.with_suffix(".partial")
         partial.unlink(missing_ok=True)
