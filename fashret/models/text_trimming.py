@@ -19,7 +19,7 @@ def is_causal(clip: Any) -> bool:
     """
     if type(clip) is CLIP:
         return clip.text_pool_type == "argmax" and clip.attn_mask is not None
-    tower = getattr(clip, "text", None)
+    tower: Any = getattr(clip, "text", None)
     return (
         type(clip) in (CustomTextCLIP, CoCa)
         and type(tower) is TextTransformer
