@@ -1,26 +1,20 @@
 """Configuration: where it is, whether it is right, and the objects made of it.
 
-`build` is the one place that turns a configuration into objects.
+`build` is the one place that turns a configuration into objects, and there the allow-list stands.
 """
 
+import copy
 import difflib
-import importlib
 import inspect
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, Node
+from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fashret.errors import ConfigError
-
-ALLOWED_TARGETS = ("fashret.", "pytorch_lightning.", "torch.optim.", "torchmetrics.")
-"""What a `_target_` may name: a configuration makes parts of a run, it runs nothing else."""
-
-EXTENSIONS = "FASHRET_EXTENSIONS"
-"""The environment variable that names packages of the user's own, separated by commas."""
+from fashret.allowlist import allowed_target, target_faults
+from fashret.errors import ConfigError, FashretError
 
 DEFAULT_MONITOR = "val/text/pair/mrr@10"
 """The metric that `monitor: null` stands for."""
@@ -45,16 +39,27 @@ def monitored_metric(cfg: DictConfig) -> str:
 def build(node: DictConfig, **live: Any) -> Any:
     """Make what a node describes; live objects go in by name.
 
+    Every `_target_` in it, at any depth and in lists, must be on the allow-list
+    (`fashret.allowlist`), whatever file the node comes from. Nothing is made otherwise.
+
     Raises:
-        ConfigError: a value does not fit.
+        ConfigError: a target is not allowed; a value does not fit.
     """
     from hydra.utils import instantiate
 
     try:
-        return instantiate(node, _convert_="all", **live)
+        resolved = _resolved(node)
+        path = str(node._get_full_key(None))
+        plain = OmegaConf.to_container(resolved, resolve=False)
+        faults = [*_unresolved(resolved, path), *target_faults(plain, path)]
+        if faults:
+            raise ConfigError("; ".join(faults))
+        return instantiate(resolved, _convert_="all", **live)
+    except FashretError:
+        raise
     except Exception as e:
         cause = e.__cause__
-        if isinstance(cause, Exception) and type(cause).__module__ == "fashret.errors":
+        if isinstance(cause, FashretError):
             raise cause from None
         if isinstance(cause, TypeError | ValueError) or isinstance(e, OmegaConfBaseException):
             raise ConfigError(f"{node.get('_target_')} cannot be made: {cause or e}") from e
@@ -108,6 +113,27 @@ def nearest_key(key: str, reference: DictConfig) -> str:
     return f"there is no {parent}"
 
 
+def _resolved(node: DictConfig) -> DictConfig:
+    """A copy in which every interpolation is replaced by its value: what is looked at is built."""
+    resolved = copy.deepcopy(node)
+    resolved._set_flag(["struct", "readonly"], [False, False])
+    resolved._set_parent(node._get_parent())
+    OmegaConf.resolve(resolved)
+    return resolved
+
+
+def _unresolved(node: DictConfig | ListConfig, path: str) -> Iterator[str]:
+    """Values that would be interpolated once more: Hydra would then build something else."""
+    listed = isinstance(node, ListConfig)
+    for key in range(len(node)) if listed else list(node):
+        where = f"{path}[{key!s}]" if listed else f"{path}.{key!s}"
+        child = node._get_node(key)
+        if isinstance(child, Node) and child._is_interpolation():
+            yield f"{where}: {child._value()} is an interpolation within an interpolation's value"
+        elif isinstance(child, DictConfig | ListConfig) and isinstance(child._value(), dict | list):
+            yield from _unresolved(child, where)
+
+
 def _walk(
     node: DictConfig, reference: DictConfig | None, path: str, live: Mapping[str, set[str]]
 ) -> Iterator[str]:
@@ -124,26 +150,33 @@ def _walk(
             yield from _walk(child, None, where, live)
         elif known is not None and name not in known:
             yield f"{where}: there is no such key; {nearest(name, known)}"
-        elif child is not None and not makes:  # a plain mapping in a target is a value of its own
-            assert reference is not None
-            yield from _walk(child, _child(reference, name), where, live)
+        elif child is not None and not makes:
+            below = None if reference is None else _child(reference, name)
+            yield from _walk(child, below, where, live)
+        else:  # a mapping in a target, or a list, is a value of its own
+            yield from _walk_value(node._get_node(key), where, live)
+
+
+def _walk_value(value: object, path: str, live: Mapping[str, set[str]]) -> Iterator[str]:
+    """The faults of the targets in a value whose other keys may be anything."""
+    if isinstance(value, DictConfig) and isinstance(value._value(), dict):
+        if "_target_" in value:
+            yield from _walk(value, None, path, live)
+            return
+        for key in value:
+            yield from _walk_value(value._get_node(key), f"{path}.{key!s}", live)
+    elif isinstance(value, ListConfig) and isinstance(value._value(), list):
+        for number in range(len(value)):
+            yield from _walk_value(value._get_node(number), f"{path}[{number}]", live)
 
 
 def _check_target(node: DictConfig, path: str, live: set[str]) -> Iterator[str]:
     """Hold a node's keys against the signature of its target."""
-    target = str(node["_target_"])
-    own = [name.strip() for name in os.environ.get(EXTENSIONS, "").split(",")]
-    allowed = (*ALLOWED_TARGETS, *(f"{name}." for name in own if name))
-    if not target.startswith(allowed):
-        yield (
-            f"{path}._target_: {target} is not one of {', '.join(f'{name}*' for name in allowed)}; "
-            f"{EXTENSIONS}={target.split('.')[0]} allows it"
-        )
-        return
+    target = node["_target_"]
     try:
-        signature = inspect.signature(_locate(target))
-    except (ImportError, AttributeError, ValueError) as e:
-        yield f"{path}._target_: {target} cannot be found ({e})"
+        signature = inspect.signature(allowed_target(target))
+    except (ConfigError, ValueError) as e:  # ValueError: a class without a signature
+        yield f"{path}._target_: {e}"
         return
     parameters = signature.parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -159,15 +192,8 @@ def _check_target(node: DictConfig, path: str, live: set[str]) -> Iterator[str]:
             parameter.VAR_POSITIONAL,
             parameter.VAR_KEYWORD,
         )
-        if required and parameter.name not in given | live:
+        if required and parameter.name not in given | live and "_args_" not in node:
             yield f"{path}.{parameter.name} is missing: {target} needs it"
-
-
-def _locate(target: str) -> Callable[..., Any]:
-    """The object of a dotted path."""
-    module, _, name = target.rpartition(".")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return found
 
 
 def _child(node: DictConfig, key: Any) -> DictConfig | None:

@@ -1,6 +1,7 @@
 """Backbones: every family of towers that the model group names, in a small stand-in."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,82 @@ def test_texts_are_trimmed_without_a_change(tmp_path: Path) -> None:
     assert torch.allclose(trimmed, whole, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "family", ["vit", "mobilenet"]
+)  # open_clip's two ways to hold a text tower
+def test_several_threads_encode_texts_as_one_does(family: str, tmp_path: Path) -> None:
+    backbone = load_backbone(spec(f"stand-in-{family}"), tmp_path).eval()
+    texts = [["dress " * n] for n in range(1, 13)]  # of as many lengths as there are
+
+    @torch.inference_mode()
+    def encoded(text: list[str]) -> torch.Tensor:
+        return backbone.encode_text(backbone.tokenize(text))
+
+    alone = [encoded(text) for text in texts]
+    before = {name: value.clone() for name, value in backbone.named_buffers()}
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(encoded, texts * 20))
+    assert len(together) == 240
+    assert all(torch.equal(value, alone[i % 12]) for i, value in enumerate(together))
+    assert all(torch.equal(value, before[name]) for name, value in backbone.named_buffers())
+
+
+class _Evil:
+    """Unpickled, it makes a file: what loads a pickle without care runs anything."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.marker,)
+
+
+def test_a_pickle_in_place_of_weights_is_not_loaded(tmp_path: Path) -> None:
+    marker, bundle = tmp_path / "executed", tmp_path / "bundle"
+    write_bundle(
+        Retriever.on(load_backbone(spec("stand-in-vit"), tmp_path)),
+        spec("stand-in-vit"),
+        bundle,
+        half=True,
+    )
+    (bundle / "open_clip_model.safetensors").unlink()
+    torch.save({"state_dict": _Evil(marker)}, tmp_path / "evil.pt")
+    (bundle / "open_clip_pytorch_model.bin").write_bytes((tmp_path / "evil.pt").read_bytes())
+    with pytest.raises(CheckpointError, match=r"evil.pt cannot be loaded into 'stand-in-vit'"):
+        load_backbone(spec("stand-in-vit", pretrained=str(tmp_path / "evil.pt")), tmp_path)
+    with pytest.raises(CheckpointError, match=r"bundle cannot be loaded"):
+        load_backbone(spec(f"local-dir:{bundle}"), tmp_path)
+    assert not marker.exists()
+    torch.load(tmp_path / "evil.pt", weights_only=False)
+    assert marker.exists()  # the file does what it says
+
+
+def test_a_bundle_whose_tokenizer_is_code_does_not_run_it(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    marker, bundle = tmp_path / "executed", tmp_path / "bundle"
+    write_bundle(
+        Retriever.on(load_backbone(spec("stand-in-vit"), tmp_path)),
+        spec("stand-in-vit"),
+        bundle,
+        half=True,
+    )
+    path = bundle / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"]["text_cfg"] |= {
+        "hf_tokenizer_name": "any",
+        "tokenizer_kwargs": {"trust_remote_code": True},
+    }
+    path.write_text(json.dumps(config))
+    (bundle / "config.json").write_text("{}")
+    (bundle / "tokenizer_config.json").write_text(
+        json.dumps({"auto_map": {"AutoTokenizer": ["evil.Evil", None]}})
+    )
+    (bundle / "evil.py").write_text(f"open({str(marker)!r}, 'w')\nclass Evil: pass\n")
+    with pytest.raises(CheckpointError, match=r"bundle cannot be loaded .*contains custom code"):
+        load_backbone(spec(f"local-dir:{bundle}"), tmp_path)
+    assert not marker.exists()
+
+
 def test_a_bundle_with_a_vocabulary_of_its_own_uses_it(tmp_path: Path) -> None:
     model = spec("fashret-tiny")
     backbone = load_backbone(model, tmp_path)
@@ -296,15 +373,16 @@ def test_shorter_texts_are_trimmed_only_where_that_is_exact(
     words = [1, 9, 3, 2, 1, 5] * 20 + [40]  # 40 are more than the 16 tokens of the context
     tokens = backbone.tokenize(["dress " * n for n in words])
     seen: list[int] = []
-    whole = backbone.clip.encode_text
+    tower = getattr(backbone.clip, "text", backbone.clip)
+    embed = tower.token_embedding.forward
 
-    def watched(tokens: Any, normalize: bool) -> Any:
+    def watched(tokens: torch.Tensor) -> Any:
         seen.append(tokens.shape[1])
-        return whole(tokens, normalize=normalize)
+        return embed(tokens)
 
     with torch.inference_mode():
-        expected = whole(tokens, normalize=False)
-        monkeypatch.setattr(backbone.clip, "encode_text", watched)
+        expected = backbone.clip.encode_text(tokens, normalize=False)
+        monkeypatch.setattr(tower.token_embedding, "forward", watched)
         found = backbone.encode_text(tokens)
     assert torch.allclose(found, expected, atol=1e-6)
     # 121 texts, 64 at a time by length: the first 64 have at most 3 words and two marks.

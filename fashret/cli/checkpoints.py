@@ -1,7 +1,7 @@
 """Runs and their checkpoints: finding one, reading it, and rebuilding the model it holds."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from fashret.allowlist import target_faults
 from fashret.catalog.store import Catalog
 from fashret.cli.setup import Setup
 from fashret.engine.module import load_learned
@@ -19,6 +20,7 @@ from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
 
 _ADOPTED = ("data", "model", "retrieval", "targets", "catalog")
+"""The groups of a checkpoint's configuration that another command goes on with."""
 
 
 def checkpoint_path(run: str | None, ckpt: str) -> Path:
@@ -50,7 +52,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
-        return held["hyper_parameters"]["config"], held["state_dict"]
+        return dict(held["hyper_parameters"]["config"]), held["state_dict"]
     except Exception as e:  # torch has no one error for a broken file
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint of fashret ({type(e).__name__}: "
@@ -88,7 +90,7 @@ def of_run(cfg: DictConfig, run: str) -> tuple[DictConfig, dict[str, Tensor]]:
     config, state = read_checkpoint(checkpoint_path(run, "last"))
     other = OmegaConf.create(OmegaConf.to_container(cfg))
     assert isinstance(other, DictConfig)
-    other["model"] = config["model"]
+    other["model"] = _checked(config, ["model"], run)["model"]
     return other, state
 
 
@@ -98,6 +100,7 @@ def adopt(cfg: DictConfig, config: Mapping[str, Any], *, run: str) -> DictConfig
     What the command line names stays: a whole group, or single keys of the run's.
 
     Raises:
+        CheckpointError: the run's configuration names what no configuration may name.
         ConfigError: the command line changes the model, which the run's weights decide.
     """
     task = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
@@ -109,14 +112,43 @@ def adopt(cfg: DictConfig, config: Mapping[str, Any], *, run: str) -> DictConfig
     assert isinstance(adopted, DictConfig)
     if "targets" not in config and not {"data", "targets"} & set(keys):
         adopted["targets"] = {}  # the run's data has none; those that are here are of other data
-    for group in _ADOPTED:
-        if group in keys or group not in cfg or group not in config:
-            continue
-        adopted[group] = config[group]
+    groups = [g for g in _ADOPTED if g not in keys and g in cfg and g in config]
+    for group, options in _checked(config, groups, run).items():
+        adopted[group] = options
         for key in keys:
             if key.startswith(f"{group}."):
                 OmegaConf.update(adopted, key, OmegaConf.select(cfg, key), force_add=True)
     return adopted
+
+
+def _checked(config: Mapping[str, Any], groups: Sequence[str], run: str) -> dict[str, Any]:
+    """The named groups of a checkpoint's configuration, which may be somebody else's.
+
+    `train.py` writes them without interpolations, so there are none to follow.
+
+    Raises:
+        CheckpointError: they name a target that is not on the allow-list, or are no groups.
+    """
+    found = {group: config.get(group) for group in groups}
+    faults = [f"{g} is not a group of options" for g, o in found.items() if not isinstance(o, dict)]
+    faults += target_faults(found, "")
+    faults += [f"{key} holds an interpolation, {value}" for key, value in _interpolations(found)]
+    if faults:
+        lines = "\n".join(f"  - {fault}" for fault in faults)
+        raise CheckpointError(f"{run}: the configuration in the checkpoint is refused:\n{lines}")
+    return found
+
+
+def _interpolations(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """The strings that OmegaConf would replace, with their keys."""
+    if isinstance(value, str) and "${" in value:
+        yield path, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _interpolations(part, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for number, part in enumerate(value):
+            yield from _interpolations(part, f"{path}[{number}]")
 
 
 def trained(

@@ -16,13 +16,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fashret.cli.launched import with_one_folder
+from fashret.cli.resumed_overrides import with_resumed
 from fashret.cli.sweep import FAILED
 from fashret.config import config_dir, monitored_metric, nearest_key
-from fashret.errors import CheckpointError, FashretError, TrainingError
+from fashret.errors import FashretError, TrainingError
 
 _TRACE = "HYDRA_FULL_ERROR"
 
@@ -124,33 +125,6 @@ def as_a_command(cfg: DictConfig, folder: Path) -> float | None:
     if name != "train" or not results.is_file():
         return None
     return json.loads(results.read_text())["metrics"][monitored_metric(cfg)]["value"] or 0.0
-
-
-def with_resumed(arguments: list[str]) -> list[str]:
-    """The command line of a run that goes on: the first one's overrides, then the new ones.
-
-    `resume=<run folder>` runs the folder's own command again, in that folder.
-
-    Raises:
-        CheckpointError: the folder is not one of a run.
-    """
-    given = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
-    if not given or given[-1] in ("", "null"):
-        return arguments
-    folder = Path(given[-1]).expanduser()
-    overrides = folder / ".hydra" / "overrides.yaml"
-    if not overrides.is_file():
-        raise CheckpointError(
-            f"resume={given[-1]} is not a run folder: it holds no .hydra/overrides.yaml"
-        )
-    if not (folder / "checkpoints" / "last.ckpt").is_file():
-        raise CheckpointError(
-            f"resume={given[-1]}: the run has no checkpoints/last.ckpt, so there is nothing to go "
-            "on from; start it anew"
-        )
-    first = [str(override) for override in OmegaConf.to_container(OmegaConf.load(overrides)) or []]
-    first = [override for override in first if not override.startswith("resume=")]
-    return [*first, *arguments, f"hydra.run.dir={folder}"]
 
 
 def _has_several(cfg: DictConfig) -> bool:

@@ -15,7 +15,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
-def decode_photo(encoded: bytes, *, least: int | None = None) -> Image.Image:
+def decode_photo(
+    encoded: bytes, *, least: int | None = None, max_pixels: int | None = None
+) -> Image.Image:
     """Decode a photo, whole, to upright RGB.
 
     The first frame of an animation; transparency over white; 16-bit samples scaled to 8 bits;
@@ -26,16 +28,20 @@ def decode_photo(encoded: bytes, *, least: int | None = None) -> Image.Image:
         least: pixels that are enough for the shorter side. A JPEG that is at least twice as large
             is decoded at 1/2, 1/4 or 1/8 of its size, which is much faster: the decoder leaves
             out what the smaller picture does not need. None decodes all there is.
+        max_pixels: the most that the file's header may announce; a larger photo is refused before
+            it is decoded. None for what Pillow holds safe, 89 million.
 
     Raises:
-        DataError: the bytes are not a whole photo of a known format, or one of more pixels than
-            Pillow holds safe.
+        DataError: the bytes are not a whole photo of a known format, or one of too many pixels.
     """
     try:
         photo: Image.Image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
         # Pillow itself only warns here, and filters of warnings are not for several threads.
-        if photo.width * photo.height > (Image.MAX_IMAGE_PIXELS or math.inf):
-            raise Image.DecompressionBombError(f"{photo.width} x {photo.height} pixels")
+        if photo.width * photo.height > (max_pixels or Image.MAX_IMAGE_PIXELS or math.inf):
+            raise Image.DecompressionBombError(
+                f"{photo.width} x {photo.height} pixels are too many; at most "
+                f"{max_pixels or Image.MAX_IMAGE_PIXELS:,} are accepted: make it smaller"
+            )
         photo.seek(0)
         if least is not None:
             photo.draft(None, (least, least))

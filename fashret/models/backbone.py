@@ -2,24 +2,24 @@
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-from open_clip.model import CLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
-from open_clip.transformer import TextTransformer
 from PIL import Image
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from fashret.errors import CheckpointError, ConfigError
 from fashret.models.adapters import merge_adapters
 from fashret.models.heads import Projection
 from fashret.models.projections import cut_image_projection, cut_text_projection
-from fashret.models.spec import OWN, SHIPPED, VOCABULARY, ModelSpec
+from fashret.models.spec import OWN, SHIPPED, ModelSpec
+from fashret.models.text_trimming import encode_short, is_causal
+from fashret.models.tokenizer import load_tokenizer
 
 PhotoTransform = Callable[[Image.Image], Tensor]
 """A photo to a (3, H, W) float tensor."""
@@ -32,6 +32,9 @@ _TEXTS = 64
 """Texts that are trimmed together."""
 
 _TOWERS = ("image", "text")
+
+_TOKENIZING = threading.Lock()
+"""Tokenizers of transformers change their own state while they work."""
 
 
 class Backbone(nn.Module):
@@ -113,33 +116,21 @@ class Backbone(nn.Module):
         Where every token sees only those before it and the last is the feature, texts are sorted
         by length and what follows the longest of a few is left away: the features are the same.
         """
-        if not _is_causal(self.clip):
+        if not is_causal(self.clip):
             features: Tensor = self.clip.encode_text(tokens, normalize=False)
             return features
         lengths, order = (tokens.argmax(dim=1) + 1).sort()
         few = self.trimmed_together or len(tokens)
         parts = [
-            self._encode_trimmed(tokens[some, : int(longest[-1])])
+            encode_short(self.clip, tokens[some, : int(longest[-1])])
             for some, longest in zip(order.split(few), lengths.split(few), strict=True)
         ]
         return torch.cat(parts)[order.argsort()]
 
-    def _encode_trimmed(self, tokens: Tensor) -> Tensor:
-        """Encode texts that are shorter than the tower's context."""
-        length, clip = tokens.shape[1], self.clip
-        if isinstance(clip, CLIP):
-            shorter = {
-                "clip.attn_mask": clip.attn_mask[:length, :length],
-                "clip.positional_embedding": clip.positional_embedding[:length],
-            }
-        else:
-            shorter = {"clip.text.attn_mask": clip.text.attn_mask[:length, :length]}
-        features: Tensor = functional_call(_Texts(clip), shorter, (tokens,), tie_weights=False)
-        return features
-
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids of texts, (len(texts), L) long."""
-        tokens: Tensor = self.tokenizer(list(texts))
+        with _TOKENIZING:
+            tokens: Tensor = self.tokenizer(list(texts))
         return tokens
 
     def photo_transform(self) -> PhotoTransform:
@@ -191,19 +182,6 @@ class Backbone(nn.Module):
             )
 
 
-class _Texts(nn.Module):
-    """A model as a function of texts: what `functional_call` needs."""
-
-    def __init__(self, clip: Any) -> None:
-        super().__init__()
-        self.clip = clip
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, L) long -> (B, G) features."""
-        features: Tensor = self.clip.encode_text(tokens, normalize=False)
-        return features
-
-
 def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
     """Build the towers and load their weights.
 
@@ -218,10 +196,7 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
             clip: Any = _create(spec, weights_dir)
-        name = f"local-dir:{spec.own}" if spec.own else spec.name
-        vocabulary = None if spec.folder is None else spec.folder / VOCABULARY
-        merges = {"bpe_path": str(vocabulary)} if vocabulary and vocabulary.is_file() else {}
-        tokenizer = open_clip.get_tokenizer(name, cache_dir=weights_dir, **merges)
+        tokenizer = load_tokenizer(spec, weights_dir)
     except ImportError as e:
         raise CheckpointError(
             f"the tokenizer of '{spec.name}' needs another package ({e}): "
@@ -301,20 +276,6 @@ def _cannot_load(spec: ModelSpec, error: Exception) -> str:
         "run once where there is one and copy the cache (paths.cache_dir); give a local file of "
         "weights, model.pretrained=<file>, or a bundle, model.name=local-dir:<folder>; or train a "
         "model that needs none, model=tiny"
-    )
-
-
-def _is_causal(clip: Any) -> bool:
-    """Whether a text's feature is its end token's, and no token sees what follows it."""
-    if isinstance(clip, CLIP):
-        return clip.text_pool_type == "argmax" and clip.attn_mask is not None
-    tower = getattr(clip, "text", None)
-    return (
-        isinstance(tower, TextTransformer)
-        and tower.pool_type == "argmax"
-        and tower.attn_mask is not None
-        and tower.cls_emb is None
-        and not tower.use_pad_mask
     )
 
 

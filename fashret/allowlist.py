@@ -1,0 +1,126 @@
+"""The classes that a configuration may instantiate by `_target_`. Light to import.
+
+A configuration is data, also where it comes from somebody else: from a checkpoint, a run folder or
+an experiment file. It makes the parts of a run, and nothing else.
+"""
+
+import importlib
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from fashret.errors import ConfigError
+
+EXTENSIONS = "FASHRET_EXTENSIONS"
+"""The environment variable that names packages of the user's own, separated by commas."""
+
+OWN_PACKAGES = ("data", "engine", "losses", "metrics", "miners", "models", "protocols", "reports")
+"""The packages of fashret whose public classes may be named; the commands' and server's may not."""
+
+OWN_FUNCTIONS = ("fashret.engine.schedules",)
+"""The modules of fashret whose public functions may be named as well."""
+
+LIBRARIES = {
+    "pytorch_lightning": "pytorch_lightning lightning_fabric",
+    "pytorch_lightning.accelerators": "pytorch_lightning",
+    "pytorch_lightning.callbacks": "pytorch_lightning",
+    "pytorch_lightning.loggers": "pytorch_lightning",
+    "pytorch_lightning.plugins": "pytorch_lightning lightning_fabric",
+    "pytorch_lightning.plugins.environments": "lightning_fabric",
+    "pytorch_lightning.plugins.io": "pytorch_lightning lightning_fabric",
+    "pytorch_lightning.plugins.precision": "pytorch_lightning",
+    "pytorch_lightning.profilers": "pytorch_lightning",
+    "pytorch_lightning.strategies": "pytorch_lightning",
+    "torch.optim": "torch.optim",
+    "torch.optim.lr_scheduler": "torch.optim",
+    "torch.optim.swa_utils": "torch.optim",
+    "torchmetrics": "torchmetrics",
+    "torchmetrics.aggregation": "torchmetrics",
+    "torchmetrics.classification": "torchmetrics",
+    "torchmetrics.regression": "torchmetrics",
+    "torchmetrics.retrieval": "torchmetrics",
+}
+"""The public modules of other packages whose classes may be named, and where these are defined."""
+
+_NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+")
+
+
+def allowed_target(target: object) -> Callable[..., Any]:
+    """The class, or function of `OWN_FUNCTIONS`, that a `_target_` names.
+
+    Nothing is imported that is not allowed. The object itself is looked at, not only its path: a
+    module of fashret imports others, whose functions are not fashret's.
+
+    Raises:
+        ConfigError: it is not allowed, or there is none; the message begins with the target.
+    """
+    if not isinstance(target, str) or not _NAME.fullmatch(target):
+        raise ConfigError(f"{target!r} is not the dotted path of a public class")
+    module, _, name = target.rpartition(".")
+    own = [part.strip() for part in os.environ.get(EXTENSIONS, "").split(",")]
+    extension = next((e for e in own if e and f"{module}.".startswith(f"{e}.")), None)
+    package = next((p for p in OWN_PACKAGES if f"{module}.".startswith(f"fashret.{p}.")), None)
+    if extension is None and package is None and module not in LIBRARIES:
+        raise ConfigError(f"{target} is not allowed; {_what_is_allowed(target)}")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as e:
+        raise ConfigError(f"{target} cannot be found ({e})") from e
+    if extension is not None:
+        fits = _is_defined_in(found, [extension]) and callable(found)
+    elif package is not None:
+        fits = _is_defined_in(found, ["fashret"]) and _is_public(found, module, name)
+        fits = fits and (inspect.isclass(found) or module in OWN_FUNCTIONS)
+    else:
+        fits = _is_defined_in(found, LIBRARIES[module].split()) and inspect.isclass(found)
+    if not fits:
+        raise ConfigError(
+            f"{target} is not allowed: it is not a public class that {module} defines or exports; "
+            f"{_what_is_allowed(target)}"
+        )
+    checked: Callable[..., Any] = found
+    return checked
+
+
+def target_faults(value: object, path: str) -> Iterator[str]:
+    """What is wrong with the targets in a value and in everything below it, lists too.
+
+    Args:
+        value: plain containers.
+        path: the value's key in its configuration, for the messages.
+    """
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            try:
+                allowed_target(value["_target_"])
+            except ConfigError as e:
+                yield f"{path}._target_: {e}"
+        for key, part in value.items():
+            yield from target_faults(part, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        for number, part in enumerate(value):
+            yield from target_faults(part, f"{path}[{number}]")
+
+
+def _is_defined_in(found: object, packages: Sequence[str]) -> bool:
+    where = f"{getattr(found, '__module__', None)}."
+    return any(where.startswith(f"{package}.") for package in packages)
+
+
+def _is_public(found: object, module: str, name: str) -> bool:
+    """Whether a module of fashret defines it under this name, or exports it in `__all__`."""
+    if getattr(found, "__qualname__", None) != name:
+        return False
+    exported = getattr(importlib.import_module(module), "__all__", ())
+    return name in exported or getattr(found, "__module__", None) == module
+
+
+def _what_is_allowed(target: str) -> str:
+    root = target.split(".")[0]
+    said = "a configuration may name public classes of fashret, pytorch_lightning, torch.optim and "
+    said += "torchmetrics"
+    if root in ("fashret", "pytorch_lightning", "torch", "torchmetrics"):
+        return said
+    return f"{said}; if {root} is a package of your own, {EXTENSIONS}={root} allows it"

@@ -1,0 +1,120 @@
+"""The command line of a run that is resumed. Light to import.
+
+The folder that `resume=` names may be somebody else's: its overrides are data.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fashret.allowlist import target_faults
+from fashret.errors import CheckpointError
+
+_WRITERS = ("callbacks", "logger", "paths", "trainer")
+"""The groups whose parts write files during training."""
+
+_PATHS = ("path", "dirpath", "filename", "save_dir", "default_root_dir", "output_dir")
+"""The names of options in them that say where."""
+
+
+def with_resumed(arguments: list[str]) -> list[str]:
+    """The command line of a run that goes on: the first one's overrides, then the new ones.
+
+    `resume=<run folder>` runs the folder's own command again, in that folder.
+
+    Raises:
+        CheckpointError: the folder is not one of a run, or its overrides do what those of a
+            resumed run may not do.
+    """
+    given = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
+    if not given or given[-1] in ("", "null"):
+        return arguments
+    folder = Path(given[-1]).expanduser()
+    path = folder / ".hydra" / "overrides.yaml"
+    if not path.is_file():
+        raise CheckpointError(
+            f"resume={given[-1]} is not a run folder: it holds no .hydra/overrides.yaml"
+        )
+    if not (folder / "checkpoints" / "last.ckpt").is_file():
+        raise CheckpointError(
+            f"resume={given[-1]}: the run has no checkpoints/last.ckpt, so there is nothing to go "
+            "on from; start it anew"
+        )
+    first = [override for override in _read(path) if not override.startswith("resume=")]
+    again = {_key(argument) for argument in arguments}
+    faults = [fault for o in first for fault in _faults(o, folder, given_again=_key(o) in again)]
+    if faults:
+        lines = "\n".join(f"  - {fault}" for fault in faults)
+        raise CheckpointError(f"resume={given[-1]}: {path} is refused:\n{lines}")
+    return [*first, *arguments, f"hydra.run.dir={folder}"]
+
+
+def _read(path: Path) -> list[str]:
+    """The overrides that a run folder holds.
+
+    Raises:
+        CheckpointError: it holds something else.
+    """
+    try:
+        held = OmegaConf.to_container(OmegaConf.load(path))
+    except (OmegaConfBaseException, OSError, ValueError) as e:
+        raise CheckpointError(f"{path} cannot be read: {e}") from e
+    if not isinstance(held, list) or not all(isinstance(override, str) for override in held):
+        raise CheckpointError(f"{path} is not a list of overrides")
+    return [str(override) for override in held]
+
+
+def _faults(override: str, folder: Path, *, given_again: bool) -> Iterator[str]:
+    """What an override of a resumed run may not do.
+
+    Hydra itself makes and runs what `hydra.*` names, before fashret can check it; a flag could
+    name another folder of configuration.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides([override])[0]
+    except OverrideParseException:
+        yield f"{override} is not an override"
+        return
+    for name in (parsed.key_or_group, parsed.package or ""):
+        if re.split(r"[./@:\[]", name)[0] == "hydra":
+            yield f"{override}: the overrides of a resumed run may not touch hydra.*"
+            return
+    value = None if parsed.is_sweep_override() else parsed.value()
+    parent, _, leaf = parsed.key_or_group.rpartition(".")
+    yield from target_faults({leaf: value}, parent)
+    if not given_again and parsed.key_or_group.split(".")[0] in _WRITERS:
+        for key, path in _outside(parsed.key_or_group, value, folder):
+            yield (
+                f"{key}={path} would write outside of the run folder; if you want that, give "
+                f"{parsed.key_or_group}= again on the command line"
+            )
+
+
+def _outside(key: str, value: object, folder: Path) -> Iterator[tuple[str, str]]:
+    """The paths in a value that lead out of the run folder, with their keys."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _outside(f"{key}.{name}", part, folder)
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _outside(f"{key}[{number}]", part, folder)
+    elif isinstance(value, str) and key != "paths.cache_dir":
+        name = key.rpartition(".")[2]
+        inside = value.replace("${paths.output_dir}", str(folder.absolute()))
+        path = Path(inside).expanduser()
+        if path.is_absolute() or (name in _PATHS and name != "filename"):
+            leaves = not path.resolve().is_relative_to(folder.resolve())
+        else:
+            leaves = ".." in path.parts or "://" in inside
+        if leaves or (name in _PATHS and "${" in inside):
+            yield key, value
+
+
+def _key(override: str) -> str:
+    """The key that an argument overrides, as it is written."""
+    return override.split("=", 1)[0].lstrip("+~")
