@@ -279,7 +279,7 @@ def test_attribute_terms_are_logged_and_learn(run: Run) -> None:
     ("every", "unjudged", "message"),
     [
         (1, (), "the loss is nan at step 5"),
-        (10, (), "embeddings are no numbers"),
+        (10, (), "embeddings contain NaN or Inf: 24 of 24 items"),
         (10, ("trainer.check_val_every_n_epoch=9",), "is no number at the end of the epoch"),
     ],
 )
