@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from fashret.catalog.store import MANIFEST, Catalog, open_catalog
+from fashret.catalog.store import MANIFEST, Catalog, check_embeddings, open_catalog
 from fashret.cli.checkpoints import (
     embedding_catalog,
     named_checkpoint,
@@ -75,7 +75,8 @@ class System:
         """A catalog folder.
 
         Raises:
-            CatalogError: it is of other items than the command's data.
+            CatalogError: it is of other items than the command's data, or its embeddings contain
+                NaN or Inf.
         """
         catalog = open_catalog(folder)
         if catalog.manifest["data"] != setup.table.key:
@@ -83,6 +84,7 @@ class System:
                 f"{folder} is a catalog of {catalog.manifest['data']}, data={setup.source.name} is "
                 f"{setup.table.key}: give the data= and the options that it was built with"
             )
+        check_embeddings(catalog)
         return cls(str(folder), setup, catalog, None)
 
     @property
