@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from fashret.cli.outcome import console
 from fashret.cli.setup import check_composed
-from fashret.cli.systems import System, compared_system, judged_system
+from fashret.cli.systems import System, compared_system, judged_system, split_to_judge
 from fashret.config import build
 from fashret.engine.evaluation import embed_texts
 from fashret.errors import ConfigError
@@ -29,6 +29,7 @@ def judge_officially(cfg: DictConfig) -> None:
         if cfg[key]:
             raise ConfigError(f"{key}={cfg[key]} is not of protocol=: it judges whole splits alone")
     system = judged_system(cfg)
+    cfg.split = split_to_judge(cfg, system.setup)  # which protocols' own `split` may refer to
     other, name = compared_system(cfg, system)
     setup = system.setup
     if not setup.team.only_first():

@@ -144,6 +144,23 @@ def compared_system(cfg: DictConfig, system: System) -> tuple[System | None, str
     return (None if system.state is None else System.untrained(system.setup)), system.name
 
 
+def shown_split(setup: Setup) -> str:
+    """The split that the scoreboard of a training run shows: test where the data has one."""
+    return "test" if "test" in setup.table.splits else "validation"
+
+
+def split_to_judge(cfg: DictConfig, setup: Setup) -> str:
+    """The split that `split` names.
+
+    Null stands for what the scoreboard of a run showed where `run` or `ckpt` names a model, and
+    for validation where a model is judged as it comes.
+    """
+    if cfg.split is not None:
+        return str(cfg.split)
+    trained = cfg.run is not None or cfg.ckpt not in ("last", "best")
+    return shown_split(setup) if trained else "validation"
+
+
 def judged_system(cfg: DictConfig) -> System:
     """What `run`, `ckpt` and `model` of evaluate.py name.
 
