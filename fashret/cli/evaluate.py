@@ -15,6 +15,7 @@ def evaluate(cfg: DictConfig) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     from fashret.cli import outcome
+    from fashret.cli.held_out import check_held_out
     from fashret.cli.official import judge_officially
     from fashret.cli.setup import check_composed
     from fashret.cli.systems import compared_system, judged_system, split_to_judge
@@ -31,6 +32,9 @@ def evaluate(cfg: DictConfig) -> None:
         raise ConfigError(f"queries= needs a model; run={system.name} is a catalog")
     split = split_to_judge(cfg, setup)
     other, name = compared_system(cfg, system)
+    for each in (system, other):
+        if each is not None:
+            check_held_out(each, split, allowed=cfg.allow_trained_items)
     if not setup.team.only_first():
         return
     judged = outcome.judge(system, [split])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fashret.catalog.store import MANIFEST, Catalog, check_embeddings, open_catalog
 from fashret.cli.checkpoints import (
+    checkpoint_path,
     embedding_catalog,
     named_checkpoint,
     of_run,
@@ -35,6 +36,7 @@ class System:
         catalog: its features, or its embeddings where there is no model.
         retriever: the model over those features; None for a catalog alone.
         state: the learned weights; None for a model as it comes.
+        checkpoint: the file that they were read from, if it was one.
     """
 
     name: str
@@ -42,6 +44,7 @@ class System:
     catalog: Catalog
     retriever: Retriever | None
     state: Mapping[str, Tensor] | None = field(default=None, repr=False)
+    checkpoint: Path | None = None
 
     @classmethod
     def untrained(cls, setup: Setup) -> "System":
@@ -51,10 +54,16 @@ class System:
         return cls(f"{setup.spec.label} as it comes", setup, catalog, retriever)
 
     @classmethod
-    def trained(cls, name: str, setup: Setup, state: Mapping[str, Tensor]) -> "System":
+    def trained(
+        cls,
+        name: str,
+        setup: Setup,
+        state: Mapping[str, Tensor],
+        checkpoint: Path | None = None,
+    ) -> "System":
         """The model with the weights of a checkpoint."""
         retriever, catalog = trained(setup, state, setup.baseline_catalog())
-        return cls(name, setup, catalog, retriever, state)
+        return cls(name, setup, catalog, retriever, state, checkpoint)
 
     @classmethod
     def named(cls, cfg: DictConfig, setup: Setup, name: str) -> "System":
@@ -68,7 +77,7 @@ class System:
         if (folder / MANIFEST).is_file():
             return cls.stored(setup, folder)
         other, state = of_run(cfg, name)
-        return cls.trained(name, Setup.of(other, setup.team), state)
+        return cls.trained(name, Setup.of(other, setup.team), state, checkpoint_path(name, "last"))
 
     @classmethod
     def stored(cls, setup: Setup, folder: Path) -> "System":
@@ -170,6 +179,7 @@ def judged_system(cfg: DictConfig) -> System:
     """
     folder = None if cfg.run is None else Path(cfg.run).expanduser()
     is_catalog = folder is not None and (folder / MANIFEST).is_file()
+    run, ckpt = cfg.run, cfg.ckpt
     cfg, state = (cfg, None) if is_catalog else named_checkpoint(cfg)
     if cfg.get("quick"):
         cfg.retrieval.max_queries = cfg.retrieval.max_queries or 500
@@ -182,4 +192,4 @@ def judged_system(cfg: DictConfig) -> System:
     check_weights(cfg.retrieval.weights, tuple(setup.spec.block_widths))
     if state is None:
         return System.untrained(setup)
-    return System.trained(str(cfg.run or cfg.ckpt), setup, state)
+    return System.trained(str(run or ckpt), setup, state, checkpoint_path(run, ckpt))
