@@ -115,11 +115,14 @@ def test_one_catalog_serves_every_weighting(run: Run) -> None:
         assert curve["points"][0]["cost"] == 0.0
         assert all(point["cost"] >= 0.0 for point in curve["points"])
         assert curve["points"][-1]["value"] != curve["points"][0]["value"]
-    given = [f"run={train}", "retrieval.weights={neckline: 1.0}"]
+    given = [f"run={train}", "retrieval.weights={neckline: 1.0}", "split=validation"]
     weighted = run("evaluate", *given, folder="weighted")
     found = json.loads((weighted / "metrics.json").read_text())["metrics"]
     at_one = next(p for p in curves[0]["points"] if p["weight"] == 1.0)
     assert found["val/image/neckline/precision@10"]["value"] == at_one["value"]
+    shown = run("evaluate", f"run={train}", folder="shown")  # judges test, and chooses weights on
+    again = json.loads((shown / "steering.json").read_text())  # validation, as the run did
+    assert again == curves
     folder = run.at("catalog")
     run("build_catalog", f"run={train}", f"catalog.dir={folder}", folder="build")
     catalog = open_catalog(folder)
@@ -128,7 +131,7 @@ def test_one_catalog_serves_every_weighting(run: Run) -> None:
         "general": [0, base], "neckline": [base, base + 8], "material": [base + 8, base + 12],
     }  # fmt: skip
     assert catalog.image.shape[1] == base + 12
-    given = [f"run={folder}", "retrieval.weights={neckline: 1.0}"]
+    given = [f"run={folder}", "retrieval.weights={neckline: 1.0}", "split=validation"]
     stored = run("evaluate", *given, folder="stored")
     found = json.loads((stored / "metrics.json").read_text())["metrics"]
     assert found["val/image/neckline/precision@10"]["value"] == pytest.approx(

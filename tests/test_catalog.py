@@ -12,7 +12,7 @@ import torch
 from conftest import Run
 
 from fashret.catalog.build import ensure_catalog
-from fashret.catalog.store import Catalog, open_catalog, verify
+from fashret.catalog.store import Catalog, checksum, open_catalog, verify
 from fashret.data.augment import Augment
 from fashret.data.items import ItemTable
 from fashret.data.preparation import prepare
@@ -182,6 +182,71 @@ def test_a_damaged_catalog_is_named(table: ItemTable, tmp_path: Path) -> None:
     (old / "manifest.json").write_text(json.dumps(manifest | {"format": 0}))
     with pytest.raises(CatalogError, match="format 0, this fashret reads 2"):
         open_catalog(old)
+
+
+@pytest.mark.parametrize(
+    ("tower", "dtype", "made", "named"),
+    [
+        ("image", "float32", float("nan"), r"5 of a batch of 150 photos, (\S+, ){4}\S+; check"),
+        ("text", "float32", float("inf"), r"5 of a batch of \d+ captions, '.+'; check the weights"),
+        ("image", "float16", 70_000.0, r"5 of a batch of 150 photos, .* catalog.dtype=float32"),
+    ],
+)
+def test_features_that_are_not_finite_are_refused_with_their_items(
+    table: ItemTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tower: str, dtype: str,
+    made: float, named: str,
+) -> None:  # fmt: skip
+    backbone = load_backbone(SPEC, tmp_path)
+    encode = getattr(backbone, f"encode_{tower}")
+
+    def broken(inputs: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = encode(inputs)
+        features[2:7, 3] = made  # the largest number of half precision is 65,504
+        return features
+
+    monkeypatch.setattr(backbone, f"encode_{tower}", broken)
+    with pytest.raises(CatalogError, match=rf"features contain NaN or Inf: {named}") as raised:
+        build(table, tmp_path, load=lambda: Retriever.on(backbone), dtype=dtype)
+    assert not list((tmp_path / "catalogs").glob("*/manifest.json"))
+    if tower == "image":
+        items = table.column("item_id")
+        assert ", ".join(items[row] for row in table.rows("train")[2:7]) in str(raised.value)
+
+
+def test_embeddings_of_broken_heads_are_refused_with_their_items(
+    table: ItemTable, tmp_path: Path
+) -> None:
+    base = build(table, tmp_path)
+
+    def load() -> Retriever:
+        retriever = Retriever(*base.heads)
+        with torch.no_grad():
+            retriever.image_head.weight[0, 0] = float("nan")
+        return retriever
+
+    first = table.column("item_id")[0]
+    message = rf"image embeddings contain NaN or Inf: 300 of 300 items, {first} \(row 0\), .*\.\.\."
+    with pytest.raises(CatalogError, match=message):
+        build(table, tmp_path, load=load, base=base, identity={"learned": "nan"})
+
+
+def test_a_catalog_whose_embeddings_are_not_finite_is_neither_verified_nor_judged(
+    run: Run,
+) -> None:
+    folder = run.at("catalog")
+    run("build_catalog", f"catalog.dir={folder}")
+    path = folder / "catalog_txt.npy"
+    array = np.load(path, mmap_mode="r+")
+    array[[7, 95], 4] = np.nan
+    array.flush()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][path.name]["sha256"] = checksum(path)  # whole by its own checksums
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    ids = open_catalog(folder).meta()["item_id"]
+    message = rf"text embeddings contain NaN or Inf: 2 of 96 items, {ids[7]} \(row 7\), {ids[95]}"
+    for command in (("build_catalog", f"catalog.dir={folder}"), ("evaluate", f"run={folder}")):
+        with pytest.raises(CatalogError, match=message):
+            run(*command, folder="judged")
 
 
 def test_a_folder_of_something_else_is_not_overwritten(table: ItemTable, tmp_path: Path) -> None:

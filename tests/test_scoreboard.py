@@ -274,7 +274,7 @@ def test_runs_are_compared_and_a_fall_can_be_an_error(run: Run, tmp_path: Path) 
     board = json.loads((run.at("compared") / "scoreboard.json").read_text())
     values = json.loads((good / "metrics.json").read_text())["metrics"]
     row = next(row for row in board["watched"] if row["name"] == "image/colour/precision@10")
-    assert row["baseline"] == values["val/image/colour/precision@10"]["value"]
+    assert row["baseline"] == values["test/image/colour/precision@10"]["value"]
     with pytest.raises(RegressionError, match="significant regressions"):
         run("evaluate", *compared, "fail_on_regression=true", folder="failed", small=False)
     assert (run.at("failed") / "scoreboard.md").is_file()

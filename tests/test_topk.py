@@ -1,8 +1,18 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from fashret.errors import DataError
+from fashret.functional.precision import full_precision
 from fashret.functional.similarity import Fused
 from fashret.functional.topk import Excluded, rank_rows, topk
 
@@ -88,3 +98,140 @@ def test_rank_rows_orders_what_it_is_given(vectors: tuple[Tensor, Tensor]) -> No
     barred = {(q, i) for q in range(len(queries)) for i in range(203) if i not in allowed}
     assert found.rows[:, :5].tolist() == oracle(queries, catalog, 5, barred)
     assert found.rows[:, 5].eq(-1).all()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("chunk", [64, 1000])
+def test_a_catalog_row_that_is_not_finite_is_refused_by_its_number(
+    vectors: tuple[Tensor, Tensor], bad: float, chunk: int
+) -> None:
+    queries, catalog = vectors
+    for row in (150, 8, 9, 66, 67, 202, 10):
+        catalog[row, row % 24] = bad
+    message = r"NaN or Inf .*: 7 of 203, catalog row 8, 9, 10, 66, 67, \.\.\.;"
+    with pytest.raises(DataError, match=message):
+        topk(queries, catalog, 5, catalog_chunk=chunk)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_query_that_is_not_finite_is_refused_by_its_number(
+    vectors: tuple[Tensor, Tensor], bad: float
+) -> None:
+    queries, catalog = vectors
+    queries[17, 0] = queries[30, 5] = bad
+    with pytest.raises(DataError, match=r"NaN or Inf .*: 2 of 31, query 17, 30;"):
+        topk(queries, catalog, 5, query_chunk=4)
+    with pytest.raises(DataError, match=r"2 of 31, query 17, 30;"):
+        topk(Fused(queries, queries, 0.5), Fused(catalog, catalog, 0.5), 5)
+
+
+def test_given_rows_that_are_not_finite_are_refused(vectors: tuple[Tensor, Tensor]) -> None:
+    queries, catalog = vectors
+    catalog[41] = float("nan")
+    rows = torch.tensor([[9, 3, -1]]).expand(len(queries), -1)
+    assert rank_rows(queries, catalog, rows).rows[:, 2].eq(-1).all()  # row 41 is not among them
+    with pytest.raises(DataError, match=r"1 of 203, catalog row 41;"):
+        rank_rows(queries, catalog, rows.clamp(min=3) + 32)
+    queries[4, 2] = float("-inf")
+    with pytest.raises(DataError, match=r"1 of 31, query 4;"):
+        rank_rows(queries, catalog, rows)
+
+
+def test_an_empty_catalog_gives_rankings_of_padding_alone() -> None:
+    found = topk(torch.eye(3), torch.empty(0, 3), 2)
+    assert found.rows.tolist() == [[-1, -1]] * 3
+    assert found.scores.dtype == torch.float64
+    assert found.scores.isneginf().all()
+    assert found.scores.shape == (3, 2)
+
+
+class TensorFloat32(TorchDispatchMode):
+    """A device that rounds the factors of float32 products to 10 bits wherever it is allowed to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rounded = self.products = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.ops.aten.mm.default and args[0].dtype == torch.float32:
+            self.products += 1
+            if torch.get_float32_matmul_precision() != "highest":
+                self.rounded += 1
+                bits = [part.contiguous().view(torch.int32) for part in args]
+                args = [((part + 0x1000) & ~0x1FFF).view(torch.float32) for part in bits]
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def matmul_precision() -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_a_ranking_is_exact_whatever_precision_products_are_allowed(
+    matmul_precision: None, precision: str
+) -> None:
+    # 3,000 rows so near one another that 10 bits cannot tell them apart: more than the fast pass
+    # keeps beyond k, and none of them within the bound on float32's own rounding.
+    generator = torch.Generator().manual_seed(5)
+    base = normalize(torch.randn(1, 64, generator=generator), dim=1)
+    catalog = normalize(base + 2e-3 * torch.randn(3000, 64, generator=generator), dim=1)
+    queries = normalize(base + 2e-3 * torch.randn(4, 64, generator=generator), dim=1)
+    expected = (queries.double() @ catalog.double().T).topk(10).indices.tolist()
+    torch.set_float32_matmul_precision(precision)
+    with TensorFloat32() as device:
+        queries @ catalog.T
+        assert (device.products, device.rounded) == (1, 1)
+        found = topk(queries, catalog, 10, catalog_chunk=1000)
+    assert device.products == 1 + 3
+    assert device.rounded == 1
+    assert found.rows.tolist() == expected
+    assert torch.get_float32_matmul_precision() == precision
+
+
+def test_a_ranking_is_exact_under_autocast(vectors: tuple[Tensor, Tensor]) -> None:
+    queries, catalog = vectors
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (queries @ catalog.T).dtype == torch.bfloat16
+        found = topk(queries, catalog, 10)
+        assert torch.is_autocast_enabled("cpu")
+    assert found.rows.tolist() == oracle(queries, catalog, 10, set())
+
+
+def test_the_precision_of_single_backends_is_restored() -> None:
+    matmul = getattr(torch.backends.mkldnn, "matmul", None)
+    if matmul is None:
+        pytest.skip("this torch has one precision for all backends")
+    before = matmul.fp32_precision
+    try:
+        matmul.fp32_precision = "bf16"
+        with full_precision(torch.device("cpu")):
+            assert matmul.fp32_precision == "ieee"
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert matmul.fp32_precision == "bf16"
+    finally:
+        matmul.fp32_precision = before
+
+
+def test_the_environments_tf32_does_not_reach_the_search() -> None:
+    code = """
+import torch
+from fashret.functional.precision import full_precision
+print(torch.get_float32_matmul_precision())
+with full_precision(torch.device("cpu")):
+    print(torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.allow_tf32)
+print(torch.get_float32_matmul_precision())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["high", "highest False", "high"]

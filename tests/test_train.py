@@ -76,7 +76,7 @@ def test_an_unfrozen_run_leaves_what_it_promises(run: Run) -> None:
 
 def test_evaluate_reproduces_the_runs_last_epoch(run: Run) -> None:
     folder = run("train", *SCRATCH, "trainer.max_epochs=2", "retrieval.exclude=product")
-    judged = run("evaluate", f"run={folder}", folder="evaluation", small=False)
+    judged = run("evaluate", f"run={folder}", "split=validation", folder="evaluation", small=False)
     again = metrics(judged)
     last = lines(folder)[-1]
     compared = 0
@@ -89,6 +89,74 @@ def test_evaluate_reproduces_the_runs_last_epoch(run: Run) -> None:
     assert held["retrieval"]["exclude"] == "product"  # the run's own option
     catalog = open_catalog(Path(held["catalog"]))
     assert catalog.manifest["encoder"]["learned"]
+
+
+def test_evaluating_a_run_judges_the_split_that_its_scoreboard_shows(run: Run) -> None:
+    folder = run("train", *ONE_EPOCH)
+    shown = json.loads((folder / "scoreboard.json").read_text())
+    judged = run("evaluate", f"run={folder}", folder="judged", small=False)
+    again = json.loads((judged / "scoreboard.json").read_text())
+    assert shown["rows"] == again["rows"]
+    assert again["rows"][0]["key"].startswith("test/")
+    assert again["title"].endswith("sample, test")
+    last = folder / "checkpoints" / "last.ckpt"
+    alone = run("evaluate", f"ckpt={last}", folder="alone", small=False)
+    assert json.loads((alone / "scoreboard.json").read_text())["rows"] == shown["rows"]
+    official = run("evaluate", "protocol=paired", f"run={folder}", folder="paired", small=False)
+    assert "sample, test" in (official / "protocol.md").read_text()
+
+    as_it_comes = run("evaluate", folder="as_it_comes")
+    assert {key.split("/")[0] for key in metrics(as_it_comes)} == {"val"}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> list[str]:
+    """A folder of six photos without a test split, and what a command needs to read it."""
+    photos = {"a": "p", "b": "p", "c": "q", "d": "r", "e": "s", "f": "s"}
+    table = "image,item_id,text,product_id,split,category\n"
+    for name, product in photos.items():
+        split = "train" if product == "s" else "validation"
+        text = "" if name == "d" else f"a shirt {name}"
+        Image.new("RGB", (8, 8), (ord(name), 7, 9)).save(tmp_path / f"{name}.png")
+        table += f"{name}.png,{name},{text},{product},{split},shirts\n"
+    (tmp_path / "items.csv").write_text(table)
+    return [
+        "data=folder", f"data.root={tmp_path}", "data.table=items.csv", "data.num_workers=0",
+        "retrieval.resamples=20",
+    ]  # fmt: skip
+
+
+def test_without_a_test_split_a_run_is_judged_on_validation(run: Run, shop: list[str]) -> None:
+    folder = run("train", *shop, "data.batch_size=2", *ONE_EPOCH, small=False)
+    judged = run("evaluate", f"run={folder}", folder="judged", small=False)
+    assert {key.split("/")[0] for key in metrics(judged)} == {"val"}
+
+
+def test_text_queries_of_items_without_text_are_not_counted_as_without_a_relevant_item(
+    run: Run, shop: list[str]
+) -> None:
+    # Validation: a, b (one product), c (alone), d (alone, without text). Texts ask for their own
+    # photo too, so that every text has an answer; a photo does not find itself, so c and d do not.
+    folder = run("evaluate", *shop, small=False)
+    held = json.loads((folder / "metrics.json").read_text())["searched"]["validation"]
+    counts = held["without_relevant_item"]
+    assert held["queries"] == 4
+    assert {key: counts[key] for key in ("image/product", "text/product", "text/pair")} == {
+        "image/product": 2, "text/product": 0, "text/pair": 0,
+    }  # fmt: skip
+
+
+def test_one_typed_query_needs_no_brackets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def rows(found: list[tuple[str, Any]]) -> Image.Image:
+        drawn.extend(query for query, _ in found)
+        return Image.new("RGB", (4, 4))
+
+    monkeypatch.setattr("fashret.cli.typed.photo_rows", rows)
+    run("evaluate", "queries='red dress'")
+    run("evaluate", "queries=[red dress,501]")
+    assert drawn == ["red dress", "red dress", "501"]
 
 
 def test_a_frozen_run_encodes_once_and_begins_at_the_baseline(
@@ -279,7 +347,7 @@ def test_attribute_terms_are_logged_and_learn(run: Run) -> None:
     ("every", "unjudged", "message"),
     [
         (1, (), "the loss is nan at step 5"),
-        (10, (), "embeddings are no numbers"),
+        (10, (), "embeddings contain NaN or Inf: 24 of 24 items"),
         (10, ("trainer.check_val_every_n_epoch=9",), "is no number at the end of the epoch"),
     ],
 )

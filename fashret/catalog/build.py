@@ -79,7 +79,8 @@ def ensure_catalog(
         processes: that all call this together; None for this one alone.
 
     Raises:
-        CatalogError: `folder` holds another catalog or something else.
+        CatalogError: `folder` holds another catalog or something else; features or embeddings
+            contain NaN or Inf.
     """
     if dtype not in DTYPES:
         raise CatalogError(f"catalog.dtype={dtype}: it must be one of {', '.join(DTYPES)}")
@@ -180,6 +181,7 @@ def _embed(
                         made = retriever.embed_text(part, has_text[here].to(device))
                 array[here] = made.float().cpu().numpy()
         array.flush()
+        store.check_finite(array, lambda: table.column("item_id"), f"{folder}: {kind} embeddings")
     image, text, blocks = retriever.heads
     projections = {"image": image, "text": text}
     for name, pair in blocks.items():

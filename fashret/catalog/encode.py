@@ -18,6 +18,7 @@ from fashret.catalog.processes import Processes
 from fashret.data.batches import BatchLoader, CaptionDataset, ItemCodes, PhotoDataset
 from fashret.data.items import ItemTable
 from fashret.data.samplers import EvaluationBatches
+from fashret.errors import CatalogError
 from fashret.models.memory import WithinMemory
 from fashret.models.retriever import Retriever
 from fashret.types import UNKNOWN, Batch
@@ -50,6 +51,9 @@ def encode_features(
 
     Every photo is encoded, and every distinct text: equal captions are encoded once. A build that
     was killed goes on behind the batches that are on disk, if it has as many processes again.
+
+    Raises:
+        CatalogError: features contain NaN or Inf; their items are named.
     """
     backbone = retriever.backbone
     assert backbone is not None, "encoding needs towers"
@@ -58,6 +62,8 @@ def encode_features(
     part.mkdir(exist_ok=True)
     autocast = backbone.precision != torch.float32
     kind = torch.device(device).type
+    codes = ItemCodes(table)
+    items, captions = table.column("item_id"), codes.captions
     name = table.key.rpartition("-")[0] + (f" (process 1 of {world})" if world > 1 else "")
 
     def encode(
@@ -83,7 +89,16 @@ def encode_features(
         pending: tuple[Tensor, Tensor] | None = None
 
         def keep(index: Tensor, made: Tensor) -> None:
-            features.put(np.searchsorted(batches.own, index.numpy()), made)
+            bad = features.put(np.searchsorted(batches.own, index.numpy()), made)
+            if len(bad):
+                rows = index[bad[: store.NAMED]].tolist()
+                named = [items[row] if what == "photos" else repr(captions[row]) for row in rows]
+                raise CatalogError(
+                    f"features contain NaN or Inf: {len(bad)} of a batch of {len(made)} {what}, "
+                    f"{', '.join(named)}{', ...' if len(bad) > store.NAMED else ''}; check the "
+                    "weights (model.pretrained, run), and use model.precision=float32 and "
+                    "catalog.dtype=float32, whose range is wider"
+                )
             bar.update(len(made))
 
         for batch in BatchLoader(data, left, num_workers=num_workers):
@@ -97,15 +112,14 @@ def encode_features(
         features.save()
         bar.close()
 
-    codes = ItemCodes(table)
     widths = _widths(retriever)
     photos = PhotoDataset(table, codes, backbone.photo_transform(), least=backbone.least)
     rows = _photo_batches(table, rank, world)
     path = part / store.FEATURES["image"]
     encode("photos", photos, rows, backbone.encode_image, path, widths["image"])
-    if codes.captions:
-        texts = CaptionDataset(codes.captions, backbone.tokenize)
-        rows = _caption_batches(codes.captions, rank, world)
+    if captions:
+        texts = CaptionDataset(captions, backbone.tokenize)
+        rows = _caption_batches(captions, rank, world)
         encode("captions", texts, rows, backbone.encode_text, part / _CAPTIONS, widths["text"])
 
 
@@ -161,12 +175,23 @@ class _Growing:
         self.done = int(self._progress.read_text()) if kept else 0
         self._array = memory_mapped(path, shape, dtype)
 
-    def put(self, places: NDArray[np.int64], features: Tensor) -> None:
-        """Take the (B, F) features of the next batch."""
-        self._array[places] = features.float().cpu().numpy()
+    def put(self, places: NDArray[np.int64], features: Tensor) -> NDArray[np.int64]:
+        """Take the (B, F) features of the next batch.
+
+        Returns:
+            Positions in the batch whose features are not finite as they are stored. If there are
+            any, the batch is not taken.
+        """
+        with np.errstate(over="ignore"):  # what float16 cannot hold becomes Inf, and is found
+            stored = features.float().cpu().numpy().astype(self._array.dtype)
+        finite = np.isfinite(stored).all(axis=1)
+        if not finite.all():
+            return np.flatnonzero(~finite)
+        self._array[places] = stored
         self.done += 1
         if self.done % _SAVE_EVERY == 0:
             self.save()
+        return np.empty(0, dtype=np.int64)
 
     def save(self) -> None:
         """Put the features on disk first, then the count that vouches for them."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -24,6 +25,12 @@ META = "catalog_meta.parquet"
 HEADS = "heads.safetensors"
 EMBEDDINGS = {"image": "catalog_img.npy", "text": "catalog_txt.npy"}
 FEATURES = {"image": "features_img.npy", "text": "features_txt.npy"}
+
+_CHECKED = 16_384
+"""Rows that are checked at a time."""
+
+NAMED = 5
+"""Items that a message names."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +132,10 @@ def open_catalog(folder: Path, *, key: str | None = None) -> Catalog:
 
 
 def verify(catalog: Catalog) -> None:
-    """Compare every file with its checksum.
+    """Compare every file with its checksum, and see that every embedding is finite.
 
     Raises:
-        CatalogError: a file was changed since it was written.
+        CatalogError: a file was changed since it was written; embeddings contain NaN or Inf.
     """
     for name, file in catalog.manifest["files"].items():
         if checksum(catalog.folder / name) != file["sha256"]:
@@ -136,6 +143,48 @@ def verify(catalog: Catalog) -> None:
                 f"{catalog.folder / name} differs from its checksum: delete the folder and build "
                 "it again with build_catalog.py"
             )
+    check_embeddings(catalog)
+
+
+def check_embeddings(catalog: Catalog) -> None:
+    """See that every embedding is finite: NaN and Inf would win every ranking.
+
+    Raises:
+        CatalogError: some are not; how many, and the item ids of the first.
+    """
+    for kind, embeddings in (("image", catalog.image), ("text", catalog.text)):
+        check_finite(
+            embeddings.numpy(),
+            lambda: catalog.meta()["item_id"].tolist(),
+            f"{catalog.folder}: {kind} embeddings",
+        )
+
+
+def check_finite(
+    embeddings: NDArray[np.floating[Any]], item_ids: Callable[[], Sequence[str]], what: str
+) -> None:
+    """See that every row of (N, D) embeddings is finite, a part at a time.
+
+    Args:
+        embeddings: in memory or memory-mapped.
+        item_ids: gives the item id of each row, for the message.
+        what: the embeddings, for the message.
+
+    Raises:
+        CatalogError: rows contain NaN or Inf; how many, and the first of them.
+    """
+    bad: list[int] = []
+    for start in range(0, len(embeddings), _CHECKED):
+        finite = np.isfinite(embeddings[start : start + _CHECKED]).all(axis=1)
+        bad += (start + np.flatnonzero(~finite)).tolist()
+    if bad:
+        ids = item_ids()
+        named = ", ".join(f"{ids[row]} (row {row})" for row in bad[:NAMED])
+        raise CatalogError(
+            f"{what} contain NaN or Inf: {len(bad)} of {len(embeddings)} items, {named}"
+            f"{', ...' if len(bad) > NAMED else ''}; check the weights that made them, delete the "
+            "folder and build it again with build_catalog.py"
+        )
 
 
 def checksum(path: Path) -> str:

@@ -15,10 +15,11 @@ def evaluate(cfg: DictConfig) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     from fashret.cli import outcome
+    from fashret.cli.held_out import check_held_out
     from fashret.cli.official import judge_officially
     from fashret.cli.setup import check_composed
-    from fashret.cli.systems import compared_system, judged_system
-    from fashret.cli.typed import draw_typed
+    from fashret.cli.systems import compared_system, judged_system, split_to_judge
+    from fashret.cli.typed import draw_typed, typed_queries
     from fashret.errors import ConfigError
 
     if cfg.get("protocol") is not None:
@@ -29,19 +30,27 @@ def evaluate(cfg: DictConfig) -> None:
     setup = system.setup
     if cfg.queries and system.retriever is None:
         raise ConfigError(f"queries= needs a model; run={system.name} is a catalog")
+    split = split_to_judge(cfg, setup)
     other, name = compared_system(cfg, system)
+    for each in (system, other):
+        if each is not None:
+            check_held_out(each, split, allowed=cfg.allow_trained_items)
     if not setup.team.only_first():
         return
-    judged = outcome.judge(system, [cfg.split])
-    baseline = None if other is None else outcome.judge(other, [cfg.split])
+    judged = outcome.judge(system, [split])
+    baseline = None if other is None else outcome.judge(other, [split])
     if cfg.queries:
-        draw_typed(system, list(cfg.queries), cfg.split)
-    title = f"{name}, {setup.source.name}, {cfg.split}"
+        draw_typed(system, typed_queries(cfg.queries), split)
+    title = f"{name}, {setup.source.name}, {split}"
     against_run = cfg.baseline is not None
     board = outcome.publish(system, judged, baseline, title=title, against_run=against_run)
     before = None if baseline is None else baseline[-1]
     shown = outcome.write_pages(system, judged[-1], other, before, board)
-    curves = outcome.steered(system, cfg.split, before)
+    # Weights of attribute blocks are a choice, which is not made on test unless it is named.
+    chosen_on = "validation" if cfg.split is None and "validation" in setup.table.splits else split
+    if system.blocks and other is not None and chosen_on != split:
+        before = outcome.judge(other, [chosen_on])[-1]
+    curves = outcome.steered(system, chosen_on, before)
     with SummaryWriter(str(setup.output_dir / "tensorboard")) as writer:
         outcome.write_tensorboard(writer, setup.table, shown[0], board, curves)
     outcome.check_regressions(cfg, board)

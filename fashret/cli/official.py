@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 from omegaconf import DictConfig
 
+from fashret.cli.held_out import check_held_out
 from fashret.cli.outcome import console
 from fashret.cli.setup import check_composed
-from fashret.cli.systems import System, compared_system, judged_system
+from fashret.cli.systems import System, compared_system, judged_system, split_to_judge
 from fashret.config import build
 from fashret.engine.evaluation import embed_texts
 from fashret.errors import ConfigError
@@ -29,11 +30,15 @@ def judge_officially(cfg: DictConfig) -> None:
         if cfg[key]:
             raise ConfigError(f"{key}={cfg[key]} is not of protocol=: it judges whole splits alone")
     system = judged_system(cfg)
+    cfg.split = split_to_judge(cfg, system.setup)  # which protocols' own `split` may refer to
     other, name = compared_system(cfg, system)
     setup = system.setup
+    protocol: OfficialProtocol = build(cfg.protocol)
+    for each in (system, other):
+        if each is not None:
+            check_held_out(each, protocol.split, allowed=cfg.allow_trained_items)
     if not setup.team.only_first():
         return
-    protocol: OfficialProtocol = build(cfg.protocol)
     options: RetrievalOptions = build(setup.cfg.retrieval)
     table = OfficialTable(
         protocol,

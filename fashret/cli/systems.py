@@ -9,8 +9,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from fashret.catalog.store import MANIFEST, Catalog, open_catalog
+from fashret.catalog.store import MANIFEST, Catalog, check_embeddings, open_catalog
 from fashret.cli.checkpoints import (
+    checkpoint_path,
     embedding_catalog,
     named_checkpoint,
     of_run,
@@ -35,6 +36,7 @@ class System:
         catalog: its features, or its embeddings where there is no model.
         retriever: the model over those features; None for a catalog alone.
         state: the learned weights; None for a model as it comes.
+        checkpoint: the file that they were read from, if it was one.
     """
 
     name: str
@@ -42,6 +44,7 @@ class System:
     catalog: Catalog
     retriever: Retriever | None
     state: Mapping[str, Tensor] | None = field(default=None, repr=False)
+    checkpoint: Path | None = None
 
     @classmethod
     def untrained(cls, setup: Setup) -> "System":
@@ -51,10 +54,16 @@ class System:
         return cls(f"{setup.spec.label} as it comes", setup, catalog, retriever)
 
     @classmethod
-    def trained(cls, name: str, setup: Setup, state: Mapping[str, Tensor]) -> "System":
+    def trained(
+        cls,
+        name: str,
+        setup: Setup,
+        state: Mapping[str, Tensor],
+        checkpoint: Path | None = None,
+    ) -> "System":
         """The model with the weights of a checkpoint."""
         retriever, catalog = trained(setup, state, setup.baseline_catalog())
-        return cls(name, setup, catalog, retriever, state)
+        return cls(name, setup, catalog, retriever, state, checkpoint)
 
     @classmethod
     def named(cls, cfg: DictConfig, setup: Setup, name: str) -> "System":
@@ -68,14 +77,15 @@ class System:
         if (folder / MANIFEST).is_file():
             return cls.stored(setup, folder)
         other, state = of_run(cfg, name)
-        return cls.trained(name, Setup.of(other, setup.team), state)
+        return cls.trained(name, Setup.of(other, setup.team), state, checkpoint_path(name, "last"))
 
     @classmethod
     def stored(cls, setup: Setup, folder: Path) -> "System":
         """A catalog folder.
 
         Raises:
-            CatalogError: it is of other items than the command's data.
+            CatalogError: it is of other items than the command's data, or its embeddings contain
+                NaN or Inf.
         """
         catalog = open_catalog(folder)
         if catalog.manifest["data"] != setup.table.key:
@@ -83,6 +93,7 @@ class System:
                 f"{folder} is a catalog of {catalog.manifest['data']}, data={setup.source.name} is "
                 f"{setup.table.key}: give the data= and the options that it was built with"
             )
+        check_embeddings(catalog)
         return cls(str(folder), setup, catalog, None)
 
     @property
@@ -142,6 +153,23 @@ def compared_system(cfg: DictConfig, system: System) -> tuple[System | None, str
     return (None if system.state is None else System.untrained(system.setup)), system.name
 
 
+def shown_split(setup: Setup) -> str:
+    """The split that the scoreboard of a training run shows: test where the data has one."""
+    return "test" if "test" in setup.table.splits else "validation"
+
+
+def split_to_judge(cfg: DictConfig, setup: Setup) -> str:
+    """The split that `split` names.
+
+    Null stands for what the scoreboard of a run showed where `run` or `ckpt` names a model, and
+    for validation where a model is judged as it comes.
+    """
+    if cfg.split is not None:
+        return str(cfg.split)
+    trained = cfg.run is not None or cfg.ckpt not in ("last", "best")
+    return shown_split(setup) if trained else "validation"
+
+
 def judged_system(cfg: DictConfig) -> System:
     """What `run`, `ckpt` and `model` of evaluate.py name.
 
@@ -151,6 +179,7 @@ def judged_system(cfg: DictConfig) -> System:
     """
     folder = None if cfg.run is None else Path(cfg.run).expanduser()
     is_catalog = folder is not None and (folder / MANIFEST).is_file()
+    run, ckpt = cfg.run, cfg.ckpt
     cfg, state = (cfg, None) if is_catalog else named_checkpoint(cfg)
     if cfg.get("quick"):
         cfg.retrieval.max_queries = cfg.retrieval.max_queries or 500
@@ -163,4 +192,4 @@ def judged_system(cfg: DictConfig) -> System:
     check_weights(cfg.retrieval.weights, tuple(setup.spec.block_widths))
     if state is None:
         return System.untrained(setup)
-    return System.trained(str(cfg.run or cfg.ckpt), setup, state)
+    return System.trained(str(run or ckpt), setup, state, checkpoint_path(run, ckpt))

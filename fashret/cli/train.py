@@ -19,14 +19,18 @@ def train(cfg: DictConfig) -> float:
     from pytorch_lightning import seed_everything
 
     from fashret.cli import outcome, training
+    from fashret.cli.held_out import check_same_data
     from fashret.cli.setup import Setup, check_composed, check_weights
     from fashret.cli.systems import System
+    from fashret.data.leakage import write_training_record
 
     check_composed(cfg, "train")
     training.check_regime(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
     setup = Setup.of(cfg, together=True)
     check_weights(cfg.retrieval.weights, tuple(setup.spec.block_widths))
+    checkpoint = training.resume_from(setup)
+    check_same_data(setup, checkpoint)
     untrained = System.untrained(setup)
     splits = training.splits_to_judge(setup)
     baseline = outcome.judge(untrained, splits)
@@ -45,7 +49,9 @@ def train(cfg: DictConfig) -> float:
         outcome.write_pages(untrained, baseline[-1], None, None, board)
         return training.monitored(setup, baseline)
 
-    trainer.fit(module, data, ckpt_path=training.resume_from(setup), weights_only=True)
+    if setup.team.global_rank == 0:
+        write_training_record(setup.output_dir, setup.table, items.rows.numpy())
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     setup.forget_towers()
     system = System.trained(title, setup, training.final_state(setup, module))
     if not setup.team.only_first():

@@ -16,6 +16,7 @@ from fashret.cli.checkpoints import checkpoint_path, read_checkpoint, trained_ep
 from fashret.cli.launched import again
 from fashret.cli.outcome import write_tensorboard
 from fashret.cli.setup import Setup, plain
+from fashret.cli.systems import shown_split
 from fashret.config import build, monitored_metric
 from fashret.data.groups import STATED
 from fashret.data.learnable import check_learnable
@@ -266,8 +267,8 @@ def title(setup: Setup, split: str) -> str:
 
 def splits_to_judge(setup: Setup) -> list[str]:
     """Validation, and test where the set has one: the last is what the scoreboard shows."""
-    if "test" in setup.table.splits:
-        return ["validation", "test"]
+    if (shown := shown_split(setup)) != "validation":
+        return ["validation", shown]
     print(f"data {setup.source.name} has no test split: the scoreboard is validation's")
     return ["validation"]
 

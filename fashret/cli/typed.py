@@ -1,6 +1,6 @@
 """Typed queries, and a picture of what they find."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -10,6 +10,16 @@ from fashret.functional.topk import topk
 from fashret.reports.picture import jpeg, photo_rows
 
 _SHOWN = 8
+
+
+def typed_queries(queries: str | Iterable[object]) -> list[str]:
+    """The texts of `queries=`: one that is typed without brackets is one query, not its letters.
+
+    Example:
+        >>> typed_queries("red dress"), typed_queries(["red dress", 501])
+        (['red dress'], ['red dress', '501'])
+    """
+    return [queries] if isinstance(queries, str) else [str(query) for query in queries]
 
 
 def draw_typed(system: System, queries: Sequence[str], split: str) -> None:

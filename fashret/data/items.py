@@ -78,6 +78,11 @@ class ItemTable:
         stored = self.dataset.data.column("product_confidence").to_numpy()
         return np.array(stored, dtype=np.float32)  # a copy: what is stored cannot be written to
 
+    @property
+    def photo_hashes(self) -> list[str] | None:
+        """The hash of each row's photo as a file; None for a table prepared before there were."""
+        return self.column("photo_hash") if "photo_hash" in self.dataset.column_names else None
+
     def photo(self, row: int) -> bytes:
         """The encoded photo of a row."""
         encoded: bytes = self._photos[int(row)].as_py()

@@ -122,6 +122,7 @@ def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
     table = Dataset.from_file(draft)
     table = table.add_column("product_id", products, feature=Value("string"))
     table = table.add_column("product_confidence", confidences, feature=Value("float32"))
+    table = table.add_column("photo_hash", hashes, feature=Value("string"))
     table = table.add_column("split", splits, feature=Value("string"))
     if any(item.role for item in kept):
         roles = [item.role for item in kept]

@@ -1,14 +1,20 @@
 """Exact top-k search that streams over a catalog in bounded memory."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from fashret.errors import DataError
+from fashret.functional.precision import full_precision
 from fashret.functional.similarity import Vectors
 
 MARGIN = 32
 """How many candidates beyond k the fast pass keeps, for float64 to order anew."""
+
+_CHECKED = 16384
+"""Catalog rows that are checked at a time when single rows were ranked."""
 
 
 class Ranking(NamedTuple):
@@ -57,19 +63,29 @@ def topk(
     depends neither on the chunk sizes nor on how queries are shared out over processes. Memory
     is a chunk of queries times a chunk of the catalog, never queries x catalog.
 
+    The float32 products are computed in full precision, whatever
+    `torch.set_float32_matmul_precision`, TORCH_ALLOW_TF32_CUBLAS_OVERRIDE or autocast say: the
+    bound on their rounding error holds for full precision alone.
+
     Args:
         queries: Q rows of D floats.
-        catalog: N rows of D floats on the same device.
+        catalog: N rows of D floats on the same device; N may be 0.
         k: how many to return, at least 1.
         exclude: rows to leave out of single rankings.
         query_chunk: queries searched at a time.
         catalog_chunk: catalog rows compared at a time.
+
+    Raises:
+        DataError: a query or a catalog row contains NaN or Inf, whose scores cannot be ranked.
     """
     parts = []
-    for start in range(0, len(queries), query_chunk):
-        stop = min(start + query_chunk, len(queries))
-        barred = None if exclude is None else exclude.of(start, stop)
-        parts.append(_topk_block(queries[start:stop], catalog, k, barred, catalog_chunk))
+    with full_precision(queries[:0].device):
+        for start in range(0, len(queries), query_chunk):
+            stop = min(start + query_chunk, len(queries))
+            barred = None if exclude is None else exclude.of(start, stop)
+            part = queries[start:stop]
+            length = _longest(part, "query", queries, query_chunk)
+            parts.append(_topk_block(part, length, catalog, k, barred, catalog_chunk))
     if not parts:
         return Ranking(torch.empty(0, k, dtype=torch.long), torch.empty(0, k, dtype=torch.float64))
     return Ranking(torch.cat([p.rows for p in parts]), torch.cat([p.scores for p in parts]))
@@ -85,7 +101,19 @@ def rank_rows(queries: Tensor, catalog: Vectors, rows: Tensor) -> Ranking:
 
     Returns:
         All C of them, best first.
+
+    Raises:
+        DataError: a query or one of the rows contains NaN or Inf.
     """
+    ranking = _rank_rows(queries, catalog, rows)
+    if bool((~ranking.scores.isfinite() & (ranking.rows >= 0)).any()):
+        _refuse(queries, "query", len(queries))
+        _refuse(catalog, "catalog row", _CHECKED)
+    return ranking
+
+
+def _rank_rows(queries: Tensor, catalog: Vectors, rows: Tensor) -> Ranking:
+    """`rank_rows` of embeddings that are known to be finite."""
     rows = rows.sort(dim=1).values  # ties: the stable sort below keeps the smaller row first
     scores = _exact_scores(queries, catalog, rows)
     order = scores.sort(dim=1, descending=True, stable=True)
@@ -93,22 +121,28 @@ def rank_rows(queries: Tensor, catalog: Vectors, rows: Tensor) -> Ranking:
 
 
 def _topk_block(
-    queries: Tensor, catalog: Vectors, k: int, exclude: Excluded | None, chunk: int
+    queries: Tensor,
+    query_length: float,
+    catalog: Vectors,
+    k: int,
+    exclude: Excluded | None,
+    chunk: int,
 ) -> Ranking:
-    """`topk` for the queries of one chunk."""
+    """`topk` for the queries of one chunk, the longest of which has the length `query_length`."""
     fast_rows, fast_scores, longest = _fast_pass(queries, catalog, k + MARGIN, exclude, chunk)
     width = fast_scores.shape[1]
+    if width == 0:  # an empty catalog
+        return _first(Ranking(fast_rows, fast_scores.double()), k)
 
     # A float32 product of D terms is off by at most D half-epsilons of its factors' lengths, and
     # so is the one that it is compared with.
-    reach = queries.norm(dim=1).max() * longest if len(queries) else torch.zeros(())
-    error = queries.shape[1] * torch.finfo(torch.float32).eps * float(reach)
+    error = queries.shape[1] * torch.finfo(torch.float32).eps * query_length * longest
     kth = fast_scores[:, min(k, width) - 1]
 
-    ranking = _first(rank_rows(queries, catalog, fast_rows[:, :k]), k)
+    ranking = _first(_rank_rows(queries, catalog, fast_rows[:, :k]), k)
     if width > k:
         unsure = ((kth - fast_scores[:, k]) <= error).nonzero()[:, 0]
-        _replace(ranking, unsure, rank_rows(queries[unsure], catalog, fast_rows[unsure]), k)
+        _replace(ranking, unsure, _rank_rows(queries[unsure], catalog, fast_rows[unsure]), k)
     if width == k + MARGIN:  # more rows than these may be as near: look at the whole catalog
         last = fast_scores[:, -1]
         unsure = ((kth - last <= error) & last.isfinite()).nonzero()[:, 0]
@@ -127,7 +161,7 @@ def _fast_pass(
     longest = 0.0
     for start in range(0, len(catalog), chunk):
         block = catalog[start : min(start + chunk, len(catalog))]
-        longest = max(longest, float(torch.linalg.vector_norm(block, dim=1).max()))
+        longest = max(longest, _longest(block, "catalog row", catalog, chunk))
         scores = queries @ block.T  # (Q, chunk)
         if exclude is not None:
             here = (exclude.rows >= start) & (exclude.rows < start + len(block))
@@ -143,6 +177,33 @@ def _fast_pass(
     return rows.masked_fill(order.values.isneginf(), -1), order.values, longest
 
 
+def _longest(part: Tensor, what: str, whole: Vectors, chunk: int) -> float:
+    """The largest length among the rows of a chunk; it is finite only if all of them are.
+
+    Raises:
+        DataError: rows of the whole contain NaN or Inf; the first of them are named.
+    """
+    longest = float(torch.linalg.vector_norm(part, dim=1).max())
+    if not math.isfinite(longest):
+        _refuse(whole, what, chunk)
+    return longest
+
+
+def _refuse(whole: Vectors, what: str, chunk: int) -> None:
+    """Raise DataError if rows contain NaN or Inf, or are longer than float32 can hold."""
+    bad: list[int] = []
+    for start in range(0, len(whole), chunk):
+        lengths = torch.linalg.vector_norm(whole[start : min(start + chunk, len(whole))], dim=1)
+        bad += (start + (~lengths.isfinite()).nonzero()[:, 0]).tolist()
+    if not bad:
+        return
+    shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+    raise DataError(
+        f"embeddings contain NaN or Inf (or overflow float32): {len(bad)} of {len(whole)}, "
+        f"{what} {shown}; no ranking of them means anything, so embed these again"
+    )
+
+
 def _exact_pass(
     query: Tensor, catalog: Vectors, k: int, exclude: Excluded | None, position: int, chunk: int
 ) -> Ranking:
@@ -154,8 +215,8 @@ def _exact_pass(
         if barred is not None:
             rows = rows[~torch.isin(rows, barred)]
         merged = torch.cat([kept, rows[None]], dim=1)
-        kept = rank_rows(query[None], catalog, merged).rows[:, :k]
-    return rank_rows(query[None], catalog, kept)
+        kept = _rank_rows(query[None], catalog, merged).rows[:, :k]
+    return _rank_rows(query[None], catalog, kept)
 
 
 def _exact_scores(queries: Tensor, catalog: Vectors, rows: Tensor) -> Tensor:

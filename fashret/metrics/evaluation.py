@@ -130,12 +130,12 @@ class Evaluation:
         counts = {}
         for mode in self.rankings:
             for relevance in self.protocol.relevances(mode):
-                codes = self.protocol.relevance_codes(relevance)[0]
+                known = self.protocol.relevance_codes(relevance)[0] != UNKNOWN
+                if mode == "text":  # an item without text is no text query
+                    known &= self.protocol.relevance_codes("pair")[0] != UNKNOWN
                 stem = f"{KEY_NAMES[self.protocol.split]}/{mode}/{relevance}"
                 column = self.columns[f"{stem}/hit@{self.protocol.options.k[0]}"]
-                counts[f"{mode}/{relevance}"] = int(
-                    ((codes != UNKNOWN) & column.values.isnan()).sum()
-                )
+                counts[f"{mode}/{relevance}"] = int((known & column.values.isnan()).sum())
         return counts
 
     def _parts(self) -> list[tuple[str, Column]]:

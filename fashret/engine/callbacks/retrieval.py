@@ -8,8 +8,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from fashret.engine.callbacks.recovery import advice
 from fashret.engine.ranking import Embedded, rank
-from fashret.errors import ConfigError
+from fashret.errors import ConfigError, TrainingError
 from fashret.functional.topk import Ranking
 from fashret.metrics.evaluation import Evaluation, metric_keys
 from fashret.metrics.protocol import MODES, Protocol
@@ -77,12 +78,22 @@ class RetrievalEvaluation(pl.Callback):
         self._table.seen[places] = 1.0
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Share the embeddings, search, and log every metric under its key."""
+        """Share the embeddings, search, and log every metric under its key.
+
+        Raises:
+            TrainingError: embeddings contain NaN or Inf.
+        """
         assert self._protocol is not None
         assert self._table is not None
         table, self._table = self._table.shared(trainer), None
         if not bool(table.seen.all()):
             return  # a loop that was cut short (fast_dev_run, limit_val_batches)
+        finite = table.image.isfinite().all(dim=1) & table.text.isfinite().all(dim=1)
+        if not bool(finite.all()):
+            raise TrainingError(
+                f"embeddings contain NaN or Inf: {int((~finite).sum())} of {len(finite)} items of "
+                f"the split {self._protocol.split}. {advice(trainer)}"
+            )
         retriever = pl_module.retriever
         assert isinstance(retriever, Retriever)
         layout = retriever.layout

@@ -5,6 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from fashret.engine.callbacks.recovery import advice, last_good_weights
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 from fashret.errors import TrainingError
 from fashret.functional.health import Health, health
@@ -41,7 +42,7 @@ class Watchdog(pl.Callback):
         if trainer.global_step % every == 0 and not bool(torch.isfinite(outputs["loss"])):
             raise TrainingError(
                 f"the loss is {float(outputs['loss'])} at step {trainer.global_step}. "
-                f"{_advice(trainer)}"
+                f"{advice(trainer)}"
             )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -49,15 +50,13 @@ class Watchdog(pl.Callback):
         for name, parameter in pl_module.named_parameters():
             if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
                 raise TrainingError(
-                    f"{name} is no number at the end of the epoch. {_advice(trainer)}"
+                    f"{name} is no number at the end of the epoch. {advice(trainer)}"
                 )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the embeddings of an evaluation."""
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in its type
             if isinstance(callback, RetrievalEvaluation) and callback.sample is not None:
-                if not bool(torch.isfinite(callback.sample).all()):
-                    raise TrainingError(f"embeddings are no numbers. {_advice(trainer)}")
                 self._judge(trainer, health(callback.sample))
 
     def _judge(self, trainer: pl.Trainer, now: Health) -> None:
@@ -71,23 +70,7 @@ class Watchdog(pl.Callback):
             raise TrainingError(
                 f"the embeddings have collapsed: two photos are {now.mean_similarity:.2f} alike on "
                 f"average (before: {before.mean_similarity:.2f}) and fill {now.effective_rank:.1f} "
-                f"directions (before: {before.effective_rank:.1f}). {_kept(trainer)} Try a "
-                "smaller optimizer.lr, larger batches, or more random ones (miner.random)"
+                f"directions (before: {before.effective_rank:.1f}). "
+                f"{last_good_weights(trainer)} Try a smaller optimizer.lr, larger batches, or more "
+                "random ones (miner.random)"
             )
-
-
-def _advice(trainer: pl.Trainer) -> str:
-    """What to do about weights that are no numbers."""
-    return (
-        f"{_kept(trainer)} Try a smaller optimizer.lr, trainer.gradient_clip_val=1.0, or "
-        "trainer.precision=32-true"
-    )
-
-
-def _kept(trainer: pl.Trainer) -> str:
-    """Say where the last good weights are."""
-    for callback in trainer.checkpoint_callbacks:
-        path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
-        if path:
-            return f"The weights of the last good epoch are in {path}."
-    return "No epoch was finished before it, so there is no checkpoint."

@@ -1,0 +1,89 @@
+"""Which items a run was trained on, and how many of them an evaluation would judge."""
+
+import os
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fashret.data.items import ItemTable
+
+TRAINING_ITEMS = "training_items.parquet"
+"""The record in a run folder."""
+
+_KEY = b"data"
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """The items that a run was trained on.
+
+    Attributes:
+        data: key of the item table that they are rows of.
+        item_ids: their ids, which mean something within that data set alone.
+        photo_hashes: hashes of their photos' bytes; None for a table prepared without them.
+    """
+
+    data: str
+    item_ids: Set[str]
+    photo_hashes: Set[str] | None
+
+    @classmethod
+    def read(cls, folder: Path) -> "TrainingRecord | None":
+        """The record in a run folder; None where the run left none."""
+        path = folder / TRAINING_ITEMS
+        if not path.is_file():
+            return None
+        held = pq.read_table(path)
+        names = held.column_names
+        return cls(
+            held.schema.metadata[_KEY].decode(),
+            frozenset(held.column("item_id").to_pylist()),
+            frozenset(held.column("photo_hash").to_pylist()) if "photo_hash" in names else None,
+        )
+
+    def overlap(self, table: ItemTable, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Those rows of a table that were trained on.
+
+        In the table of the run itself they are found by item id. In another one they are found by
+        their photos, since ids may have been renamed and other sets number their items alike; or by
+        item id where there are no hashes and the set bears the same name.
+
+        Args:
+            table: whose items are judged.
+            rows: the judged ones.
+
+        Returns:
+            The rows, ascending; None where they cannot be told.
+        """
+        hashes = table.photo_hashes
+        if self.data != table.key and hashes is not None and self.photo_hashes is not None:
+            return _found(hashes, self.photo_hashes, rows)
+        if _name(self.data) == _name(table.key):
+            return _found(table.column("item_id"), self.item_ids, rows)
+        return None
+
+
+def write_training_record(folder: Path, table: ItemTable, rows: NDArray[np.int64]) -> None:
+    """Leave in a run folder which rows of a table the run is trained on."""
+    ids, hashes = table.column("item_id"), table.photo_hashes
+    columns = {"item_id": [ids[row] for row in rows]}
+    if hashes is not None:
+        columns["photo_hash"] = [hashes[row] for row in rows]
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{TRAINING_ITEMS}.partial"
+    pq.write_table(pa.table(columns).replace_schema_metadata({_KEY: table.key}), partial)
+    os.replace(partial, folder / TRAINING_ITEMS)
+
+
+def _found(values: list[str], trained: Set[str], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.array([row for row in rows if values[row] in trained], dtype=np.int64)
+
+
+def _name(key: str) -> str:
+    """The data set's part of a table's key."""
+    return key.rpartition("-")[0]

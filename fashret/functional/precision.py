@@ -1,0 +1,63 @@
+"""Matrix products in full float32, whatever the process allows elsewhere."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+_FULL = ("none", "ieee")
+"""Settings of a backend under which float32 products are computed in float32."""
+
+_LOCK = threading.RLock()
+"""The settings are the whole process's: searches of two threads must not restore each other's."""
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute float32 matrix products in float32, and restore the settings afterwards.
+
+    TF32 and bfloat16 round the factors of a float32 product to 10 and 7 bits. They are allowed by
+    `torch.set_float32_matmul_precision`, `torch.backends.*.matmul.fp32_precision`, or the
+    environment variable TORCH_ALLOW_TF32_CUBLAS_OVERRIDE, which sets what a process begins with;
+    autocast rounds as well.
+
+    Args:
+        device: where the products are computed.
+    """
+    with ExitStack() as stack:
+        if torch.is_autocast_enabled(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        stack.enter_context(_LOCK)
+        settings, common = _backend_settings(), _common_setting()
+        if common == "highest" and all(precision in _FULL for _, precision in settings):
+            yield
+            return
+        try:
+            torch.set_float32_matmul_precision("highest")
+            yield
+        finally:
+            if common is not None:
+                torch.set_float32_matmul_precision(common)
+            for matmul, precision in settings:
+                matmul.fp32_precision = precision
+
+
+def _backend_settings() -> list[tuple[Any, str]]:
+    """Each backend's `matmul` and its precision; empty where this torch has one setting for all."""
+    backends = (torch.backends.cuda, torch.backends.mkldnn)
+    # Any: `mkldnn.matmul` and `fp32_precision` came with torch 2.9
+    matmuls: list[Any] = [getattr(backend, "matmul", None) for backend in backends]
+    try:
+        return [(matmul, matmul.fp32_precision) for matmul in matmuls if matmul is not None]
+    except AttributeError:
+        return []
+
+
+def _common_setting() -> str | None:
+    """The process's precision; None where the backends were set to different ones."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
