@@ -156,6 +156,8 @@ NAMES = {
     for one, other in (pair.split(), reversed(pair.split()))
 }
 
+LOGS = ("log.", "logging.")
+
 SKIPPED = (ast.Raise, ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)
 """Messages, what must hold anyway, and imports."""
 
@@ -170,11 +172,12 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes that may be changed: no annotations, decorators, docstrings, messages or logs."""
     if isinstance(node, SKIPPED):
         return
-    if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("log.", "logging.")):
+    called = node.value if isinstance(node, ast.Expr) else node
+    if isinstance(called, ast.Call) and ast.unparse(called.func).startswith(LOGS):
         return
     if isinstance(node, ast.keyword) and node.arg in SAME_EITHER_WAY:
         return
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+    if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call):
         return
     yield node
     for name, value in ast.iter_fields(node):
@@ -219,9 +222,7 @@ def _replacements(node: ast.AST) -> Iterator[ast.AST]:
         yield _changed(node, value=_changed(node.value, elts=[second, first, *rest]))
     elif isinstance(node, ast.IfExp):
         yield _changed(node, body=node.orelse, orelse=node.body)
-    elif isinstance(node, ast.Continue | ast.Break):
-        yield ast.Pass()
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+    elif isinstance(node, ast.Continue | ast.Break | ast.Expr):
         yield ast.Pass()
 
 
