@@ -1,6 +1,7 @@
 """Learning rates by their values, step by step."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ def test_the_rate_rises_linearly_and_falls_by_half_a_cosine() -> None:
     for step, share in half_cosines.items():
         assert found[step] == pytest.approx(2 * (0.1 + 0.9 * share)), step
     assert found[20:] == pytest.approx([0.2] * 6)  # the end, and whoever trains on after it
-    assert all(later < sooner for sooner, later in zip(found[4:20], found[5:21], strict=True))
+    assert all(later < sooner for sooner, later in pairwise(found[4:21]))
 
 
 def test_a_schedule_without_a_rise_begins_at_the_peak() -> None:
