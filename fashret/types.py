@@ -106,9 +106,10 @@ class Loss(Protocol):
     """
 
     def __call__(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
-        """Judge `rows` (B, D) against `columns` (M, D), both L2-normalised.
+        """Compare `rows` (B, D) with `columns` (M, D), both L2-normalised.
 
-        Returns a scalar: zero, with a gradient, where no pair is valid.
+        Returns a scalar. Where no pair is valid it is zero and depends on the embeddings and on
+        every parameter of the loss (`no_pairs`).
         """
         ...
 
@@ -141,6 +142,16 @@ class Miner(Protocol):
         ...
 
 
-def no_pairs(rows: Tensor, columns: Tensor) -> Tensor:
-    """The loss of a batch without a valid pair: zero, and differentiable."""
-    return (rows.sum() + columns.sum()) * torch.zeros((), dtype=rows.dtype, device=rows.device)
+def no_pairs(rows: Tensor, columns: Tensor, *parameters: Tensor) -> Tensor:
+    """The loss of a batch without a valid pair: zero, with a zero gradient for everything.
+
+    Args:
+        rows: (B, D) embeddings.
+        columns: (M, D) embeddings.
+        parameters: the loss's own parameters. Every process needs a gradient for each of them in
+            every step (DistributedDataParallel ends a run otherwise).
+    """
+    total = rows.sum() + columns.sum()
+    for parameter in parameters:
+        total = total + parameter.sum()
+    return total * torch.zeros((), dtype=rows.dtype, device=rows.device)

@@ -9,6 +9,8 @@ from conftest import Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fashret.data.balance import Balance, BalancedBatches, Described
+from fashret.data.mined import MinedBatches
+from fashret.data.samplers import DUE_EVERY, RowBatches, ShuffledBatches
 from fashret.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -35,7 +37,12 @@ def shares(rows: list[int], name: str) -> list[float]:
 
 def test_items_come_as_often_as_their_boosts_say() -> None:
     balance = Balance(boosts={"category": {"cardigans": 3.0}, "neckline": {"known": 2.0}}, most=1.0)
-    rows = [row for epoch in range(20) for batch in batches(balance, epoch=epoch) for row in batch]
+    rows = [
+        row
+        for epoch in range(2 * DUE_EVERY)
+        for batch in batches(balance, epoch=epoch)
+        for row in batch
+    ]
     times = Counter(rows)
     category, neckline = DESCRIBED["category"][0], DESCRIBED["neckline"][0]
     mean = {
@@ -68,6 +75,94 @@ def test_seed_and_epoch_decide_everything() -> None:
     whole = batches(balance)
     halves = [batches(balance, rank=rank, world=2) for rank in range(2)]
     assert [batch for pair in zip(*halves, strict=True) for batch in pair] == whole
+
+
+def mined(inner: RowBatches, *, random: float = 0.3, seed: int = 1) -> MinedBatches:
+    """Batches with partners of which most are tees, the value that is limited."""
+    rng = np.random.default_rng(seed)
+    tees = ROWS[DESCRIBED["category"][0][ROWS] == 0]
+    partners = np.full((800, 6), -1)
+    partners[ROWS, :4] = rng.choice(tees, (len(ROWS), 4))
+    partners[ROWS, 4] = rng.choice(ROWS, len(ROWS))
+    return MinedBatches(inner, partners, ramp=3, random=random, seed=seed)
+
+
+BALANCES = [
+    Balance(boosts={"category": {"cardigans": 10.0}, "neckline": {"known": 2.0}}, most=0.4),
+    Balance(boosts={"category": {"tees": 8.0, "cardigans": 3.0}}, most=0.5),
+]
+
+
+@pytest.mark.parametrize("balance", BALANCES)
+@pytest.mark.parametrize("batch_size", [20, 37])
+def test_mined_batches_respect_the_balance(balance: Balance, batch_size: int) -> None:
+    """No value above ceil(most x B) rows after mining, and no row twice."""
+    counted = 0
+    batches = mined(BalancedBatches(ROWS, balance, DESCRIBED, batch_size=batch_size, seed=0))
+    for epoch in range(6):
+        batches.set_epoch(epoch)
+        for batch in batches:
+            rows = batch.rows.tolist()
+            assert len(rows) == len(set(rows)) == batch_size
+            for name in balance.boosts:
+                codes = DESCRIBED[name][0][rows]
+                most = np.bincount(codes[codes >= 0]).max()
+                assert most <= np.ceil(balance.most * batch_size)
+            counted += 1
+    assert counted == 6 * (600 // batch_size)
+
+
+@pytest.mark.parametrize("balance", [None, *BALANCES])
+def test_every_item_is_seen_within_the_epochs_in_which_it_is_due(balance: Balance | None) -> None:
+    """With all rows but the due ones replaced, and from any epoch on."""
+    size = 46  # 600 = 13 x 46 + 2: rows are left over in every epoch
+    inner: RowBatches = ShuffledBatches(ROWS, batch_size=size, seed=0)
+    if balance is not None:
+        inner = BalancedBatches(ROWS, balance, DESCRIBED, batch_size=size, seed=0)
+    batches = mined(inner, random=0.0)
+    for first in (0, 5):
+        seen = set()
+        for epoch in range(first, first + DUE_EVERY):
+            batches.set_epoch(epoch)
+            for batch in batches:
+                seen |= set(batch.rows.tolist())
+        assert seen == set(ROWS.tolist())
+
+
+def test_anchors_are_a_fair_sample_of_a_balanced_batch() -> None:
+    """A value's share among the anchors is its share in the batches, not its rank in them."""
+    balance = Balance(boosts={"category": {"cardigans": 10.0}}, most=0.4)
+    inner = BalancedBatches(ROWS, balance, DESCRIBED, batch_size=60, seed=0)
+    batches = mined(inner)
+    before, anchors = [], []
+    for epoch in range(3, 3 + DUE_EVERY):
+        batches.set_epoch(epoch)
+        for old, new in zip(inner, batches, strict=True):
+            before.append(np.mean(DESCRIBED["category"][0][old.rows] == 2))
+            kept = new.rows[: 60 - int(batches.share(epoch) * 60)]
+            assert set(kept.tolist()) <= set(old.rows.tolist())
+            anchors.append(np.mean(DESCRIBED["category"][0][kept] == 2))
+    # Cardigans are 10 % of the items, drawn ten times as often, at most 24 of the 60 rows. 5 rows
+    # of a batch are due whatever their weight, and stay among the 18 anchors.
+    own = np.mean(DESCRIBED["category"][0][ROWS] == 2)
+    assert np.mean(before) == pytest.approx(0.4, abs=0.01)
+    others = (24 - 5 * own) / 55
+    assert np.mean(anchors) == pytest.approx((5 * own + 13 * others) / 18, abs=0.03)
+
+
+def test_partners_come_in_where_the_limit_has_room() -> None:
+    """Without a binding limit, as many rows are replaced as `random` and `ramp` say."""
+    balance = Balance(boosts={"category": {"cardigans": 2.0}}, most=1.0)
+    batches = mined(BalancedBatches(ROWS, balance, DESCRIBED, batch_size=40, seed=0))
+    for epoch, replaced in enumerate([0, 9, 18, 28, 28]):  # 40 x 0.7 x epoch / 3
+        batches.set_epoch(epoch)
+        inner = BalancedBatches(ROWS, balance, DESCRIBED, batch_size=40, seed=0)
+        inner.set_epoch(epoch)
+        for old, new in zip(inner, batches, strict=True):
+            gone = set(old.rows.tolist()) - set(new.rows.tolist())
+            here = set(old.rows[~np.isin(old.rows, new.rows[: 40 - replaced])].tolist())
+            assert len(gone) <= replaced
+            assert len(gone) == replaced - len(here & set(new.rows[40 - replaced :].tolist()))
 
 
 def test_what_the_data_has_not_is_named() -> None:

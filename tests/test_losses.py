@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from fashret.config import config_dir
+from fashret.errors import ConfigError
 from fashret.functional.relations import equal_codes, pair_relations, value_relations
 from fashret.losses import (
     Circle,
@@ -115,7 +116,9 @@ def test_siglip_equals_a_loop() -> None:
                 total -= math.log(1 / (1 + math.exp(-logit)))
             elif relations.negative[i, j]:
                 total -= math.log(1 / (1 + math.exp(logit)))
-    assert float(SigLIP()(rows, columns, relations)) == pytest.approx(total / 6, rel=1e-5)
+    assert float(SigLIP()(rows, columns, relations)) == pytest.approx(
+        total / 5, rel=1e-5
+    )  # item 5 has no pair
 
 
 def by_hand(loss: nn.Module, positive: list[float], negative: list[float]) -> float:
@@ -184,9 +187,54 @@ def test_ignored_pairs_have_no_gradient(loss: Loss) -> None:
     assert bool(rows.grad[0].ne(0).any())
 
 
-def test_the_temperature_is_clamped() -> None:
-    loss = InfoNCE(temperature=0.001, max_scale=50.0)
-    assert float(loss.temperature) == pytest.approx(0.02)
+@pytest.mark.parametrize(
+    "loss", [InfoNCE(), SupCon(), SigLIP()], ids=lambda loss: type(loss).__name__
+)
+def test_the_zero_of_no_valid_pair_depends_on_every_parameter(loss: nn.Module) -> None:
+    """Otherwise DistributedDataParallel ends a run: it waits for the gradients it lacks."""
+    rows, columns = embeddings()
+    none = torch.zeros(6, 6, dtype=torch.bool)
+    loss(rows, columns, Relations(none, none)).backward()
+    parameters = dict(loss.named_parameters())
+    assert parameters
+    for name, parameter in parameters.items():
+        assert parameter.grad is not None, name
+        assert float(parameter.grad) == 0.0
+        parameter.grad = None
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [InfoNCE(temperature=0.02, max_scale=50.0), SigLIP(scale=50.0, max_scale=50.0)],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_a_scale_at_its_bound_can_leave_it(loss: nn.Module) -> None:
+    """Embeddings that agree nowhere want a lower scale, and equal ones a higher one."""
+    rows, columns = embeddings()
+    own = torch.eye(6, dtype=torch.bool)
+    loss(rows, columns, Relations(own, ~own)).backward()
+    assert loss.log_scale.grad is not None
+    assert float(loss.log_scale.grad) > 0.0  # a step against it makes the scale smaller
+    with torch.no_grad():
+        loss.log_scale.add_(1.0)
+    loss.clamp_scale()
+    assert float(loss.scale()) == pytest.approx(50.0)
+    with torch.no_grad():
+        loss.log_scale.sub_(1.0)
+    loss.clamp_scale()
+    assert float(loss.temperature) == pytest.approx(math.e / 50.0)
+
+
+def test_a_scale_that_starts_above_its_bound_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"loss.temperature=0.001: .* at most loss.max_scale=50"):
+        InfoNCE(temperature=0.001, max_scale=50.0)
+    with pytest.raises(ConfigError, match=r"loss.scale=200: .* at most loss.max_scale=100"):
+        SigLIP(scale=200)
+    with pytest.raises(ConfigError, match="must be above 0"):
+        InfoNCE(temperature=0.0)
+    fixed = InfoNCE(temperature=0.001, learn_temperature=False, max_scale=50.0)
+    fixed.clamp_scale()
+    assert float(fixed.temperature) == pytest.approx(0.001)  # what does not learn has no bound
 
 
 def random_relations(seed: int) -> Relations:

@@ -127,6 +127,7 @@ def make_module(setup: Setup, items: TrainingItems, baseline: Catalog) -> Retrie
         build(cfg.scheduler),
         plain(cfg),
         gather=cfg.gather,
+        decay_to_initial=not setup.spec.random,
     )
 
 

@@ -15,11 +15,36 @@ EVALUATION_BATCH = 256
 that training, building a catalog and evaluating compute the same numbers of the same photos."""
 
 
+DUE_EVERY = 12
+"""Epochs within which a sampler offers every training item at least once, marked as due."""
+
+
 class Rows(NamedTuple):
-    """The rows of one batch, and the epoch in which they are seen."""
+    """The rows of one batch.
+
+    Attributes:
+        rows: (B,) rows of the item table.
+        epoch: in which they are seen.
+        due: (B,) bool: rows that a miner must not replace, so that every item is seen now and
+            then; None for none.
+    """
 
     rows: NDArray[np.int64]
     epoch: int
+    due: NDArray[np.bool_] | None = None
+
+
+class ShareLimit(NamedTuple):
+    """The largest number of rows of a batch that may have one value of an attribute.
+
+    Attributes:
+        codes: (N, A) long codes of the limited attributes for every row of the table, `UNKNOWN`
+            where a value is not known; an unknown value is not limited.
+        most: rows of a batch.
+    """
+
+    codes: NDArray[np.int64]
+    most: int
 
 
 class RowBatches(Sampler[Rows], ABC):
@@ -28,9 +53,13 @@ class RowBatches(Sampler[Rows], ABC):
     Attributes:
         done: batches of the next epoch that were seen before a run was interrupted: they are left
             out of it, once.
+        epoch: the epoch that is drawn next.
+        limit: what every batch respects, also after mining; None for no limit.
     """
 
     done = 0
+    epoch = 0
+    limit: ShareLimit | None = None
 
     def __iter__(self) -> Iterator[Rows]:
         done, self.done = self.done, 0  # when the first is asked for: Lightning makes idle ones
@@ -44,16 +73,32 @@ class RowBatches(Sampler[Rows], ABC):
     def __len__(self) -> int:
         """How many batches this process has in an epoch."""
 
-    @abstractmethod
+    @property
+    def sampler(self) -> "RowBatches":
+        """Where Lightning looks for `set_epoch` when batches are drawn as a whole."""
+        return self
+
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+
+def due_in_epoch(count: int, epoch: int, seed: int) -> NDArray[np.bool_]:
+    """Which of `count` rows are due in an epoch, (count,) bool.
+
+    Every row is due exactly once in any `DUE_EVERY` epochs that follow one another, in an order
+    that follows from the seed alone.
+    """
+    turn = np.random.default_rng([seed, 4]).permutation(count) % DUE_EVERY
+    due: NDArray[np.bool_] = turn == epoch % DUE_EVERY
+    return due
 
 
 class ShuffledBatches(RowBatches):
     """Every row once an epoch, in an order drawn from the seed and the epoch.
 
-    All ranks get equally many batches of equal size; the rows left over at the end of an epoch
-    are others each time.
+    All ranks get equally many batches of equal size. The rows left over at the end of an epoch are
+    others each time, and never those that are due.
 
     Args:
         rows: (n,) rows of the table.
@@ -80,22 +125,24 @@ class ShuffledBatches(RowBatches):
         self.reshuffle = reshuffle
         self.rank = rank
         self.world = world
-        self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.rows) // (self.batch_size * self.world)
 
     def epoch_batches(self) -> Iterator[Rows]:
         """Rows in this epoch's order."""
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.rows))
+        due = due_in_epoch(len(self.rows), self.epoch, self.seed)
+        used = len(self) * self.world * self.batch_size
+        # A due row that would be left over changes places with one that is not due.
+        late = used + np.flatnonzero(due[order[used:]])
+        early = np.flatnonzero(~due[order[:used]])[: len(late)]
+        late = late[: len(early)]
+        order[early], order[late] = order[late], order[early]
         for number in range(len(self)):
             start = (number * self.world + self.rank) * self.batch_size
-            yield Rows(order[start : start + self.batch_size], self.epoch)
-
-    @property
-    def sampler(self) -> "ShuffledBatches":
-        """Where Lightning looks for `set_epoch` when batches are drawn as a whole."""
-        return self
+            chosen = order[start : start + self.batch_size]
+            yield Rows(self.rows[chosen], self.epoch, due[chosen])
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -149,6 +196,3 @@ class EvaluationBatches(RowBatches):
         """The same rows in every epoch."""
         for batch in self.batches:
             yield Rows(batch, 0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Every epoch is the same."""

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fashret.engine.sharding import clip_by_norm, is_shared_out, shard
-from fashret.errors import CheckpointError
+from fashret.engine.memory import retry_forward, retry_step
+from fashret.engine.sharding import clip_by_norm, is_shared_out, local_part, shard
+from fashret.engine.weight_decay import DecayToInitial
+from fashret.errors import CheckpointError, TrainingError
 from fashret.functional.relations import pair_relations
 from fashret.losses import AttributeBlocks, Composite
 from fashret.models.retriever import Retriever
-from fashret.types import CODES, Batch, Miner
+from fashret.types import CODES, Batch, Miner, Relations
 
 _RETRIEVER = "retriever."
 
@@ -31,6 +33,8 @@ class RetrievalModule(pl.LightningModule):
         optimizer: makes an optimizer of parameter groups.
         scheduler: makes a schedule of an optimizer, given `steps_per_epoch`.
         gather: whether a batch is that of all processes together, not of each its own.
+        decay_to_initial: whether weight decay pulls heads towards their initial values (those of
+            a pretrained model) instead of zero.
         config: the run's whole configuration as plain containers, kept in every checkpoint.
     """
 
@@ -45,6 +49,7 @@ class RetrievalModule(pl.LightningModule):
         config: dict[str, Any],
         *,
         gather: bool = True,
+        decay_to_initial: bool = True,
     ) -> None:
         super().__init__()
         self.strict_loading = False  # frozen towers are not in a checkpoint
@@ -56,6 +61,14 @@ class RetrievalModule(pl.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.gather = gather
+        self._initial = {
+            name: parameter.detach().clone()
+            for name, parameter in self.named_parameters()
+            if decay_to_initial and parameter.requires_grad and _is_head(name)
+        }
+        self._decay = DecayToInitial({})
+        self._logged: dict[str, Tensor | float] = {}
+        self._stepped = self._learns = False
 
     def configure_model(self) -> None:
         """Share out the towers where the strategy is for that (`trainer=fsdp`)."""
@@ -65,7 +78,7 @@ class RetrievalModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of the photos against the captions."""
-        whole, batch = self._gathered(self.retriever(batch), batch)
+        whole, batch = self._gathered(self._embedded(batch), batch)
         layout = self.retriever.layout
         images, texts = (layout.block(embeddings) for embeddings in whole)
         with torch.no_grad():
@@ -79,17 +92,97 @@ class RetrievalModule(pl.LightningModule):
         if layout.attributes:
             parts["blocks"] = self.block_loss(*whole, batch, layout)
             loss = loss + parts["blocks"]
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
-        if self.global_step % every == 0:
-            self.log("train/loss", loss, prog_bar=True)
-            self.log_dict({f"train/loss_{name}": value for name, value in parts.items()})
-            if isinstance(self.loss, Composite):
-                self.log_dict({f"train/{n}": value for n, value in self.loss.logged().items()})
-            self.log_dict({f"train/{n}": value for n, value in self.block_loss.logged.items()})
-            self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
-            if isinstance(temperature := getattr(self.loss, "temperature", None), Tensor):
-                self.log("train/temperature", temperature)
+        if self._is_logged(batch_idx):
+            self._logged = self._values(loss, parts, relations)
         return loss
+
+    def _embedded(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The embeddings of this process's batch."""
+
+        def encode() -> tuple[Tensor, Tensor]:
+            embedded: tuple[Tensor, Tensor] = self.retriever(batch)
+            return embedded
+
+        return retry_forward(encode, self.retriever, len(batch["index"]), self.trainer)
+
+    def _is_logged(self, batch_idx: int) -> bool:
+        """Whether this batch ends a step that is logged: every nth, and the last of an epoch."""
+        last = self.trainer.is_last_batch
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+        steps = last or (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
+        return steps and every > 0 and (last or (self.global_step + 1) % every == 0)
+
+    def _values(
+        self, loss: Tensor, parts: Mapping[str, Tensor], relations: Relations
+    ) -> dict[str, Tensor | float]:
+        """What is logged of a step."""
+        with_pair = relations.positive.any(dim=1) & relations.negative.any(dim=1)
+        values: dict[str, Tensor | float] = {
+            "train/loss": loss.detach(),
+            "train/lr": self.trainer.optimizers[0].param_groups[0]["lr"],
+            "train/rows_without_pair": 1.0 - with_pair.float().mean(),
+        }
+        values |= {f"train/loss_{name}": value.detach() for name, value in parts.items()}
+        if isinstance(self.loss, Composite):
+            values |= {f"train/{n}": value for n, value in self.loss.logged().items()}
+        values |= {f"train/{n}": value for n, value in self.block_loss.logged.items()}
+        if isinstance(temperature := getattr(self.loss, "temperature", None), Tensor):
+            values["train/temperature"] = temperature.detach()
+        return values
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Write the values of a logged step under its own number.
+
+        Lightning's own logging writes a value at a step of its own choice, and drops what an
+        epoch's end comes before.
+        """
+        values, self._logged = self._logged, {}
+        if not values:
+            return
+        self.log("train/loss", values.pop("train/loss"), prog_bar=True, logger=False)
+        self.log_dict(values, logger=False)
+        numbers = {name: float(self.trainer.callback_metrics[name]) for name in values}
+        numbers["train/loss"] = float(self.trainer.callback_metrics["train/loss"])
+        for logger in self.trainer.loggers:
+            logger.log_metrics(numbers, step=self.global_step)
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step, in smaller chunks if memory runs out, and keep learned scales within bounds."""
+        assert optimizer_closure is not None
+        closure = retry_step(optimizer_closure, self.retriever, self)
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
+        for module in self.loss.modules():
+            if (clamp := getattr(module, "clamp_scale", None)) is not None:
+                clamp()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Pull heads towards their initial values, and note whether anything learns."""
+        self._decay.before_step(optimizer)
+        self._stepped = True
+        if not self._learns:
+            gradients = (p.grad for p in self.parameters() if p.grad is not None)
+            self._learns = any(bool(local_part(gradient).any()) for gradient in gradients)
+
+    def on_train_epoch_end(self) -> None:
+        """End a run that learns nothing.
+
+        Raises:
+            TrainingError: no parameter had a gradient in a whole epoch.
+        """
+        learns = self._learns or not self._stepped
+        if not self.trainer.strategy.reduce_boolean_decision(learns, all=False):
+            raise TrainingError(
+                "nothing was learned in this epoch: the gradient of every parameter was zero in "
+                "every batch, because no batch held a valid pair (an item with a text, and another "
+                "with a different text and product). Use a larger data.batch_size, or a miner that "
+                "puts such items together; train/rows_without_pair is the share of rows without one"
+            )
 
     def _gathered(
         self, embedded: tuple[Tensor, Tensor], batch: Batch
@@ -124,6 +217,8 @@ class RetrievalModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Groups by depth; weight decay for matrices, none for norms, biases and scales."""
         optimizer = self.optimizer(self._groups())
+        names = {name: parameter for name, parameter in self.named_parameters()}
+        self._decay = DecayToInitial({names[name]: start for name, start in self._initial.items()})
         epochs = self.trainer.max_epochs
         steps = self.trainer.estimated_stepping_batches
         per_epoch = steps / epochs if epochs and epochs > 0 else 1.0
@@ -188,6 +283,13 @@ class RetrievalModule(pl.LightningModule):
         """Make sure that the checkpoint holds what learns here, and nothing else."""
         if "state_dict" in checkpoint:  # weights that are shared out were loaded part by part
             check_state(checkpoint["state_dict"], self.retriever)
+
+
+def _is_head(name: str) -> bool:
+    """Whether a parameter is the matrix of a head."""
+    return name.startswith((f"{_RETRIEVER}image_head", f"{_RETRIEVER}text_head")) or (
+        name.startswith(f"{_RETRIEVER}block_") and name.endswith("weight")
+    )
 
 
 def check_state(state: Mapping[str, Tensor], retriever: Retriever) -> None:

@@ -43,6 +43,11 @@ def is_shared_out(parameter: Tensor) -> bool:
     return isinstance(parameter, DTensor)
 
 
+def local_part(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process holds."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def clip_by_norm(parameters: Sequence[Tensor], most: float) -> None:
     """Scale the gradients down to a norm over all of them, shared out and whole.
 

@@ -12,7 +12,7 @@ PerRow = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def in_both_directions(
-    per_row: PerRow, rows: Tensor, columns: Tensor, relations: Relations
+    per_row: PerRow, rows: Tensor, columns: Tensor, relations: Relations, *parameters: Tensor
 ) -> Tensor:
     """The mean of a loss over rows, and over columns, that have a positive and a negative.
 
@@ -21,9 +21,10 @@ def in_both_directions(
         rows: (B, D) L2-normalised.
         columns: (M, D) L2-normalised.
         relations: of rows and columns.
+        parameters: the loss's own, if it has any.
 
     Returns:
-        A scalar; zero, with a gradient, where no row and no column has both.
+        A scalar; `no_pairs` where no row and no column has both.
     """
     similarity = rows @ columns.T
     losses = []
@@ -34,7 +35,7 @@ def in_both_directions(
         valid = positive.any(dim=1) & negative.any(dim=1)
         if bool(valid.any()):
             losses.append(per_row(s[valid], positive[valid], negative[valid]).mean())
-    return torch.stack(losses).mean() if losses else no_pairs(rows, columns)
+    return torch.stack(losses).mean() if losses else no_pairs(rows, columns, *parameters)
 
 
 def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class InfoNCE(Tempered):
             for place, dim in ((row, 1), (column, 0))
         ]
         valid = [loss for loss in directions if loss is not None]
-        return torch.stack(valid).mean() if valid else no_pairs(rows, columns)
+        return torch.stack(valid).mean() if valid else no_pairs(rows, columns, self.log_scale)
 
 
 def _one_direction(own: Tensor, place: Tensor, others: Tensor, least: float) -> Tensor | None:

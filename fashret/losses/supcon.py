@@ -29,7 +29,7 @@ class SupCon(Tempered):
 
     def forward(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
         """The loss of (B, D) rows and (M, D) columns, both L2-normalised."""
-        return in_both_directions(self._per_row, rows, columns, relations)
+        return in_both_directions(self._per_row, rows, columns, relations, self.log_scale)
 
     def _per_row(self, similarity: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         logits = similarity * self.scale()

@@ -34,6 +34,10 @@ class Retriever(nn.Module):
         text: where the text head begins.
         blocks: where the heads of each attribute's block begin, image and text.
         backbone: the towers; None where only stored features are embedded.
+
+    Attributes:
+        chunk: items that the towers encode at a time while they learn; None for a whole batch.
+        last_batch: items in the batch that was encoded last.
     """
 
     def __init__(
@@ -51,7 +55,8 @@ class Retriever(nn.Module):
         self.block_images = nn.ModuleList()
         self.block_texts = nn.ModuleList()
         self.backbone = backbone
-        self._chunk: int | None = None
+        self.chunk: int | None = None
+        self.last_batch = 0
         for name, pair in (blocks or {}).items():
             self._add_block(name, pair)
 
@@ -122,6 +127,7 @@ class Retriever(nn.Module):
         if "image_features" in batch:
             return batch["image_features"], batch["text_features"]
         assert self.backbone is not None, "photos need towers"
+        self.last_batch = len(batch["images"])
         images = self._in_chunks(self.backbone.encode_image, batch["images"])
         return images, self._in_chunks(self.backbone.encode_text, batch["tokens"])
 
@@ -147,7 +153,7 @@ class Retriever(nn.Module):
             parameter.requires_grad_(True)
         if self.backbone is None:
             return
-        self._chunk = spec.chunk
+        self.chunk = spec.chunk
         counts = any(_learns_statistics(m) for m in self.backbone.modules())
         if counts and spec.chunk is not None:
             raise ConfigError(
@@ -161,6 +167,27 @@ class Retriever(nn.Module):
                     "batch twice; use model.train=lora, or a model without it"
                 )
             self.backbone.checkpoint_activations()
+
+    @property
+    def encodes_while_training(self) -> bool:
+        """Whether towers compute in a training step, and not only heads over stored features."""
+        return self.backbone is not None
+
+    def halve_chunk(self, size: int) -> int | None:
+        """Encode in chunks of half the size from now on.
+
+        Args:
+            size: items in a batch.
+
+        Returns:
+            The new chunk, or None where it cannot be halved: no towers compute, one item is encoded
+            at a time already, or batch normalisation learns from the whole batch.
+        """
+        chunk = min(self.chunk or size, size)
+        if self.backbone is None or chunk < 2 or any(map(_learns_statistics, self.modules())):
+            return None
+        self.chunk = chunk // 2
+        return self.chunk
 
     def learned_state(self) -> dict[str, Tensor]:
         """What a checkpoint holds: the parameters that learn, and their modules' buffers."""
@@ -189,11 +216,9 @@ class Retriever(nn.Module):
         The gradient of the whole batch's loss then flows through one chunk after another, each
         encoded again: the same sum in another order.
         """
-        if self._chunk is None or not torch.is_grad_enabled():
+        if self.chunk is None or not torch.is_grad_enabled():
             return encode(inputs)
-        parts = [
-            checkpoint(encode, part, use_reentrant=False) for part in inputs.split(self._chunk)
-        ]
+        parts = [checkpoint(encode, part, use_reentrant=False) for part in inputs.split(self.chunk)]
         return torch.cat(parts)
 
     def _embed(self, features: Tensor, head: nn.Linear, blocks: nn.ModuleList) -> Tensor:
