@@ -73,10 +73,10 @@ class Group:
 GROUPS = {
     "functional": Group(
         "functional",
-        "topk retrieval_metrics bootstrap blocks pairs miners losses terms",
+        "topk whole_rankings retrieval_metrics bootstrap health relations blocks pairs miners terms",
     ),
-    "losses": Group("losses", "losses terms blocks"),
-    "miners": Group("miners", "miners pairs"),
+    "losses": Group("losses", "losses losses_against_libraries terms blocks"),
+    "miners": Group("miners", "online_miners mining_before_training miners"),
     "batches": Group("data/samplers.py data/balance.py data/mined.py", "balance miners"),
     "schedules": Group("engine/schedules.py", "schedules"),
 }
