@@ -73,11 +73,14 @@ class Group:
 GROUPS = {
     "functional": Group(
         "functional",
-        "topk whole_rankings retrieval_metrics bootstrap health relations blocks pairs miners terms",
+        "topk whole_rankings retrieval_metrics bootstrap health relations blocks tiers pairs "
+        "miners terms",
     ),
-    "losses": Group("losses", "losses losses_against_libraries terms blocks"),
-    "miners": Group("miners", "online_miners mining_before_training miners"),
-    "batches": Group("data/samplers.py data/balance.py data/mined.py", "balance miners"),
+    "losses": Group("losses", "losses losses_against_libraries terms blocks defaults"),
+    "miners": Group("miners", "online_miners mining_before_training miners defaults"),
+    "batches": Group(
+        "data/samplers.py data/balance.py data/mined.py", "samplers balance mined miners"
+    ),
     "schedules": Group("engine/schedules.py", "schedules"),
 }
 

@@ -1,15 +1,10 @@
-import importlib
-import inspect
 import math
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from fashret.config import config_dir
 from fashret.errors import ConfigError
 from fashret.functional.relations import equal_codes, pair_relations, value_relations
 from fashret.losses import (
@@ -346,32 +341,3 @@ def test_a_temperature_is_learned_or_kept() -> None:
     assert not list(kept.parameters())
     assert not kept.state_dict()
     assert float(kept.temperature) == pytest.approx(0.05)
-
-
-def targets(node: object, found: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Every node of a configuration that names a class."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            found.append(node)
-        for child in node.values():
-            targets(child, found)
-    return found
-
-
-def test_what_is_configured_is_what_the_code_does_by_itself() -> None:
-    """A default stands in two files; here they are compared."""
-    conf = Path(config_dir())
-    compared = []
-    for path in sorted(
-        p for group in ("loss", "miner", "block_loss") for p in conf.glob(f"{group}/*.yaml")
-    ):
-        for node in targets(yaml.safe_load(path.read_text()), []):
-            module, _, name = str(node["_target_"]).rpartition(".")
-            options = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-            for option in options.keys() & node.keys():
-                if options[option].default is inspect.Parameter.empty:
-                    continue
-                value = node[option]
-                assert options[option].default == value, f"{path.name}: {name}.{option}"
-                compared.append((name, option))
-    assert len(set(compared)) == 32, sorted(set(compared))
