@@ -9,6 +9,15 @@ import yaml
 from fashret.config import config_dir
 
 
+def read(path: Path) -> dict[str, object]:
+    """A file with what it takes over from others of its folder."""
+    own = yaml.safe_load(path.read_text())
+    for name in own.get("defaults", []):
+        if "@" not in name and name != "_self_":
+            own = read(path.with_name(f"{name}.yaml")) | own
+    return own  # type: ignore[no-any-return]
+
+
 def targets(node: object, found: list[dict[str, object]]) -> list[dict[str, object]]:
     """Every node of a configuration that names a class."""
     if isinstance(node, dict):
@@ -26,7 +35,7 @@ def test_what_is_configured_is_what_the_code_does_by_itself() -> None:
     for path in sorted(
         p for group in ("loss", "miner", "block_loss") for p in conf.glob(f"{group}/*.yaml")
     ):
-        for node in targets(yaml.safe_load(path.read_text()), []):
+        for node in targets(read(path), []):
             module, _, name = str(node["_target_"]).rpartition(".")
             options = inspect.signature(getattr(importlib.import_module(module), name)).parameters
             for option in options.keys() & node.keys():
@@ -35,4 +44,4 @@ def test_what_is_configured_is_what_the_code_does_by_itself() -> None:
                 value = node[option]
                 assert options[option].default == value, f"{path.name}: {name}.{option}"
                 compared.append((name, option))
-    assert len(set(compared)) == 32, sorted(set(compared))
+    assert len(set(compared)) == 37, sorted(set(compared))

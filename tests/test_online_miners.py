@@ -78,15 +78,16 @@ def test_multi_similarity_mining_of_similarities_at_their_bounds() -> None:
 
 
 def test_multi_similarity_mining_ignores_pairs_of_neither_kind() -> None:
-    # 0.9 and 0.1 are neither: the farthest positive is 0.5, the nearest negative 0.55.
-    similarity = torch.tensor([[0.9, 0.5, 0.7, 0.55, 0.39, 0.41, 0.1]])
-    positive = torch.tensor([[False, True, True, False, False, False, False]])
-    negative = torch.tensor([[False, False, False, True, True, True, False]])
-    found = MultiSimilarityMiner(margin=0.1).of_rows(
+    # 0.875 and 0.125 are neither: the farthest positive is 0.5, the nearest negative 0.625. The
+    # margin is 0.25, exact in binary.
+    similarity = torch.tensor([[0.875, 0.5, 0.75, 0.875, 0.625, 0.25, 0.375, 0.125]])
+    positive = torch.tensor([[False, True, True, True, False, False, False, False]])
+    negative = torch.tensor([[False, False, False, False, True, True, True, False]])
+    found = MultiSimilarityMiner(margin=0.25).of_rows(
         similarity, Relations(positive, negative), dim=4
     )
-    assert pairs(found.positive) == {(0, 1)}  # 0.7 is farther than 0.1 above 0.55
-    assert pairs(found.negative) == {(0, 3), (0, 5)}  # 0.39 is more than 0.1 below 0.5
+    assert pairs(found.positive) == {(0, 1), (0, 2)}  # 0.875 is just 0.25 above 0.625
+    assert pairs(found.negative) == {(0, 4), (0, 6)}  # 0.25 is just 0.25 below 0.5
 
 
 def nearest_positive_only(a: Tensor, b: Tensor, equal: Tensor) -> Tensor:
