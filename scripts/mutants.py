@@ -162,7 +162,7 @@ NAMES = {
 LOGS = ("log.", "logging.")
 
 SKIPPED = (ast.Raise, ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)
-"""Messages, what must hold anyway, and imports."""
+"""Messages, what must hold anyway, and imports. Seeds are left as they are, too."""
 
 COMMUTATIVE = ("min", "max", "minimum", "maximum", "isclose")
 """Functions whose first two arguments may be exchanged without a change."""
@@ -179,6 +179,8 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
     if isinstance(called, ast.Call) and ast.unparse(called.func).startswith(LOGS):
         return
     if isinstance(node, ast.keyword) and node.arg in SAME_EITHER_WAY:
+        return
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("default_rng"):
         return
     if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call):
         return

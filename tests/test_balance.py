@@ -264,19 +264,23 @@ def test_due_rows_come_first_and_are_marked() -> None:
     assert seen == Counter(range(60))
 
 
-def test_due_rows_wait_where_a_batch_is_full_of_their_value() -> None:
-    # 120 rows in 6 batches of 20 with at most 2 of the value a: 60 rows of a, 5 due at a time on
-    # average. They spread over the batches of the epoch, two at most in each.
-    codes = [0] * 60 + [-1] * 60
-    for epoch in range(DUE_EVERY):
-        due = np.flatnonzero(due_in_epoch(120, epoch, 0))
-        batches_ = of_codes(codes, most=0.1, batch_size=20, epoch=epoch)
-        marked: list[int] = []
-        for batch in batches_:
-            assert int((np.array(codes)[batch.rows] == 0).sum()) <= 2
-            assert batch.due is not None
-            marked += batch.rows[batch.due].tolist()
-        assert sorted(marked) == due.tolist()
+def test_due_rows_wait_for_the_next_batch_where_one_is_full_of_their_value() -> None:
+    # 72 rows in two batches of 36, 6 of them due in an epoch: 3 in each batch, with at most 2 of
+    # the value a. Where all of the first 3 have it, the third waits and comes fourth in the second.
+    codes = np.array([0] * 24 + [-1] * 48)
+    waited = 0
+    for epoch in range(60):
+        due = set(np.flatnonzero(due_in_epoch(72, epoch, 0)).tolist())
+        first, second = of_codes(codes.tolist(), most=2 / 36 + 1e-9, batch_size=36, epoch=epoch)
+        marked = [set(batch.rows[batch.due].tolist()) for batch in (first, second)]
+        assert marked[0] | marked[1] <= due
+        for batch in (first, second):
+            assert int((codes[batch.rows] == 0).sum()) <= 2
+        if len(marked[0]) == 2 and sum(codes[row] == 0 for row in due) <= 4:
+            assert marked[0] | marked[1] == due
+            assert len(marked[1]) == 4
+            waited += 1
+    assert waited > 0
 
 
 def test_equal_weights_draw_every_item_equally_often() -> None:

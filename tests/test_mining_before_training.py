@@ -114,6 +114,11 @@ def test_depth_and_keep_bound_what_is_looked_at_and_kept(tmp_path: Path) -> None
     miner.prepare(items(), catalog())
     kept = pd.read_parquet(tmp_path / "hard_negatives.parquet")
     assert kept["anchor_id"].is_unique
+    expected: list[set[int]] = [set() for _ in range(10)]
+    for a, b in zip(kept["anchor_id"], kept["negative_id"], strict=True):
+        expected[int(a[-1])].add(int(b[-1]))
+    assert partners(miner) == expected
+    assert [row for row, found in enumerate(expected) if found] == list(range(1, 9))
     counts = json.loads((tmp_path / "hard_negatives.json").read_text())
     assert counts["kept"] == len(kept) == 8
     assert counts["beyond miner.keep"] > 0

@@ -183,12 +183,15 @@ def library_weights(
     return seen[0][0]
 
 
-@pytest.mark.parametrize(("dim", "cutoff"), [(4, 0.5), (6, 0.9), (9, 0.3)])
+@pytest.mark.parametrize(
+    ("dim", "cutoff", "widest"),
+    [(4, 0.5, 120.0), (4, 0.5, 155.0), (6, 0.9, 120.0), (9, 0.3, 120.0)],
+)
 def test_negatives_are_drawn_with_the_weights_of_pytorch_metric_learning(
-    monkeypatch: pytest.MonkeyPatch, dim: int, cutoff: float
+    monkeypatch: pytest.MonkeyPatch, dim: int, cutoff: float, widest: float
 ) -> None:
-    # A query and six others at angles of 5 to 120 degrees: distances of 0.09 to 1.73.
-    angles = torch.tensor([5.0, 20.0, 50.0, 70.0, 90.0, 120.0]).deg2rad()
+    # A query and six others at angles of 5 to 120 or 155 degrees: distances of 0.09 to 1.95.
+    angles = torch.tensor([5.0, 20.0, 50.0, 70.0, 90.0, widest]).deg2rad()
     others = torch.zeros(6, dim)
     others[:, 0], others[:, 1] = angles.cos(), angles.sin()
     query = torch.eye(dim)[:1]

@@ -332,6 +332,12 @@ def test_an_attribute_that_the_data_lacks_is_named(term: Any) -> None:
         term.prepare(items(GARMENTS), catalog(*embeddings()))
 
 
+def test_terms_with_a_fixed_temperature_learn_nothing_of_their_own() -> None:
+    for term in (AttributeBlocks(), PairTiers(weight=1.0, tiers={"strong": 1.0})):
+        assert not list(term.parameters())
+        assert not term.state_dict()
+
+
 def test_terms_may_have_the_smallest_allowed_options() -> None:
     HardNegatives(weight=1.0, temperature=1e-3, nearest=1)
     AttributeClassification(weight=1.0, attributes=None, temperature=1e-3)
