@@ -22,6 +22,9 @@ ALLOWED_TARGETS = ("fashret.", "pytorch_lightning.", "torch.optim.", "torchmetri
 EXTENSIONS = "FASHRET_EXTENSIONS"
 """The environment variable that names packages of the user's own, separated by commas."""
 
+DEFAULT_MONITOR = "val/text/pair/mrr@10"
+"""The metric that `monitor: null` stands for."""
+
 _RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
 
@@ -32,6 +35,11 @@ def config_dir() -> str:
         if (folder / "train.yaml").is_file():
             return str(folder)
     raise ConfigError(f"no configuration beside {package}: reinstall fashret")
+
+
+def monitored_metric(cfg: DictConfig) -> str:
+    """The metric that `best` means and a sweep compares."""
+    return DEFAULT_MONITOR if cfg.get("monitor") is None else str(cfg.monitor)
 
 
 def build(node: DictConfig, **live: Any) -> Any:

@@ -6,7 +6,7 @@ FashretError              everything below; the root scripts print it as one mes
 ├── CatalogError          a catalog that is missing, damaged or of another model or data set
 ├── CheckpointError       weights that are missing, unreadable or of another model
 ├── TrainingError         a run that is lost: a loss that is no number, embeddings that collapsed
-└── RegressionError       a metric that fell by more than luck, where that was to be an error
+└── RegressionError       a significant regression or a target not met, with fail_on_regression
 """
 
 

@@ -58,6 +58,19 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ) from e
 
 
+def trained_epochs(path: Path) -> int:
+    """How many whole epochs a checkpoint has trained.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return int(held["loops"]["fit_loop"]["epoch_progress"]["current"]["completed"])
+    except Exception as e:  # torch has no one error for a broken file
+        raise CheckpointError(f"{path} cannot be read as a checkpoint of fashret: {e}") from e
+
+
 def named_checkpoint(cfg: DictConfig) -> tuple[DictConfig, dict[str, Tensor] | None]:
     """What `run` and `ckpt` name: the configuration to work with, and the learned weights.
 
@@ -94,6 +107,8 @@ def adopt(cfg: DictConfig, config: Mapping[str, Any], *, run: str) -> DictConfig
         raise ConfigError(f"{changed[0]} cannot be given with {run}: the run's weights decide it")
     adopted = OmegaConf.create(OmegaConf.to_container(cfg))
     assert isinstance(adopted, DictConfig)
+    if "targets" not in config and not {"data", "targets"} & set(keys):
+        adopted["targets"] = {}  # the run's data has none; those that are here are of other data
     for group in _ADOPTED:
         if group in keys or group not in cfg or group not in config:
             continue

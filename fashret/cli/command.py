@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fashret.cli.launched import with_one_folder
 from fashret.cli.sweep import FAILED
-from fashret.config import config_dir, nearest_key
+from fashret.config import config_dir, monitored_metric, nearest_key
 from fashret.errors import CheckpointError, FashretError, TrainingError
 
 _TRACE = "HYDRA_FULL_ERROR"
@@ -123,7 +123,7 @@ def as_a_command(cfg: DictConfig, folder: Path) -> float | None:
     results = folder / "metrics.json"
     if name != "train" or not results.is_file():
         return None
-    return json.loads(results.read_text())["metrics"][cfg.monitor]["value"] or 0.0
+    return json.loads(results.read_text())["metrics"][monitored_metric(cfg)]["value"] or 0.0
 
 
 def with_resumed(arguments: list[str]) -> list[str]:

@@ -19,6 +19,7 @@ def demo(cfg: DictConfig) -> None:
     from fashret.cli.setup import check_composed
     from fashret.cli.systems import System, judged_system
     from fashret.errors import ConfigError
+    from fashret.functional.imputation import impute_texts
 
     try:
         import uvicorn
@@ -37,10 +38,11 @@ def demo(cfg: DictConfig) -> None:
         systems.append(System.untrained(setup))
     rows = setup.rows(cfg.split)
     here = torch.from_numpy(rows)
-    shelves = [
-        Shelf(each.name, each.towers, each.embeddings.image[here].float().to(setup.device))
-        for each in systems
-    ]
+    shelves = []
+    for each in systems:
+        stored, layout = each.embeddings, each.towers.layout
+        image, text = (part[here].float().to(setup.device) for part in (stored.image, stored.text))
+        shelves.append(Shelf(each.name, each.towers, image, impute_texts(image, text, layout)[0]))
     search = Search(shelves, setup.table, setup.codes, rows, cfg.results)
     where = "" if cfg.split is None else f", {cfg.split}"
     app = application(search, f"{setup.source.name}{where}", cfg.host)

@@ -37,7 +37,8 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.queries:
         draw_typed(system, list(cfg.queries), cfg.split)
     title = f"{name}, {setup.source.name}, {cfg.split}"
-    board = outcome.publish(system, judged, baseline, title=title)
+    against_run = cfg.baseline is not None
+    board = outcome.publish(system, judged, baseline, title=title, against_run=against_run)
     before = None if baseline is None else baseline[-1]
     shown = outcome.write_pages(system, judged[-1], other, before, board)
     curves = outcome.steered(system, cfg.split, before)

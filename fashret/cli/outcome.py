@@ -21,7 +21,7 @@ from fashret.reports.gallery import Gallery
 from fashret.reports.page import Page
 from fashret.reports.projector import write_projector
 from fashret.reports.results import (
-    slice_products,
+    products_behind,
     write_per_query,
     write_results,
     write_scoreboard,
@@ -57,6 +57,7 @@ def publish(
     baseline: Sequence[Evaluation] | None,
     *,
     title: str,
+    against_run: bool = False,
 ) -> Scoreboard:
     """Write the result files and show the scoreboard of the last split.
 
@@ -65,6 +66,7 @@ def publish(
         evaluations: of it, a split each.
         baseline: of what it is compared with, likewise; None if it stands alone.
         title: of the scoreboard.
+        against_run: whether `baseline` is of another run or catalog, not of the model untrained.
 
     Returns:
         What was shown.
@@ -90,7 +92,8 @@ def publish(
         results,
         None if baseline is None else baseline[-1],
         setup.targets,
-        slice_products(evaluations[-1].protocol, results),
+        products_behind(evaluations[-1]),
+        against_run=against_run,
     )
     write_scoreboard(folder, scoreboard)
     scoreboard.show(console())
@@ -146,13 +149,21 @@ def _commands(folder: Path, *, trained: bool) -> list[str]:
 
 
 def check_regressions(cfg: DictConfig, scoreboard: Scoreboard) -> None:
-    """The last thing that a command does.
+    """Fail a command whose results may not be released, where `fail_on_regression` asks for it.
 
     Raises:
-        RegressionError: something fell, and `fail_on_regression` is set.
+        RegressionError: a metric regressed, or a target is not met.
     """
-    if cfg.fail_on_regression and scoreboard.regressed:
-        raise RegressionError(f"fell by more than luck: {', '.join(scoreboard.regressed)}")
+    if not cfg.fail_on_regression:
+        return
+    faults = []
+    if scoreboard.regressed:
+        names = ", ".join(scoreboard.regressed)
+        faults.append(f"significant regressions (p < 0.05, Holm-corrected): {names}")
+    if scoreboard.not_met:
+        faults.append(f"targets that are not met: {', '.join(scoreboard.not_met)}")
+    if faults:
+        raise RegressionError("; ".join(faults))
 
 
 def write_tensorboard(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,12 +25,13 @@ from fashret.data.items import ItemTable
 from fashret.data.preparation import prepare, prepared_folder
 from fashret.data.source import Source
 from fashret.errors import ConfigError
+from fashret.metrics.evaluation import metric_names
 from fashret.metrics.options import RetrievalOptions
 from fashret.metrics.protocol import Protocol
 from fashret.models.backbone import Backbone, load_backbone
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
-from fashret.reports.targets import Target
+from fashret.reports.targets import Target, usable_targets
 from fashret.types import Miner, TrainingItems
 
 log = logging.getLogger(__name__)
@@ -93,7 +95,9 @@ class Setup:
         if "report" in cfg:
             build(cfg.report.gallery)
         check_blocks(spec, source)
-        targets = [build(node) for node in cfg.get("targets", {}).values() if node is not None]
+        asked = {
+            str(name): build(node) for name, node in (cfg.get("targets") or {}).items() if node
+        }
         if together:
             team = Team.of(cfg)
         device = pick_device(cfg.device)
@@ -105,13 +109,14 @@ class Setup:
             load_backbone(spec, cache_dir)
         table = prepare(source, cache_dir)
         log.info("data %s: %d items in %s", source.name, len(table), table.folder)
+        options: RetrievalOptions | None = build(cfg.retrieval) if "retrieval" in cfg else None
         return cls(
             cfg=cfg,
             source=source,
             spec=spec,
             table=table,
             codes=ItemCodes(table, min_confidence=_min_confidence(source)),
-            targets=targets,
+            targets=_usable(asked, table, options),
             cache_dir=cache_dir,
             output_dir=Path(cfg.paths.output_dir),
             device=device,
@@ -190,6 +195,32 @@ class Setup:
         )
 
 
+def _usable(
+    asked: Mapping[str, Target], table: ItemTable, options: RetrievalOptions | None
+) -> list[Target]:
+    """The targets that the data can give a number for.
+
+    Raises:
+        ConfigError: one that the user gave cannot.
+    """
+    if options is None or not asked:
+        return []
+    return usable_targets(
+        asked,
+        metrics=metric_names(table.described, options.k),
+        sliced=options.slice_metrics,
+        values={name: table.codes(name)[1] for name in table.described},
+        given=_given_targets(),
+    )
+
+
+def _given_targets() -> set[str]:
+    """The names of the targets that the command line gives or changes."""
+    task = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    keys = [o.key_or_group for o in OverridesParser.create().parse_overrides(list(task))]
+    return {key.split(".")[1] for key in keys if key.startswith("targets.")}
+
+
 def check_blocks(spec: ModelSpec, source: Source) -> None:
     """Make sure that the model's blocks are of the data.
 
@@ -224,7 +255,10 @@ def check_composed(cfg: DictConfig, command: str) -> None:
     overrides = [
         f"{'+' * ('@' in group)}{group}={choice}"  # one with a place of its own is an experiment's
         for group, choice in choices.items()
-        if choice is not None and "/" not in group and group not in ("hydra", *_NOT_IN_REFERENCE)
+        if choice is not None
+        and "/" not in group
+        and group not in ("hydra", *_NOT_IN_REFERENCE)
+        and ("@" in group or group in cfg)  # an optional group may have no such choice
     ]
     reference = compose(command, overrides=overrides)
     check(cfg, reference, _LIVE)

@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fashret.config import monitored_metric
+
 FAILED = "failed.txt"
 """In the folder of a job that failed: why."""
 
@@ -38,7 +40,7 @@ class SweepTable(Callback):
             return
         value = job_return.return_value if job_return.status is JobStatus.COMPLETED else None
         if isinstance(value, float):
-            held = {"monitor": config.get("monitor"), "value": value}
+            held = {"monitor": monitored_metric(config), "value": value}
             _write_whole(Path(config.hydra.runtime.output_dir, _OBJECTIVE), json.dumps(held))
         _write(Path(config.hydra.sweep.dir))
 

@@ -12,11 +12,11 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from fashret.catalog.store import Catalog
-from fashret.cli.checkpoints import checkpoint_path, read_checkpoint
+from fashret.cli.checkpoints import checkpoint_path, read_checkpoint, trained_epochs
 from fashret.cli.launched import again
 from fashret.cli.outcome import write_tensorboard
 from fashret.cli.setup import Setup, plain
-from fashret.config import build
+from fashret.config import build, monitored_metric
 from fashret.data.groups import STATED
 from fashret.engine.callbacks import TrainLog
 from fashret.engine.evaluation import Judged
@@ -47,6 +47,7 @@ def check_regime(cfg: DictConfig) -> None:
             f"trainer=fsdp shares out the weights of towers that learn; with model.train="
             f"{cfg.model.train} what learns is small: trainer=ddp"
         )
+    check_resumed_epochs(cfg)
     made = {key: str(node.get("_target_")) for key, node in (cfg.callbacks or {}).items() if node}
     means = [key for key, target in made.items() if target.endswith((".WiseFT", ".PowerEMA"))]
     if means and (shares_out or cfg.model.train == "lora"):
@@ -59,6 +60,23 @@ def check_regime(cfg: DictConfig) -> None:
         raise ConfigError(
             "data.captions needs towers that learn (model.train=all, blocks or lora): a stored "
             "text feature is of one caption"
+        )
+
+
+def check_resumed_epochs(cfg: DictConfig) -> None:
+    """Make sure that a run that is resumed may train at least as long as it did.
+
+    Raises:
+        ConfigError: it has trained more epochs already.
+    """
+    if cfg.resume is None:
+        return
+    path = checkpoint_path(cfg.resume, "last")
+    done = trained_epochs(path)
+    if 0 <= cfg.trainer.max_epochs < done:
+        raise ConfigError(
+            f"trainer.max_epochs={cfg.trainer.max_epochs}, but {path} has trained {done} epochs "
+            f"already: resume with trainer.max_epochs={done} or more"
         )
 
 
@@ -135,7 +153,9 @@ def make_trainer(setup: Setup) -> pl.Trainer:
     """Lightning's trainer with the callbacks and loggers of the configuration."""
     cfg = setup.cfg
     trainer: pl.Trainer = build(
-        cfg.trainer, callbacks=_made(cfg.callbacks), logger=_made(cfg.logger) or False
+        cfg.trainer,
+        callbacks=_made(cfg.callbacks, monitor=monitored_metric(cfg)),
+        logger=_made(cfg.logger) or False,
     )
     return trainer
 
@@ -243,13 +263,26 @@ def monitored(setup: Setup, evaluations: Sequence[Evaluation]) -> float:
     means: dict[str, float] = {}
     for evaluation in evaluations:
         means |= evaluation.means()
-    key = setup.cfg.monitor
+    key = monitored_metric(setup.cfg)
     if key not in means:
         split = KEY_NAMES["validation"]
-        raise ConfigError(f"monitor={key} is no metric of this run, such as {split}/...")
+        raise ConfigError(
+            f"monitor={key} is not a metric of this run; metric names look like "
+            f"{split}/text/pair/mrr@10"
+        )
     return 0.0 if math.isnan(means[key]) else means[key]
 
 
-def _made(group: DictConfig | None) -> list[Any]:
-    """The objects of a group of named nodes; a node set to null is left out."""
-    return [build(node) for node in (group or {}).values() if node is not None]
+def _made(group: DictConfig | None, **defaults: str) -> list[Any]:
+    """The objects of a group of named nodes; a node that is null is left out.
+
+    Args:
+        group: the nodes.
+        defaults: values for arguments that a node names but leaves null.
+    """
+    made = []
+    for node in (group or {}).values():
+        if node is not None:
+            unset = {n: value for n, value in defaults.items() if n in node and node[n] is None}
+            made.append(build(node, **unset))
+    return made

@@ -15,6 +15,7 @@ from fashret.data.batches import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.engine.evaluation import embed_photos, embed_texts
 from fashret.errors import DataError
+from fashret.functional.similarity import Fused, Vectors
 from fashret.functional.topk import topk
 from fashret.models.retriever import Retriever
 from fashret.types import UNKNOWN
@@ -48,11 +49,13 @@ class Shelf(NamedTuple):
         name: what the page calls it.
         towers: embed what is asked.
         image: (n, D) embeddings of the items' photos.
+        text: (n, D) embeddings of their texts, imputed where an item has none (`impute_texts`).
     """
 
     name: str
     towers: Retriever
     image: Tensor
+    text: Tensor
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,9 @@ class Search:
     def find(self, query: Query) -> list[dict[str, Any]]:
         """The best items of each shelf.
 
-        A photo and a text together ask with the mean of their embeddings, weighed by
-        `weight_image`; either of them alone, as in evaluation.
+        A photo and a text together are a fused query as in evaluation: the photo is compared with
+        the items' photos, the text with their texts, weighed by `weight_image`. A text or a photo
+        alone is compared with the items' photos.
 
         Returns:
             For each shelf its `name`, and `hits`: row, score, likeness to the photo and to the
@@ -130,17 +134,20 @@ class Search:
         asked = [part for part in (photo, text) if part is not None]
         if not asked or not len(shown):
             return [self._hit(int(place), None, {}) for place in shown[: self.results]]
-        vector = asked[0]
-        if photo is not None and text is not None:
-            vector = query.weight_image * photo + (1 - query.weight_image) * text
         layout = shelf.towers.layout
         places = torch.from_numpy(shown).to(shelf.image.device)
-        candidates = shelf.image if len(shown) == len(self.rows) else shelf.image[places]
-        asking = layout.weighted(vector, query.weights)
-        found = topk(asking, candidates, min(self.results, len(shown)))
-        best = candidates[found.rows[0]]
+        image, text_of_items = shelf.image[places], shelf.text[places]
+        queries: Vectors = layout.weighted(asked[0], query.weights)
+        items: Vectors = image
+        compared = {"photo": image, "text": image}
+        if photo is not None and text is not None:
+            weighted = (layout.weighted(part, query.weights) for part in (photo, text))
+            queries = Fused(*weighted, query.weight_image)
+            items = Fused(image, text_of_items, query.weight_image)
+            compared["text"] = text_of_items
+        found = topk(queries, items, min(self.results, len(shown)))
         alike = {
-            name: (layout.block(part) @ layout.block(best).T)[0].tolist()
+            name: (layout.block(part) @ layout.block(compared[name][found.rows[0]]).T)[0].tolist()
             for name, part in parts.items()
             if part is not None
         }

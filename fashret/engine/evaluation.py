@@ -14,6 +14,7 @@ from fashret.data.items import ItemTable
 from fashret.data.samplers import EvaluationBatches
 from fashret.engine.ranking import Embedded, rank
 from fashret.metrics.evaluation import Evaluation
+from fashret.metrics.intervals import list_depth
 from fashret.metrics.protocol import Protocol
 from fashret.models.retriever import Retriever
 
@@ -27,8 +28,8 @@ class Judged(NamedTuple):
 
 
 def evaluate(protocol: Protocol, embedded: Embedded) -> Evaluation:
-    """Search, and judge what is found."""
-    found = rank(protocol, embedded)
+    """Search as deep as intervals need, and compute every metric."""
+    found = rank(protocol, embedded, depth=list_depth(protocol))
     return Evaluation.of(protocol, {mode: ranking for mode, (_, ranking) in found.items()})
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -50,10 +51,8 @@ def retry_forward(encode: Callable[[], T], retriever: Retriever, size: int, trai
     state = RandomState()
     while True:
         made: T | None = None
-        try:
+        with suppress(torch.OutOfMemoryError):
             made = encode()
-        except torch.OutOfMemoryError:
-            pass  # the exception's traceback holds tensors: everything else happens outside
         if trainer.strategy.reduce_boolean_decision(made is not None, all=True):
             assert made is not None
             return made

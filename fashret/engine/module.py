@@ -217,7 +217,7 @@ class RetrievalModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Groups by depth; weight decay for matrices, none for norms, biases and scales."""
         optimizer = self.optimizer(self._groups())
-        names = {name: parameter for name, parameter in self.named_parameters()}
+        names = dict(self.named_parameters())
         self._decay = DecayToInitial({names[name]: start for name, start in self._initial.items()})
         epochs = self.trainer.max_epochs
         steps = self.trainer.estimated_stepping_batches

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fashret.functional.blocks import Layout
+from fashret.functional.imputation import impute_texts
 from fashret.functional.similarity import Fused, Vectors
 from fashret.functional.topk import Excluded, Ranking, rank_rows, topk
 from fashret.metrics.protocol import MODES, Protocol
@@ -20,12 +22,17 @@ class Embedded:
     Attributes:
         image: (n, D), row i of `protocol.rows`.
         text: (n, D), zero where an item has no text.
-        layout: which columns are whose.
+        layout: which columns belong to which block.
     """
 
     image: Tensor
     text: Tensor
     layout: Layout
+
+    @cached_property
+    def completed_text(self) -> Tensor:
+        """(n, D) text embeddings for fused search: imputed where an item has no text."""
+        return impute_texts(self.image, self.text, self.layout)[0]
 
 
 def rank(
@@ -35,6 +42,7 @@ def rank(
     modes: Sequence[str] = MODES,
     part: int = 0,
     parts: int = 1,
+    depth: int | None = None,
 ) -> Mapping[str, tuple[Tensor, Ranking]]:
     """Search the catalog for every `parts`-th query.
 
@@ -44,6 +52,7 @@ def rank(
         modes: what queries are made of.
         part: which share of the queries, 0 to parts - 1.
         parts: into how many shares the queries are dealt.
+        depth: columns of a ranking; None for the largest k.
 
     Returns:
         For each mode the positions of its queries and their rankings, whose rows are positions
@@ -54,22 +63,24 @@ def rank(
     catalog = torch.from_numpy(np.searchsorted(protocol.rows, protocol.catalog)).to(device)
     whole = len(catalog) == len(embedded.image)
     image = embedded.image if whole else embedded.image[catalog]
-    text = embedded.text if whole else embedded.text[catalog]
+    completed = embedded.completed_text if "fused" in modes else embedded.text
+    text = completed if whole else completed[catalog]
     mine = torch.arange(part, len(places), parts, device=device)
     asked = places[mine]
     weight, weights = protocol.options.weight_image, protocol.options.weights or {}
     photos = embedded.layout.weighted(embedded.image[asked], weights)
     captions = embedded.layout.weighted(embedded.text[asked], weights)
+    both = embedded.layout.weighted(completed[asked], weights)
     searches: dict[str, tuple[Vectors, Vectors]] = {
         "image": (photos, image),
         "text": (captions, image),
-        "fused": (Fused(photos, captions, weight), Fused(image, text, weight)),
+        "fused": (Fused(photos, both, weight), Fused(image, text, weight)),
     }
     found = {}
     for mode in modes:
         queries, items = searches[mode]
         barred = _share(protocol.excluded(mode), part, parts, device)
-        k = max(protocol.options.k)
+        k = depth or max(protocol.options.k)
         candidates = protocol.options.candidates
         if mode == "fused" and candidates is not None:
             first = topk(*searches["image"], candidates, exclude=barred)

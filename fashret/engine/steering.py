@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fashret.engine.ranking import Embedded, rank
 from fashret.metrics.comparison import compare
 from fashret.metrics.evaluation import Evaluation
+from fashret.metrics.intervals import list_depth
 from fashret.metrics.protocol import KEY_NAMES, Protocol
 
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -100,5 +101,5 @@ def steer(
 def _search(protocol: Protocol, embedded: Embedded, weights: Mapping[str, float]) -> Evaluation:
     """Photos and texts search with some weights."""
     weighted = replace(protocol, options=replace(protocol.options, weights=weights))
-    found = rank(weighted, embedded, modes=("image", "text"))
+    found = rank(weighted, embedded, modes=("image", "text"), depth=list_depth(protocol))
     return Evaluation.of(weighted, {mode: ranking for mode, (_, ranking) in found.items()})

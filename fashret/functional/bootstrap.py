@@ -47,6 +47,17 @@ def resampled_means(values: Tensor, groups: Tensor, *, resamples: int, seed: int
     return torch.cat(drawn)
 
 
+def widened(means: Tensor, centre: Tensor, factors: Tensor) -> Tensor:
+    """Resampled means whose variance is larger by a factor, about the observed mean.
+
+    Args:
+        means: (resamples, C).
+        centre: (C,) the observed means.
+        factors: (C,) of the variance, at least 1; see `functional.split_half`.
+    """
+    return centre + (means - centre) * factors.sqrt()
+
+
 def interval(means: Tensor, *, level: float = 0.95) -> Tensor:
     """(resamples, C) resampled means -> (2, C): the percentile interval of each column."""
     tail = (1.0 - level) / 2.0

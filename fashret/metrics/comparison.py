@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from fashret.errors import ConfigError
-from fashret.functional.bootstrap import interval, resampled_means, two_sided_p
-from fashret.metrics.evaluation import Evaluation
-
-MACRO = "macro"
+from fashret.functional.bootstrap import interval, resampled_means, two_sided_p, widened
+from fashret.metrics.evaluation import Evaluation, variance_factors
+from fashret.metrics.intervals import MACRO
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,8 @@ class Difference:
     """The mean of value minus baseline over the queries.
 
     Attributes:
-        low: of its 95 % interval, by a paired bootstrap over queries; NaN where none counts.
-        high: of it.
+        low: lower bound of its 95 % interval; NaN where no query counts.
+        high: upper bound.
         p: two-sided.
     """
 
@@ -33,6 +32,9 @@ def compare(
     evaluation: Evaluation, baseline: Evaluation, keys: Sequence[str]
 ) -> Mapping[str, Difference]:
     """The differences of two evaluations of one protocol.
+
+    Interval and p come from a paired bootstrap over whole products, widened by the design effect
+    of a gallery that the queries are a part of (`functional.split_half`).
 
     Args:
         evaluation: of one system.
@@ -55,8 +57,9 @@ def compare(
     places = {name: i for i, name in enumerate(columns)}
     rows = torch.from_numpy(evaluation.protocol.queries)
     options = evaluation.protocol.options
+    stacked = torch.stack(list(columns.values()), dim=1)
     means = resampled_means(
-        torch.stack(list(columns.values()), dim=1),
+        stacked,
         evaluation.protocol.codes.product[rows],
         resamples=options.resamples,
         seed=options.seed,
@@ -64,6 +67,13 @@ def compare(
     drawn = torch.stack(
         [means[:, [places[name] for name in members[key]]].nanmean(dim=1) for key in keys], dim=1
     )
+    observed = stacked.nanmean(dim=0)
+    centre = torch.stack(
+        [observed[[places[name] for name in members[key]]].nanmean() for key in keys]
+    )
+    effects = variance_factors([evaluation, baseline], keys)
+    factors = torch.tensor([effects[key] for key in keys], dtype=torch.float64)
+    drawn = widened(drawn, centre, factors)
     (low, high), p = interval(drawn).tolist(), two_sided_p(drawn).tolist()
     return {key: Difference(*numbers) for key, *numbers in zip(keys, low, high, p, strict=True)}
 

@@ -1,16 +1,24 @@
 """From rankings to every number that a report gives, by the keys of docs/metrics.md."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fashret.functional.bootstrap import mean_interval
+from fashret.functional.bootstrap import interval, resampled_means, widened
 from fashret.functional.retrieval import METRICS, ceiling, chance, per_query
 from fashret.functional.topk import Ranking
-from fashret.metrics.protocol import KEY_NAMES, Protocol
+from fashret.metrics.intervals import (
+    MACRO,
+    Judged,
+    design_effects,
+    hits_of,
+    list_depth,
+    search_one_another,
+)
+from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol, relevances_of
 from fashret.types import UNKNOWN
 
 
@@ -39,6 +47,8 @@ class Evaluation:
         hits: (Q, K) bool by mode and relevance.
         columns: metrics by key, without slices.
         slices: for each sliced key, the code of each query and the names of the values.
+        lists: (Q, L) rows of the rankings by mode, deeper than the largest k where intervals need
+            it (`list_depth`).
     """
 
     protocol: Protocol
@@ -46,16 +56,21 @@ class Evaluation:
     hits: Mapping[tuple[str, str], Tensor]
     columns: Mapping[str, Column]
     slices: Mapping[str, tuple[Tensor, list[str]]] = field(default_factory=dict)
+    lists: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, protocol: Protocol, rankings: Mapping[str, Ranking]) -> "Evaluation":
-        """Judge rankings."""
+        """Compute every metric of rankings of at least the largest k columns."""
+        lists = {mode: ranking.rows for mode, ranking in rankings.items()}
+        k = max(protocol.options.k)
+        rankings = {m: Ranking(r.rows[:, :k], r.scores[:, :k]) for m, r in rankings.items()}
         hits: dict[tuple[str, str], Tensor] = {}
         columns: dict[str, Column] = {}
         slices: dict[str, tuple[Tensor, list[str]]] = {}
         for mode, ranking in rankings.items():
             for relevance in protocol.relevances(mode):
-                found, relevant, ranked = _judge(protocol, mode, relevance, ranking)
+                right, ranked = _judged(protocol, mode, relevance)
+                found, relevant = hits_of(right, ranking.rows), right.relevant
                 hits[mode, relevance] = found
                 stem = f"{KEY_NAMES[protocol.split]}/{mode}/{relevance}"
                 for name, column in _columns(protocol, found, relevant, ranked).items():
@@ -67,7 +82,7 @@ class Evaluation:
                         values = protocol.codes.described[relevance][1]
                         codes = protocol.relevance_codes(relevance)[0]
                         slices[f"{stem}/{name}"] = (codes, values)
-        return cls(protocol, rankings, hits, columns, slices)
+        return cls(protocol, rankings, hits, columns, slices, lists)
 
     def means(self) -> dict[str, float]:
         """Every metric with its slices and macro means, by key; NaN where no query counts."""
@@ -78,20 +93,26 @@ class Evaluation:
                 by_value = _slice_means(column.values, *self.slices[key])
                 means |= {f"{key}[{value}]": mean for value, mean in by_value.items()}
                 known = [mean for mean in by_value.values() if mean == mean]
-                means[f"{key}[macro]"] = sum(known) / len(known) if known else float("nan")
+                means[f"{key}[{MACRO}]"] = sum(known) / len(known) if known else float("nan")
         return means
 
-    def results(self) -> dict[str, dict[str, Any]]:
-        """Every metric with its interval, n, ceiling and chance, as metrics.json holds it."""
+    def results(self, keys: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Metrics with their intervals, n, ceiling and chance, as metrics.json holds them.
+
+        Args:
+            keys: of metrics and slices; None for every one, with the means over the values.
+        """
         means = self.means()  # the values: those of a training log, to the last digit
-        names, parts = [], []
-        for key, part in self._parts():
-            names.append(key)
-            parts.append(part)
+        wanted = [(key, part) for key, part in self._parts() if keys is None or key in keys]
+        names, parts = [key for key, _ in wanted], [part for _, part in wanted]
         table = torch.stack([part.values for part in parts], dim=1)  # (Q, C)
         groups = self.protocol.codes.product[torch.from_numpy(self.protocol.queries)]
         options = self.protocol.options
-        low, high = mean_interval(table, groups, resamples=options.resamples, seed=options.seed)
+        drawn = resampled_means(table, groups, resamples=options.resamples, seed=options.seed)
+        effects = variance_factors([self], names)
+        factors = torch.tensor([effects[name] for name in names], dtype=torch.float64)
+        centre = torch.tensor([means[name] for name in names], dtype=torch.float64)
+        low, high = interval(widened(drawn, centre, factors)).clamp(0.0, 1.0)
         results = {}
         for i, (name, part) in enumerate(zip(names, parts, strict=True)):
             results[name] = {
@@ -102,7 +123,7 @@ class Evaluation:
                 "ceiling": _number(part.ceiling.nanmean()),
                 "chance": _number(part.chance.nanmean()),
             }
-        return self._with_macro(results)
+        return self._with_macro(results) if keys is None else results
 
     def unanswerable(self) -> dict[str, int]:
         """Queries with a known value and nothing relevant to find, by mode and relevance."""
@@ -143,7 +164,7 @@ class Evaluation:
                 name: sum(r[name] for r in counted) / len(counted) if counted else None
                 for name in ("value", "ceiling", "chance")
             }
-            results[f"{key}[macro]"] = {
+            results[f"{key}[{MACRO}]"] = {
                 "value": mean["value"],
                 "low": None,
                 "high": None,
@@ -154,17 +175,43 @@ class Evaluation:
         return results
 
 
-def _judge(
-    protocol: Protocol, mode: str, relevance: str, ranking: Ranking
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Hits (Q, K), relevant rows (Q,) and ranked rows (Q,) of each query."""
+def variance_factors(evaluations: Sequence[Evaluation], keys: Sequence[str]) -> dict[str, float]:
+    """By how much the variance of metrics exceeds that of their queries alone.
+
+    It is 1 where queries search a fixed gallery.
+
+    Args:
+        evaluations: one, or two of one protocol, whose difference is meant.
+        keys: of metrics, slices and macro means.
+    """
+    protocol, prefix = evaluations[0].protocol, KEY_NAMES[evaluations[0].protocol.split]
+    if not all(one.lists for one in evaluations) or not search_one_another(protocol):
+        return dict.fromkeys(keys, 1.0)
+    needed = list_depth(protocol)
+    for mode, rows in ((m, r) for one in evaluations for m, r in one.lists.items()):
+        assert rows.shape[1] >= needed, f"{mode} rankings have {rows.shape[1]} of {needed} columns"
+    judged, values = {}, {}
+    for key in keys:
+        whole, _, value = key.partition("[")
+        mode, relevance = whole.split("/")[1:3]
+        if (mode, relevance) not in judged:
+            judged[mode, relevance] = _judged(protocol, mode, relevance)[0]
+        if value:
+            values[mode, relevance] = evaluations[0].slices[whole]
+    found = design_effects(protocol, [one.lists for one in evaluations], judged, values)
+    factors = {}
+    for key in keys:
+        whole, _, value = key.removeprefix(f"{prefix}/").partition("[")
+        factors[key] = found[whole][value.removesuffix("]")]
+    return factors
+
+
+def _judged(protocol: Protocol, mode: str, relevance: str) -> tuple[Judged, Tensor]:
+    """What is right for each query of a mode, and how many rows it ranks, (Q,)."""
     of_query, of_item = protocol.relevance_codes(relevance)
     known = of_query != UNKNOWN
     if mode == "text":  # an item without text is no text query
         known &= protocol.relevance_codes("pair")[0] != UNKNOWN
-    matched = of_item[ranking.rows.clamp(min=0)] == of_query[:, None]
-    found = matched & (ranking.rows >= 0) & known[:, None]
-
     num_codes = 1 + int(max(of_query.max(), of_item.max(), torch.tensor(0)))
     counts = torch.bincount(of_item[of_item != UNKNOWN], minlength=num_codes)
     relevant = torch.where(known, counts[of_query.clamp(min=0)], 0)
@@ -174,7 +221,7 @@ def _judge(
         lost = (of_query[excluded.queries] == of_item[excluded.rows]) & known[excluded.queries]
         relevant.index_add_(0, excluded.queries, lost.long(), alpha=-1)
         ranked.index_add_(0, excluded.queries, torch.ones_like(lost, dtype=torch.long), alpha=-1)
-    return found, relevant, ranked
+    return Judged(of_query, of_item, known, relevant), ranked
 
 
 def _columns(
@@ -211,10 +258,21 @@ def _number(value: Tensor | float) -> float | None:
 
 def metric_keys(protocol: Protocol) -> list[str]:
     """The keys, without slices, that an evaluation of this protocol gives."""
+    names = metric_names(protocol.described, protocol.options.k)
+    return [f"{KEY_NAMES[protocol.split]}/{name}" for name in names]
+
+
+def metric_names(described: Sequence[str], ks: Sequence[int]) -> list[str]:
+    """The metrics of an evaluation, without split and slices.
+
+    Args:
+        described: the category and the attributes.
+        ks: the cut-offs.
+    """
     return [
-        f"{KEY_NAMES[protocol.split]}/{mode}/{relevance}/{name}@{k}"
-        for mode in ("image", "text", "fused")
-        for relevance in protocol.relevances(mode)
+        f"{mode}/{relevance}/{name}@{k}"
+        for mode in MODES
+        for relevance in (*relevances_of(mode), *described)
         for name in METRICS
-        for k in protocol.options.k
+        for k in ks
     ]

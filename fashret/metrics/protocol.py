@@ -21,6 +21,11 @@ KEY_NAMES = {"train": "train", "validation": "val", "test": "test"}
 """How keys call the splits."""
 
 
+def relevances_of(mode: str) -> tuple[str, ...]:
+    """What makes an item relevant to a query of a mode, beside the category and attributes."""
+    return ("product", "pair") if mode == "text" else ("product",)
+
+
 @dataclass(frozen=True)
 class Protocol:
     """The queries of a split and what they search.
@@ -89,9 +94,8 @@ class Protocol:
         return self._same_product()
 
     def relevances(self, mode: str) -> tuple[str, ...]:
-        """What a query of a mode is judged by."""
-        first = ("product", "pair") if mode == "text" else ("product",)
-        return (*first, *self.described)
+        """What makes an item relevant to a query of a mode."""
+        return (*relevances_of(mode), *self.described)
 
     def relevance_codes(self, relevance: str) -> tuple[Tensor, Tensor]:
         """(Q,) and (N,) codes: a query and an item match where both are known and equal."""

@@ -140,7 +140,10 @@ def _found(
     rows = protocol.catalog[ranked.clamp(min=0).numpy()]  # (Q, K) rows of the table
     at = np.searchsorted(protocol.rows, protocol.queries[chosen])
     others = np.searchsorted(protocol.rows, rows)
-    parts = [_cosines(vectors, embedded, at, others) for vectors in (embedded.image, embedded.text)]
+    parts = [
+        _cosines(vectors, embedded, at, others)
+        for vectors in (embedded.image, embedded.completed_text)
+    ]
     scores = ranking.scores[asked, :hits].tolist()
     right = {name: evaluation.hits[mode, name][asked] for name in protocol.relevances(mode)}
     return [

@@ -11,7 +11,6 @@ import torch
 
 from fashret.data.items import ItemTable
 from fashret.metrics.evaluation import Evaluation
-from fashret.metrics.protocol import Protocol
 from fashret.reports.files import write_text
 from fashret.reports.scoreboard import Scoreboard
 from fashret.types import UNKNOWN
@@ -108,24 +107,26 @@ def write_per_query(folder: Path, table: ItemTable, evaluations: Sequence[Evalua
     os.replace(partial, path)
 
 
-def slice_products(protocol: Protocol, results: Results) -> dict[str, int]:
-    """How many products stand behind each slice, where products have several views."""
+def products_behind(evaluation: Evaluation) -> dict[str, int]:
+    """How many products the counted queries of each metric and slice are of, by key.
+
+    An item without a product id is a product of its own.
+    """
+    protocol = evaluation.protocol
     rows = torch.from_numpy(protocol.queries)
     products = protocol.codes.product[rows]
     alone = int(products.max()) + 1 + torch.arange(len(products))
-    products = torch.where(products == UNKNOWN, alone, products)  # a product that no other is of
-    if len(products.unique()) == len(products):
-        return {}
+    products = torch.where(products == UNKNOWN, alone, products)
     counts: dict[str, int] = {}
-    for relevance in protocol.described:
-        codes, values = protocol.codes.described[relevance]
-        of_query = codes[rows]
-        by_value = {
-            value: len(products[of_query == code].unique()) for code, value in enumerate(values)
-        }
-        for key in results:
-            if f"/{relevance}/" in key and key.endswith("]") and not key.endswith("[macro]"):
-                counts[key] = by_value[key.partition("[")[2][:-1]]
+    for key, column in evaluation.columns.items():
+        counted = ~column.values.isnan()
+        counts[key] = len(products[counted].unique())
+        if key in evaluation.slices:
+            codes, values = evaluation.slices[key]
+            pairs = torch.stack([codes[counted], products[counted]], dim=1).unique(dim=0)
+            numbers = torch.bincount(pairs[pairs[:, 0] != UNKNOWN, 0], minlength=len(values))
+            named = zip(values, numbers.tolist(), strict=True)
+            counts |= {f"{key}[{value}]": number for value, number in named}
     return counts
 
 

@@ -20,11 +20,12 @@ log = logging.getLogger(__name__)
 
 ENOUGH_QUERIES = 30
 ENOUGH_PRODUCTS = 20
-"""A slice of fewer says too little to be called a success or a failure."""
+"""A metric of fewer queries, or of queries of fewer products, gets no verdict."""
 
 SIGNIFICANT = 0.05
 
-MET, NOT_MET, INSUFFICIENT, REGRESSED = "met", "not met", "insufficient", "REGRESSED"
+MET, PROVED, NOT_MET = "met", "proved", "not met"
+INSUFFICIENT, REGRESSED = "insufficient", "REGRESSED"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Row:
         ceiling: the best possible value.
         chance: a random ranking's.
         target: what is asked for, in words; "" of a metric that is only watched.
-        verdict: met, not met or insufficient for a target; REGRESSED or "" for another.
+        verdict: proved, met, not met or insufficient for a target; REGRESSED, insufficient or ""
+            for another metric.
     """
 
     key: str
@@ -89,8 +91,10 @@ class Scoreboard:
         baseline: Evaluation | None,
         targets: Sequence[Target],
         products: Mapping[str, int],
+        *,
+        against_run: bool = False,
     ) -> "Scoreboard":
-        """Choose the rows of an evaluation, and judge them.
+        """Choose the rows of an evaluation, and give each its verdict.
 
         Args:
             title: what is compared.
@@ -98,7 +102,9 @@ class Scoreboard:
             results: its, by key, as metrics.json holds them.
             baseline: of the other system; None where the model stands alone.
             targets: what is asked for; nothing is, of a model that stands alone.
-            products: by key how many products stand behind a slice.
+            products: by key, the number of products whose queries count.
+            against_run: whether the baseline is another run. Metrics that are targets are then
+                tested for regressions as well, in the tables of headlines and slices.
         """
         protocol = evaluation.protocol
         split = KEY_NAMES[protocol.split]
@@ -113,24 +119,24 @@ class Scoreboard:
             changes, before = compare(evaluation, baseline, known), baseline.means()
         rows = {key: _row(key, results.get(key), before.get(key), changes.get(key)) for key in keys}
         enough = {key: _is_enough(rows[key], products) for key in keys}
-        watched = [key for key in known if key not in asked]
+        watched = [key for key in known if against_run or key not in asked]
         tested = [key for key in watched if enough[key] and key in changes]
         resamples = protocol.options.resamples
         if tested and len(tested) / (resamples + 1) >= SIGNIFICANT:
             log.warning(
-                "with retrieval.resamples=%d no one of %d watched metrics can be told from luck: "
-                "it takes at least %d",
+                "retrieval.resamples=%d is too few to detect a significant change among %d "
+                "metrics: use at least %d",
                 resamples,
                 len(tested),
                 int(len(tested) / SIGNIFICANT),
             )
+        judged = [_judged(rows[key], target, enough[key]) for key, target in asked.items()]
         for key, p in zip(tested, holm([changes[key].p for key in tested]), strict=True):
             if p < SIGNIFICANT and (rows[key].delta or 0.0) < 0.0:
                 rows[key] = replace(rows[key], verdict=REGRESSED)
         for key in watched:
             if not enough[key]:
                 rows[key] = replace(rows[key], verdict=INSUFFICIENT)
-        judged = [_judged(rows[key], target, enough[key]) for key, target in asked.items()]
         return cls(
             title,
             judged,
@@ -140,15 +146,15 @@ class Scoreboard:
         )
 
     @property
+    def not_met(self) -> list[str]:
+        """The names of the targets that are not met."""
+        return [row.name for row in self.targets if row.verdict == NOT_MET]
+
+    @property
     def regressed(self) -> list[str]:
-        """The names of what fell: watched metrics, and targets whose whole interval is below 0."""
-        fell = [
-            row.name
-            for row in self.targets
-            if row.verdict == NOT_MET and row.high is not None and row.high < 0
-        ]
-        watched = [*self.headlines, *self.slices]
-        return fell + [row.name for row in watched if row.verdict == REGRESSED]
+        """The names of the metrics that regressed."""
+        rows = (*self.headlines, *self.slices)
+        return [row.name for row in rows if row.verdict == REGRESSED]
 
     def to_dict(self) -> dict[str, Any]:
         """As scoreboard.json holds it."""
@@ -166,10 +172,10 @@ class Scoreboard:
         parts = [
             f"# {self.title}",
             "",
-            f"Values in points (0 to 100); the interval is {of} 95 % bootstrap interval over whole "
-            "products; chance is what a random ranking would reach, ceiling the best that any "
-            "could. A metric that fell by more than luck, of all that are watched, is marked "
-            f"{REGRESSED}; one of too few queries or products {INSUFFICIENT}.",
+            f"Values in points (0 to 100); the interval is {of} 95 % interval for new products; "
+            "chance is the expected value of a random ranking, ceiling the best possible value. "
+            f"{REGRESSED} marks a significant regression (p < {SIGNIFICANT}, Holm-corrected over "
+            f"all watched metrics), {INSUFFICIENT} a metric of too few queries or products.",
         ]
         if self.targets:
             parts += ["", "## Targets", "", *_markdown_table(_TARGETS, self.targets)]
@@ -185,7 +191,8 @@ class Scoreboard:
             console.print(_screen_table("targets", _TARGETS, self.targets))
         fell = [row.name for row in self.slices if row.verdict == REGRESSED]
         if fell:
-            console.print(f"fell by more than luck: {', '.join(fell)}", markup=False)
+            message = f"significant regressions by value: {', '.join(fell)}"
+            console.print(message, markup=False)
 
 
 _KEPT = "must not fall"
@@ -238,7 +245,7 @@ def _is_enough(row: Row, products: Mapping[str, int]) -> bool:
     """Whether a metric has queries and products enough; of a macro mean n is the values."""
     if row.key.endswith("[macro]"):
         return row.n > 0
-    enough_products = products.get(row.key, ENOUGH_PRODUCTS) >= ENOUGH_PRODUCTS
+    enough_products = products.get(row.key, row.n) >= ENOUGH_PRODUCTS
     return row.n >= ENOUGH_QUERIES and enough_products
 
 
@@ -247,8 +254,16 @@ def _judged(row: Row, target: Target, enough: bool) -> Row:
     asked = _KEPT if target.rise is None else f"{100 * target.rise:+g}"
     if not enough or row.delta is None or row.low is None or row.high is None:
         return replace(row, target=asked, verdict=INSUFFICIENT)
-    reached = row.high >= 0 if target.rise is None else row.delta >= target.rise and row.low > 0
-    return replace(row, target=asked, verdict=MET if reached else NOT_MET)
+    if target.rise is None:
+        if row.low >= -target.margin:
+            verdict = MET
+        else:
+            verdict = NOT_MET if row.delta < -target.margin else INSUFFICIENT
+    elif row.low >= target.rise:
+        verdict = PROVED
+    else:
+        verdict = MET if row.delta >= target.rise and row.low > 0 else NOT_MET
+    return replace(row, target=asked, verdict=verdict)
 
 
 def _cells(row: Row, columns: Sequence[str]) -> list[str]:
@@ -272,7 +287,13 @@ def _cells(row: Row, columns: Sequence[str]) -> list[str]:
     return [cells[column] for column in columns]
 
 
-_STYLES = {MET: "green", NOT_MET: "red", REGRESSED: "red", INSUFFICIENT: "dim"}
+_STYLES = {
+    MET: "green",
+    PROVED: "bold green",
+    NOT_MET: "red",
+    REGRESSED: "red",
+    INSUFFICIENT: "dim",
+}
 
 
 def _screen_table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> Table:

@@ -1,5 +1,6 @@
 """Callbacks: what happens around the steps of a run."""
 
+from fashret.engine.callbacks.best_checkpoint import BestCheckpoint
 from fashret.engine.callbacks.dashboard import Dashboard
 from fashret.engine.callbacks.data_mix import DataMix
 from fashret.engine.callbacks.power_ema import PowerEMA
@@ -10,6 +11,7 @@ from fashret.engine.callbacks.watchdog import Watchdog
 from fashret.engine.callbacks.wise_ft import WiseFT
 
 __all__ = [
+    "BestCheckpoint",
     "Dashboard",
     "DataMix",
     "PowerEMA",

@@ -1,0 +1,153 @@
+"""How much wider an interval must be because queries search one another.
+
+Where the items of a set search one another, a new set brings new queries and a new gallery. A
+bootstrap over queries knows the variance of the queries alone. Two random halves of the products,
+each of which searches itself, are two independent sets of half the size, so that half the mean
+squared difference of their metrics estimates the variance over new sets without bias (the variance
+of a subsampled statistic from disjoint subsamples: Wang and Lindsay, Variance estimation of a
+general U-statistic with application to cross-validation, 2014). Divided by the variance that the
+queries of a half have alone, it gives a design effect (Kish, Survey Sampling, 1965): the factor
+for the squared width of an interval that was made from queries alone. As a ratio it hardly depends
+on the size of the set, so that the one of the halves serves the whole.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def depth_for_halves(k: int, views: int) -> int:
+    """How deep a ranking must be for its first k rows within a random half of the products.
+
+    Of L rows half are expected in the own half, give or take the root of their number times the
+    views that a product has, since these stay together: three such deviations are allowed for.
+
+    Args:
+        k: rows that are needed.
+        views: items of a product.
+    """
+    return 2 * k + math.ceil(3.0 * math.sqrt(2.0 * k * views)) + views
+
+
+def random_halves(count: int, generator: torch.Generator) -> Tensor:
+    """Assign `count` units to two halves at random, (count,) long of 0 and 1."""
+    side = torch.zeros(count, dtype=torch.long)
+    side[torch.randperm(count, generator=generator)[: count // 2]] = 1
+    return side
+
+
+def first_within(rows: Tensor, inside: Tensor, k: int) -> Tensor:
+    """The first k rows of each ranking that are inside, (Q, k) long, -1 where there are fewer.
+
+    Args:
+        rows: (Q, L) long, best first.
+        inside: (Q, L) bool.
+        k: how many.
+    """
+    place = inside.cumsum(dim=1)
+    kept = inside & (place <= k)
+    chosen = torch.full((len(rows), k), -1, dtype=torch.long)
+    query, column = kept.nonzero(as_tuple=True)
+    chosen[query, place[query, column] - 1] = rows[query, column]
+    return chosen
+
+
+def all_metrics(hits: Tensor, num_relevant: Tensor, ks: Tensor) -> Tensor:
+    """Every metric of `functional.retrieval.METRICS` at every k, in one pass and single precision.
+
+    Args:
+        hits: (Q, K) bool, best first, K >= max(ks).
+        num_relevant: (Q,) long.
+        ks: (c,) long, the cut-offs.
+
+    Returns:
+        (Q, 6 c) float32: the metrics in the order of METRICS, each at every k; NaN for a query
+        without a relevant row.
+    """
+    found = hits.float()
+    ranks = torch.arange(1, hits.shape[1] + 1, dtype=torch.float32)
+    discounts = 1.0 / torch.log2(1.0 + ranks)
+    relevant = num_relevant.float()[:, None]
+    counts = found.cumsum(dim=1)
+    first = found * (counts == 1)
+    at = ks - 1
+    best = num_relevant[:, None].clamp(min=1).minimum(ks)  # (Q, c)
+    counted = counts[:, at]
+    parts = [
+        (counted > 0).float(),
+        counted / relevant,
+        counted / ks,
+        (counts / ranks * found).cumsum(dim=1)[:, at] / best,
+        (first / ranks).cumsum(dim=1)[:, at],
+        (found * discounts).cumsum(dim=1)[:, at] / discounts.cumsum(dim=0)[best - 1],
+    ]
+    return torch.where(relevant > 0, torch.cat(parts, dim=1), torch.nan)
+
+
+@dataclass
+class DesignEffect:
+    """Gathers the differences between halves, and the variances within them, split by split.
+
+    Args:
+        cells: C statistics of a metric: 1 for the mean over all queries, or one for each value.
+        columns: metrics M.
+
+    Attributes:
+        between: (C + 1, M) summed half squared differences of the halves; the last row is that of
+            the mean over the cells.
+        within: (C + 1, M) summed variances that the queries of a half have alone.
+    """
+
+    cells: int
+    columns: int
+
+    def __post_init__(self) -> None:
+        shape = (self.cells + 1, self.columns)
+        self.between = torch.zeros(shape, dtype=torch.float64)
+        self.within = torch.zeros(shape, dtype=torch.float64)
+
+    def add(self, values: Tensor, group: Tensor, cell: Tensor, side: Tensor) -> None:
+        """Take in one split.
+
+        Args:
+            values: (Q, M) float within the halves, NaN where a query does not count.
+            group: (Q,) long, queries of one group are one unit: a product, or a product's queries
+                of one value; -1 for a query that belongs to no cell.
+            cell: (G,) long, the cell of each group.
+            side: (G,) long, the half of each group.
+        """
+        use = group >= 0
+        values, group = values[use], group[use]
+        counted = ~values.isnan()
+        where = cell * 2 + side
+        totals = _sums(values.nan_to_num(0.0), group, len(cell))
+        counts = _sums(counted.to(values.dtype), group, len(cell))
+        number = _sums(counts, where, 2 * self.cells)
+        mean = _sums(totals, where, 2 * self.cells) / number
+        apart = totals - mean.nan_to_num(0.0)[where] * counts
+        groups = _sums((counts > 0).to(values.dtype), where, 2 * self.cells)
+        variance = _sums(apart.square(), where, 2 * self.cells) / number.square()
+        variance = variance * groups / (groups - 1.0)
+        variance = torch.where(groups > 1, variance, torch.nan)
+        mean, variance = (part.view(self.cells, 2, self.columns) for part in (mean, variance))
+        both = mean.isfinite().all(dim=1) & variance.isfinite().all(dim=1)  # (C, M)
+        used = both.sum(dim=0).clamp(min=1)
+        overall = [torch.where(both, mean[:, half], 0.0).sum(dim=0) / used for half in (0, 1)]
+        between = (mean[:, 0] - mean[:, 1]).square() / 2.0
+        within = variance.mean(dim=1)
+        self.between[:-1] += torch.where(both, between, 0.0)
+        self.within[:-1] += torch.where(both, within, 0.0)
+        self.between[-1] += (overall[0] - overall[1]).square() / 2.0
+        self.within[-1] += torch.where(both, within, 0.0).sum(dim=0) / used.square()
+
+    def factor(self) -> Tensor:
+        """(C + 1, M): by how much the variance exceeds that of the queries alone, at least 1."""
+        ratio = self.between / self.within
+        return torch.where(self.within > 0, ratio, 1.0).clamp(min=1.0)
+
+
+def _sums(values: Tensor, index: Tensor, count: int) -> Tensor:
+    """(n, M) float -> (count, M): the sums of the rows of each index."""
+    return torch.zeros(count, values.shape[1], dtype=values.dtype).index_add_(0, index, values)
