@@ -20,6 +20,7 @@ import ast
 import contextlib
 import copy
 import difflib
+import functools
 import importlib
 import importlib.machinery
 import importlib.util
@@ -268,6 +269,7 @@ def _calls(node: ast.Call) -> Iterator[ast.AST]:
         yield _changed(node, keywords=[*node.keywords[:i], other, *node.keywords[i + 1 :]])
 
 
+@functools.cache
 def mutants_of(group: str, path: Path) -> list[Mutant]:
     """Every mutant of a module, in the order of its lines."""
     text = path.read_text()
@@ -295,8 +297,9 @@ def mutants_of(group: str, path: Path) -> list[Mutant]:
             if isinstance(node, ast.expr) and not isinstance(node, ast.Call | ast.Slice):
                 written = f"({written})"
             source = (text.encode()[:start] + written.encode() + text.encode()[end:]).decode()
-            if ast.dump(ast.parse(source)) != ast.dump(tree):
-                made.setdefault(source, Mutant(group, path, node.lineno, source))
+            if ast.dump(other) != ast.dump(node) and source not in made:
+                ast.parse(source)  # a change that is no Python would count as noticed
+                made[source] = Mutant(group, path, node.lineno, source)
     return sorted(made.values(), key=lambda mutant: mutant.line)
 
 
