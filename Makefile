@@ -1,10 +1,13 @@
-.PHONY: check test bench docs pictures
+.PHONY: check test mutants bench docs pictures
 
 check:
 	ruff check . && ruff format --check . && mypy
 
 test:
 	pytest
+
+mutants:
+	python scripts/mutants.py
 
 # Preparation needs real photos: make bench photos=<folder with styles.csv and images/>
 bench:

@@ -163,3 +163,143 @@ def test_the_samples_attributes_are_read_from_its_captions(cache_dir: Path) -> N
 def test_a_schema_of_another_shape_is_answered() -> None:
     with pytest.raises(ConfigError, match=r"attributes.fit needs values, .* it has words"):
         Schema(garments={}, attributes={"fit": {"words": {"slim": ["slim"]}}})
+
+
+OWN_WORDS = Schema(
+    garments={
+        "upper": ["shirt", "tank shirt", "tee"],
+        "outer": ["coat"],
+        "full": ["dress"],
+        "lower": ["shorts", "skirt"],
+    },
+    attributes={
+        "material": {"values": {"cotton": ["cotton"], "denim": ["denim"], "wool": ["wool"]}},
+        "colour": {"values": {"red": ["red"], "blue": ["blue"], "navy": ["navy", "navy blue"]}},
+        "neckline": {
+            "garments": ["upper", "outer", "full"],
+            "heads": ["neckline", "collar"],
+            "values": {"round": ["round*"], "square": ["square*"]},
+        },
+        "gender": {"of": "text", "values": {"women": ["women"], "men": ["men"]}},
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "owners"),
+    [
+        # a value stands before its noun
+        ("A red cotton shirt and blue denim shorts", {
+            "shirts": {"colour": "red", "material": "cotton"},
+            "shorts": {"colour": "blue", "material": "denim"},
+        }),
+        # or behind it, with a word of its own kind, with none, and with a verb
+        ("A tank shirt with cotton fabric and shorts with denim fabric.", {
+            "shirts": {"material": "cotton"}, "shorts": {"material": "denim"},
+        }),
+        ("A tank shirt with cotton and shorts with denim.", {
+            "shirts": {"material": "cotton"}, "shorts": {"material": "denim"},
+        }),
+        ("A tank shirt of cotton, shorts of denim", {
+            "shirts": {"material": "cotton"}, "shorts": {"material": "denim"},
+        }),
+        ("The shirt is cotton and the shorts are denim", {
+            "shirts": {"material": "cotton"}, "shorts": {"material": "denim"},
+        }),
+        # two adjectives and one noun: the first of an attribute counts
+        ("Denim shorts, and a red and blue wool shirt", {
+            "shirts": {"colour": "red", "material": "wool"}, "shorts": {"material": "denim"},
+        }),
+        # the nearest noun behind, not the one after it
+        ("Cotton shirt shorts", {"shirts": {"material": "cotton"}, "shorts": {}}),
+        # a pronoun is the last garment that can have what is said of it
+        ("Denim shorts. A shirt. It is wool.", {
+            "shirts": {"material": "wool"}, "shorts": {"material": "denim"},
+        }),
+        ("A shirt. Shorts. It is wool.", {"shirts": {}, "shorts": {"material": "wool"}}),
+        ("A coat. Shorts. It has a round neckline.", {
+            "coats": {"neckline": "round"}, "shorts": {}, "shirts": {"neckline": "round"},
+        }),
+        ("A coat over a shirt. It has a round neckline.", {
+            "coats": {}, "shirts": {"neckline": "round"},
+        }),
+        # no adjective reaches into the next sentence
+        ("Shorts in red. Denim. A shirt.", {
+            "shorts": {"colour": "red", "material": "denim"}, "shirts": {},
+        }),
+        ("A coat. Wool. Shorts, blue", {
+            "coats": {"material": "wool"}, "shorts": {"colour": "blue"},
+        }),
+        # nor over a preposition or a mark, unless nothing stands before
+        ("A shirt, red, of cotton, shorts", {
+            "shirts": {"colour": "red", "material": "cotton"}, "shorts": {},
+        }),
+        ("Red, a shirt and shorts", {"shirts": {"colour": "red"}, "shorts": {}}),
+        ("Red. A shirt", {"shirts": {}}),
+        # what is said of the text is everybody's
+        ("Men: a blue shirt", {
+            "shirts": {"gender": "men", "colour": "blue"},
+            "shorts": {"gender": "men"},
+        }),
+        # a text without a garment is the item's
+        ("Navy blue, cotton, round collar", {
+            "shirts": {"colour": "navy", "material": "cotton", "neckline": "round"},
+            "shorts": {"colour": "navy", "material": "cotton"},
+            "unknown": {"colour": "navy", "material": "cotton", "neckline": "round"},
+        }),
+        # a text of another garment is not
+        ("Denim shorts", {"shirts": {}, "shorts": {"material": "denim"}}),
+        # worn about the body, it may be called by another name; the first of those counts
+        ("A wool coat, a red dress", {
+            "tees": {"material": "wool"}, "dresses": {"colour": "red"},
+            "coats": {"material": "wool"},
+        }),
+        # every mention of the garment is it
+        ("A shirt and shorts. The shirt is red. The shorts are blue. The shirt is cotton.", {
+            "shirts": {"colour": "red", "material": "cotton"}, "shorts": {"colour": "blue"},
+        }),
+    ],
+)  # fmt: skip
+def test_a_value_belongs_to_the_garment_that_it_is_said_of(
+    text: str, owners: dict[str, dict[str, str]]
+) -> None:
+    for category, expected in owners.items():
+        assert OWN_WORDS.read(text, category) == expected, category
+
+
+@pytest.mark.parametrize(
+    ("text", "neckline"),
+    [
+        ("A dress with a round deep neckline", "round"),
+        ("A dress, round a b c d neckline", "round"),  # the fifth word
+        ("A dress, round a b c d e neckline", None),
+        ("A dress, neckline a b c d round", "round"),
+        ("A dress, neckline a b c d e round", None),
+        ("A round dress. The neckline is square", "square"),
+        ("A neckline of a dress. Round", None),
+        ("A dress, no round neckline, square collar", "square"),
+        ("A dress, not with a round neckline", None),
+        ("A dress without any round collar", None),
+        ("A dress without buttons, round neckline", "round"),
+    ],
+)
+def test_a_value_that_needs_a_head_has_one_within_reach_and_is_not_denied(
+    text: str, neckline: str | None
+) -> None:
+    assert OWN_WORDS.read(text, "dresses").get("neckline") == neckline
+
+
+def test_the_slot_of_a_category_is_that_of_its_last_word_or_first_kind() -> None:
+    slots = {
+        "Shirts": "upper", "shirt dress": "full", "dress shirt": "upper", "Coats_Shirts": "outer",
+        "shirt/dress": "full", "Handbags": None, "unknown": None, "Bags_Shorts": "lower",
+    }  # fmt: skip
+    assert {category: OWN_WORDS.slot(category) for category in slots} == slots
+
+
+def test_labels_state_values_and_values_have_phrases() -> None:
+    assert OWN_WORDS.value("colour", "Dark Navy Blue") == "navy"
+    assert OWN_WORDS.value("material", "Navy Blue") is None
+    assert OWN_WORDS.phrases("colour", "navy") == ["navy", "navy blue"]
+    assert OWN_WORDS.phrases("colour", "green") == []
+    assert OWN_WORDS.phrases("fit", "slim") == []

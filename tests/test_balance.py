@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fashret.data.balance import Balance, BalancedBatches, Described
 from fashret.data.mined import MinedBatches
-from fashret.data.samplers import DUE_EVERY, RowBatches, ShuffledBatches
+from fashret.data.samplers import DUE_EVERY, RowBatches, Rows, ShuffledBatches, due_in_epoch
 from fashret.errors import ConfigError
 
 RNG = np.random.default_rng(0)
@@ -226,3 +226,123 @@ def test_the_log_of_a_balanced_and_mined_run_counts_its_final_batches(run: Run) 
     seen = [value.value for value in events.Scalars("mix/items_seen")]
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
+
+
+def test_boosts_of_an_item_are_multiplied() -> None:
+    described: Described = {
+        "category": (np.array([0, 1, 0, -1]), ["tees", "skirts"]),
+        "neckline": (np.array([0, 1, -1, 0]), ["round", "square"]),
+    }
+    boosts = {"category": {"skirts": 3.0, "tees": 0.5}, "neckline": {"known": 2.0, "round": 5.0}}
+    weights = Balance(boosts=boosts, most=1.0).weights(described)
+    assert weights.tolist() == [0.5 * 2 * 5, 3 * 2, 0.5, 2 * 5]
+
+
+def test_a_share_is_above_zero_and_at_most_all() -> None:
+    for most in (0.0, -0.1, 1.01):
+        with pytest.raises(ConfigError, match=f"most={most} must be above 0 and at most 1"):
+            Balance(boosts={}, most=most)
+    Balance(boosts={"category": {"tees": 0.01}}, most=1.0)
+    Balance(boosts={"category": {"tees": 0.01}}, most=0.01)
+
+
+def of_codes(
+    codes: list[int], *, most: float, batch_size: int, epoch: int = 0, **boosts: float
+) -> list[Rows]:
+    """Balanced batches of items with the values a, b, c, ..., all of them rows."""
+    described: Described = {"category": (np.array(codes), list("abcdef"))}
+    balance = Balance(boosts={"category": boosts or {"a": 1.0}}, most=most)
+    made = BalancedBatches(np.arange(len(codes)), balance, described, batch_size=batch_size, seed=0)
+    made.set_epoch(epoch)
+    return list(made)
+
+
+def test_unknown_values_are_not_limited() -> None:
+    codes = [-1] * 30 + [0] * 30
+    shares = []
+    for batch in of_codes(codes, most=0.2, batch_size=10):
+        assert len(set(batch.rows.tolist())) == 10
+        shares.append(np.mean(np.array(codes)[batch.rows] == 0))
+    assert shares == [0.2] * 6
+
+
+@pytest.mark.parametrize(("most", "allowed"), [(0.01, 1), (0.29, 2), (0.3, 3), (0.5, 5)])
+def test_the_largest_share_is_rounded_down_to_rows_but_to_one_at_least(
+    most: float, allowed: int
+) -> None:
+    codes = [0] * 50 + [-1] * 50
+    found = {
+        int((np.array(codes)[batch.rows] == 0).sum())
+        for batch in of_codes(codes, most=most, batch_size=10)
+    }
+    assert max(found) == allowed
+
+
+def test_due_rows_come_first_and_are_marked() -> None:
+    codes = list(np.arange(60) % 3)
+    seen = Counter[int]()
+    for epoch in range(DUE_EVERY):
+        due = due_in_epoch(60, epoch, 0)
+        marked: list[int] = []
+        for batch in of_codes(codes, most=1.0, batch_size=6, epoch=epoch):
+            assert batch.epoch == epoch
+            assert batch.due is not None
+            assert batch.due.tolist() == sorted(batch.due.tolist(), reverse=True)
+            marked += batch.rows[batch.due].tolist()
+        assert sorted(marked) == np.flatnonzero(due).tolist()
+        seen.update(marked)
+    assert seen == Counter(range(60))
+
+
+def test_due_rows_wait_for_the_next_batch_where_one_is_full_of_their_value() -> None:
+    # 72 rows in two batches of 36, 6 of them due in an epoch: 3 in each batch, with at most 2 of
+    # the value a. Where all of the first 3 have it, the third waits and comes fourth in the second.
+    codes = np.array([0] * 24 + [-1] * 48)
+    waited = 0
+    for epoch in range(60):
+        due = set(np.flatnonzero(due_in_epoch(72, epoch, 0)).tolist())
+        first, second = of_codes(codes.tolist(), most=2 / 36 + 1e-9, batch_size=36, epoch=epoch)
+        marked = [set(batch.rows[batch.due].tolist()) for batch in (first, second)]
+        assert marked[0] | marked[1] <= due
+        for batch in (first, second):
+            assert int((codes[batch.rows] == 0).sum()) <= 2
+        if len(marked[0]) == 2 and sum(codes[row] == 0 for row in due) <= 4:
+            assert marked[0] | marked[1] == due
+            assert len(marked[1]) == 4
+            waited += 1
+    assert waited > 0
+
+
+def test_equal_weights_draw_every_item_equally_often() -> None:
+    times = Counter[int]()
+    for epoch in range(5 * DUE_EVERY):
+        for batch in of_codes([0, 1, 2, 3] * 10, most=1.0, batch_size=8, epoch=epoch):
+            times.update(batch.rows.tolist())
+    assert set(times) == set(range(40))
+    assert sum(times.values()) == 60 * 40
+    # 60 times each; drawn anew in every epoch, off by at most one a time.
+    assert np.std(list(times.values())) < 5
+
+
+def test_a_limit_that_data_cannot_keep_gives_way_with_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = of_codes([0] * 30, most=0.5, batch_size=10)
+    assert [len(set(batch.rows.tolist())) for batch in made] == [10, 10, 10]
+    warnings = [record.message for record in caplog.records]
+    assert len(warnings) == 1
+    assert "too few items have other values to keep every value at 5 of 10 rows" in warnings[0]
+    caplog.clear()
+    of_codes([0, 1] * 15, most=0.5, batch_size=10)
+    assert not caplog.records
+
+
+def test_batches_are_no_larger_than_what_each_process_can_have() -> None:
+    described: Described = {"category": (np.zeros(30, dtype=np.int64), ["a"])}
+    balance = Balance(boosts={"category": {"a": 1.0}}, most=1.0)
+    for world, size in ((1, 30), (2, 15), (7, 4), (40, 1)):
+        made = BalancedBatches(
+            np.arange(30), balance, described, batch_size=100, seed=0, world=world
+        )
+        assert made.batch_size == size
+        assert len(made) == (0 if world == 40 else 1)

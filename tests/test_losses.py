@@ -230,3 +230,114 @@ def test_a_scale_that_starts_above_its_bound_is_refused() -> None:
     fixed = InfoNCE(temperature=0.001, learn_temperature=False, max_scale=50.0)
     fixed.clamp_scale()
     assert float(fixed.temperature) == pytest.approx(0.001)  # what does not learn has no bound
+
+
+def random_relations(seed: int) -> Relations:
+    """7 rows and 9 columns: some have both kinds of pairs, some one kind, and some none."""
+    generator = torch.Generator().manual_seed(seed)
+    kind = torch.randint(0, 3, (7, 9), generator=generator)  # positive, negative, neither
+    kind[1] = 2
+    kind[2][kind[2] == 1] = 2  # nothing is wrong for row 2
+    kind[3][kind[3] == 0] = 2  # nothing is right for row 3
+    kind[:, 4][kind[:, 4] == 1] = 2
+    return Relations(kind == 0, kind == 1)
+
+
+def infonce_by_hand(positive: list[float], negative: list[float]) -> float:
+    others = sum(math.exp(s / 0.1) for s in negative)
+    return -sum(math.log(math.exp(s / 0.1) / (math.exp(s / 0.1) + others)) for s in positive) / len(
+        positive
+    )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        InfoNCE(temperature=0.1),
+        SupCon(temperature=0.1),
+        Triplet(margin=0.5),
+        MultiSimilarity(),
+        Circle(scale=8.0),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_only_rows_with_a_right_and_a_wrong_answer_count(loss: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed + 50)
+    rows = normalize(torch.randn(7, 5, generator=generator), dim=1).requires_grad_()
+    columns = normalize(torch.randn(9, 5, generator=generator), dim=1)
+    relations = random_relations(seed)
+    similarity = rows.detach() @ columns.T
+    means, skipped = [], 0
+    for s, positive, negative in (
+        (similarity, relations.positive, relations.negative),
+        (similarity.T, relations.positive.T, relations.negative.T),
+    ):
+        values = []
+        for i in range(len(s)):
+            right, wrong = s[i][positive[i]].tolist(), s[i][negative[i]].tolist()
+            if right and wrong:
+                infonce = isinstance(loss, InfoNCE)
+                values.append(
+                    infonce_by_hand(right, wrong) if infonce else by_hand(loss, right, wrong)
+                )
+            else:
+                skipped += 1
+        means.append(sum(values) / len(values))
+    assert skipped >= 4
+    value = loss(rows, columns, relations)
+    assert float(value.detach()) == pytest.approx(sum(means) / 2, rel=1e-4)
+    value.backward()
+    assert rows.grad is not None
+    assert bool(rows.grad.isfinite().all())
+    assert not rows.grad[1].any()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [InfoNCE(temperature=0.1), SupCon(temperature=0.1), Triplet(margin=0.5), MultiSimilarity()],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_a_direction_without_a_whole_row_is_left_out_of_the_mean(loss: nn.Module) -> None:
+    # Row 0 has a right and a wrong answer; no column has both.
+    rows, columns = embeddings(9, rows=2)
+    positive = torch.tensor([[True, False], [False, False]])
+    negative = torch.tensor([[False, True], [False, False]])
+    s = [[float(value) for value in line] for line in (rows @ columns.T).detach()]
+    infonce = isinstance(loss, InfoNCE)
+    expected = (infonce_by_hand if infonce else lambda p, n: by_hand(loss, p, n))(
+        [s[0][0]], [s[0][1]]
+    )
+    assert float(loss(rows, columns, Relations(positive, negative)).detach()) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_pairs_that_are_right_beyond_the_margin_give_triplets_no_loss() -> None:
+    rows = torch.eye(2).requires_grad_()
+    own = torch.eye(2, dtype=torch.bool)
+    for margin, expected in ((0.9, 0.0), (1.0, 0.0), (1.25, 0.25)):
+        value = Triplet(margin=margin)(rows, torch.eye(2), Relations(own, ~own))
+        assert float(value.detach()) == pytest.approx(expected)
+
+
+def test_the_losses_for_products_with_several_photos_say_so() -> None:
+    asked = {type(loss).__name__: getattr(loss, "several_positives", False) for loss in EVERY}
+    assert asked == {
+        "InfoNCE": False,
+        "SigLIP": False,
+        "SupCon": True,
+        "Triplet": True,
+        "MultiSimilarity": True,
+        "Circle": True,
+    }
+
+
+def test_a_temperature_is_learned_or_kept() -> None:
+    for loss in (InfoNCE(temperature=0.05), SupCon(temperature=0.05)):
+        assert [name for name, _ in loss.named_parameters()] == ["log_scale"]
+        assert float(loss.temperature.detach()) == pytest.approx(0.05)
+    kept = SupCon(temperature=0.05, learn_temperature=False)
+    assert not list(kept.parameters())
+    assert not kept.state_dict()
+    assert float(kept.temperature) == pytest.approx(0.05)

@@ -169,3 +169,60 @@ def test_a_run_with_hard_negatives_leaves_them_in_its_folder(run: Run) -> None:
     assert len(frame) == counts["kept"] > 0
     assert all(list(differs) == ["neckline"] for differs in frame["differs"])
     assert not (frame["anchor_id"].str[:-2] == frame["negative_id"].str[:-2]).any()
+
+
+@pytest.mark.parametrize(("depth", "keep"), [(1, 1), (5, 2), (12, 3), (100, 100)])
+def test_hard_negatives_and_their_counts_equal_a_loop(depth: int, keep: int) -> None:
+    table = random_table(7)
+    table["embeddings"][20] = table["embeddings"][21]  # equally near to all
+    found = hard_negatives(**table, depth=depth, keep=keep)
+    similarity = (table["embeddings"].double() @ table["embeddings"].double().T).tolist()
+    kind, product, caption = (table[n].tolist() for n in ("kind", "product", "caption"))
+    attributes = table["attributes"].tolist()
+    expected = []
+    counts = dict.fromkeys(found.counts, 0)
+    for a in range(60):
+        near = sorted(
+            (b for b in range(60) if b != a and kind[b] == kind[a] != -1),
+            key=lambda b: (-similarity[a][b], b),
+        )[:depth]
+        kept = 0
+        for rank, b in enumerate(near, start=1):
+            counts["asked"] += 1
+            differs = [
+                x != y and -1 not in (x, y)
+                for x, y in zip(attributes[a], attributes[b], strict=True)
+            ]
+            if product[a] == product[b] != -1:
+                reason = "same product"
+            elif caption[a] == caption[b] != -1:
+                reason = "same caption"
+            elif not any(differs):
+                reason = "no difference"
+            elif kept == keep:
+                reason = "beyond miner.keep"
+            else:
+                reason = "kept"
+                kept += 1
+                expected.append((a, b, rank, differs))
+            counts[reason] += 1
+    ours = zip(
+        found.anchor.tolist(),
+        found.negative.tolist(),
+        found.rank.tolist(),
+        found.differs.tolist(),
+        strict=True,
+    )
+    assert list(ours) == expected
+    assert found.counts == counts
+    exact = [similarity[a][b] for a, b, *_ in expected]
+    assert found.similarity.tolist() == pytest.approx(exact, abs=1e-9)
+
+
+def test_items_of_unknown_kinds_have_no_hard_negatives() -> None:
+    table = random_table(2) | {"kind": torch.full((60,), -1)}
+    found = hard_negatives(**table, depth=5, keep=5)
+    for part in (found.anchor, found.negative, found.rank, found.similarity):
+        assert part.shape == (0,)
+    assert found.differs.shape == (0, 2)
+    assert set(found.counts.values()) == {0}

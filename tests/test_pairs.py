@@ -132,3 +132,91 @@ def test_a_run_with_pairs_leaves_them_in_its_folder(run: Run) -> None:
     meta = pd.read_parquet(next(run.cache_dir.glob("catalogs/*sample*/catalog_meta.parquet")))
     split = dict(zip(meta["item_id"], meta["split"], strict=True))
     assert {split[item] for item in (*pairs["anchor_id"], *pairs["other_id"])} == {"train"}
+
+
+def every_pair(items: TierCodes) -> dict[str, set[tuple[int, int]]]:
+    """All pairs of distinct items by tier; no strong pair is drawn as a negative."""
+    n = len(items.category)
+    found: dict[str, set[tuple[int, int]]] = {tier: set() for tier in TIERS}
+    for a in range(n):
+        for b in range(n):
+            tiers = tier_of(items, a, b) if a != b else set()
+            for tier in tiers - ({"hard", "easy"} if "strong" in tiers else set()):
+                found[tier].add((a, b))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_tier_that_is_asked_for_more_than_it_holds_gives_every_pair_once(seed: int) -> None:
+    items = random_items(seed, 24)
+    nothing = hard_negatives(
+        torch.eye(24), torch.full((24,), -1), items.product, items.caption, items.attributes,
+        depth=1, keep=1,
+    )  # fmt: skip
+    rng = np.random.default_rng(seed)
+    pairs = draw_pairs(items, nothing, dict.fromkeys(TIERS, 1.0), count=3000, rng=rng)
+    expected = every_pair(items)
+    for code, tier in enumerate(TIERS):
+        mine = pairs.tier == code
+        found = list(zip(pairs.anchor[mine].tolist(), pairs.other[mine].tolist(), strict=True))
+        assert len(found) == len(set(found)), tier
+        assert set(found) == expected[tier], tier
+        assert expected[tier], tier
+    assert pairs.tier.tolist() == sorted(pairs.tier.tolist())
+    assert (pairs.rank == 0).all()
+
+
+def test_partners_of_one_key_are_drawn_evenly() -> None:
+    # One product of 5 items: its 20 ordered pairs are alike to the draw of the strong tier.
+    nothing = torch.full((6,), -1)
+    product = torch.tensor([0, 0, 0, 0, 0, -1])
+    items = TierCodes(nothing, product, nothing, nothing[:, None], [], [])
+    mined = hard_negatives(
+        torch.eye(6), nothing, product, nothing, nothing[:, None], depth=1, keep=1
+    )
+    counts = np.zeros((6, 6))
+    for seed in range(1500):
+        rng = np.random.default_rng(seed)
+        pairs = draw_pairs(items, mined, {"strong": 1.0}, count=4, rng=rng)
+        assert len(pairs.anchor) == 4
+        counts[pairs.anchor, pairs.other] += 1
+    # 6000 pairs, 300 of each kind: five standard deviations are about 82.
+    of_product = counts[:5, :5][~np.eye(5, dtype=bool)]
+    assert of_product.sum() == 6000
+    assert np.abs(of_product - 300).max() < 82
+
+
+@pytest.mark.parametrize("asked", [1, 4, 30])
+def test_mined_negatives_come_first_and_keep_their_ranks(asked: int) -> None:
+    items = random_items(0, 60)
+    images = normalize(torch.randn(60, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    mined = hard_negatives(
+        images, items.category, items.product, items.caption, items.attributes, depth=3, keep=1
+    )
+    assert 10 < len(mined.anchor) < 60
+    ranks = dict(
+        zip(
+            zip(mined.anchor.tolist(), mined.negative.tolist(), strict=True),
+            mined.rank.tolist(),
+            strict=True,
+        )
+    )
+    chosen = set()
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        pairs = draw_pairs(items, mined, {"hard": 0.5}, count=2 * asked, rng=rng)
+        found = list(zip(pairs.anchor.tolist(), pairs.other.tolist(), strict=True))
+        assert len(found) == asked
+        for pair, rank in zip(found, pairs.rank.tolist(), strict=True):
+            assert ranks.get(pair, 0) == rank or rank == 0
+        assert (pairs.rank > 0).sum() == min(asked, len(ranks))
+        chosen.add(tuple(found))
+    assert len(chosen) == 5  # which are taken follows from the generator
+
+
+def test_one_item_has_no_pairs() -> None:
+    one = torch.zeros(1, dtype=torch.long)
+    items = TierCodes(one, one, one, one[:, None], [0], [0])
+    mined = hard_negatives(torch.ones(1, 1), one, one, one, one[:, None], depth=1, keep=1)
+    pairs = draw_pairs(items, mined, SHARES, count=50, rng=np.random.default_rng(0))
+    assert len(pairs.anchor) == len(pairs.rank) == 0

@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Sequence
+from itertools import combinations, product
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +13,9 @@ import torch
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx would compile for a minute
 
-from fashret.functional.retrieval import METRICS, ceiling, chance, per_query
+from fashret.functional.retrieval import METRICS, ceiling, chance, graded_ndcg, per_query
+from fashret.functional.topk import Excluded, Ranking
+from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import _sample
 
 KS = (1, 3, 5, 10)
@@ -68,3 +72,113 @@ def test_a_sample_keeps_every_categorys_share() -> None:
         rows = _sample(np.arange(1000), 100, codes, np.random.default_rng(seed))
         assert len(np.unique(rows)) == 100
         assert np.bincount(category[rows]).tolist() == pytest.approx([70, 25, 5], abs=1)
+
+
+def plain(name: str, hits: Sequence[bool], relevant: int, k: int) -> float:
+    """A metric of one ranking, as its definition has it."""
+    ranks = [rank for rank, hit in enumerate(hits[:k], start=1) if hit]
+    if name == "hit":
+        return float(len(ranks) > 0)
+    if name == "recall":
+        return len(ranks) / relevant
+    if name == "precision":
+        return len(ranks) / k
+    if name == "mrr":
+        return 1 / ranks[0] if ranks else 0.0
+    if name == "map":
+        return sum((i + 1) / rank for i, rank in enumerate(ranks)) / min(k, relevant)
+    ideal = sum(1 / math.log2(1 + rank) for rank in range(1, min(k, relevant) + 1))
+    return sum(1 / math.log2(1 + rank) for rank in ranks) / ideal
+
+
+def all_rankings(relevant: int, ranked: int) -> list[list[bool]]:
+    """Every way in which the relevant rows can lie among the ranked ones; all equally likely."""
+    return [[rank in at for rank in range(ranked)] for at in combinations(range(ranked), relevant)]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_chance_and_ceiling_are_the_mean_and_the_best_of_all_rankings(name: str) -> None:
+    compared = 0
+    for ranked, k in product((1, 2, 3, 5, 6), (1, 2, 3, 5, 8)):
+        for relevant in range(1, ranked + 1):
+            values = [plain(name, hits, relevant, k) for hits in all_rankings(relevant, ranked)]
+            counts = torch.tensor([relevant]), torch.tensor([ranked])
+            luck = chance(name, *counts, k)
+            assert float(luck) == pytest.approx(sum(values) / len(values)), (relevant, ranked, k)
+            best = ceiling(name, counts[0], k)
+            assert float(best) == pytest.approx(max(values)), (relevant, ranked, k)
+            compared += 1
+    assert compared == 85
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_of_all_rankings_are_what_their_definitions_say(name: str) -> None:
+    rankings = all_rankings(3, 6) + all_rankings(2, 6) + all_rankings(5, 6)
+    hits = torch.tensor(rankings)
+    for k in (1, 2, 4, 6):
+        found = METRICS[name](hits, hits.sum(dim=1), k)
+        expected = [plain(name, ranking, sum(ranking), k) for ranking in rankings]
+        assert found.dtype == torch.float64
+        assert found.tolist() == pytest.approx(expected)
+
+
+def test_chance_of_several_queries_and_of_none() -> None:
+    relevant, ranked = torch.tensor([0, 1, 4]), torch.tensor([7, 5, 4])
+    for name in METRICS:
+        together = chance(name, relevant, ranked, 3)
+        assert together[0].isnan()
+        assert ceiling(name, relevant, 3)[0].isnan()
+        alone = [float(chance(name, relevant[i : i + 1], ranked[i : i + 1], 3)) for i in (1, 2)]
+        assert together[1:].tolist() == pytest.approx(alone)
+
+
+def test_graded_gains_are_discounted_by_rank() -> None:
+    gains = torch.tensor([[0.0, 3.0, 1.0, 9.0], [2.0, 1.0, 0.0, 0.0]], dtype=torch.float64)
+    ideal = torch.tensor([[9.0, 3.0, 1.0, 0.0], [2.0, 1.0, 0.0, 0.0]], dtype=torch.float64)
+    # discounts at ranks 1, 2 and 3: 1, 1 / log2(3) and 1 / 2
+    second = 1 / math.log2(3)
+    expected = (3 * second + 1 * 0.5) / (9 + 3 * second + 1 * 0.5)
+    assert graded_ndcg(gains, ideal, 3).tolist() == pytest.approx([expected, 1.0])
+    assert graded_ndcg(gains, ideal, 1).tolist() == pytest.approx([0.0, 1.0])
+
+
+def search(
+    codes: list[int], queries: list[int], k: tuple[int, ...], *, oneself: bool
+) -> tuple[Any, dict[str, Any]]:
+    """A protocol in which queries look among all items for their code, and a ranking for it."""
+    of_item = torch.tensor(codes)
+    places = torch.tensor(queries)
+    exclude = Excluded(torch.arange(len(queries)), places)
+    protocol = SimpleNamespace(
+        split="validation",
+        described=(),
+        options=SimpleNamespace(k=list(k), slice_metrics=[]),
+        relevances=lambda mode: ["product"],
+        relevance_codes=lambda relevance: (of_item[places], of_item),
+        excluded=lambda mode: None if oneself else exclude,
+    )
+    rows = [[row for row in range(len(codes)) if oneself or row != query] for query in queries]
+    ranking = Ranking(torch.tensor(rows), torch.zeros(len(rows), len(rows[0])))
+    return protocol, {"image": ranking}
+
+
+@pytest.mark.parametrize("oneself", [False, True])
+def test_chance_counts_what_each_query_can_find(oneself: bool) -> None:
+    # Codes 0 and 1 have 3 and 2 items, 2 has one, -1 is unknown. Where a query must not find
+    # itself it is neither among the relevant rows nor among the ranked ones.
+    codes, queries = [0, 1, 0, -1, 2, 1, 0], [0, 1, 3, 4]
+    protocol, rankings = search(codes, queries, (1, 3), oneself=oneself)
+    columns = Evaluation.of(protocol, rankings).columns
+    for i, query in enumerate(queries):
+        others = [row for row in range(len(codes)) if oneself or row != query]
+        right = [codes[row] == codes[query] != -1 for row in others]
+        for name, k in product(METRICS, (1, 3)):
+            column = columns[f"val/image/product/{name}@{k}"]
+            if not any(right):
+                assert column.chance[i].isnan()
+                assert column.values[i].isnan()
+                continue
+            values = [plain(name, h, sum(right), k) for h in all_rankings(sum(right), len(right))]
+            assert float(column.chance[i]) == pytest.approx(sum(values) / len(values))
+            assert float(column.ceiling[i]) == pytest.approx(max(values))
+            assert float(column.values[i]) == pytest.approx(plain(name, right, sum(right), k))

@@ -1,6 +1,7 @@
 """Terms beside a contrastive loss, each against a loop that says the same slowly."""
 
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,14 +11,18 @@ from test_losses import batch, embeddings
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from fashret.errors import ConfigError
 from fashret.functional.relations import pair_relations
 from fashret.losses import (
     AnchorToBaseline,
+    AttributeBlocks,
     AttributeClassification,
     Composite,
+    Distillation,
     HardNegatives,
     InfoNCE,
     PairTiers,
+    SupCon,
 )
 from fashret.types import Batch, Described, TrainingItems
 
@@ -199,3 +204,235 @@ def test_a_term_over_nothing_that_is_known_is_zero(term: nn.Module) -> None:
     value.backward()
     assert images.grad is not None
     assert float(images.grad.abs().sum()) == 0.0
+
+
+def divergence(before: list[list[float]], now: list[list[float]], temperature: float) -> float:
+    """The sum over rows of KL(softmax(before / t) || softmax(now / t))."""
+    total = 0.0
+    for teacher, student in zip(before, now, strict=True):
+        p, q = ([math.exp(s / temperature) for s in row] for row in (teacher, student))
+        p, q = [x / sum(p) for x in p], [x / sum(q) for x in q]
+        total += sum(x * math.log(x / y) for x, y in zip(p, q, strict=True))
+    return total
+
+
+@pytest.mark.parametrize("varied", [False, True])
+def test_distillation_is_the_divergence_from_what_the_untrained_model_finds(varied: bool) -> None:
+    photos, said = (part.detach() for part in embeddings(7))
+    term = Distillation(weight=2.0, temperature=0.2)
+    term.prepare(items({}), catalog(photos, said))
+    images, texts = embeddings(8)
+    rows = [4, 3, 0, 5, 1]
+    given = Batch(index=torch.tensor(rows), caption=torch.tensor([0, 7, 2, -1, 0]))
+    told = [0, 1, 2, 4]  # item 5 has no caption
+    if varied:
+        given["stated"] = torch.tensor([0, 2, 0, 0, 1])
+        told = [0, 2]  # and the captions of 3 and 1 are made of attributes
+    value = term(images[:5], texts[:5], given)
+    before = [[float(photos[rows[i]] @ said[rows[j]]) for j in told] for i in told]
+    now = [[float(images[i].detach() @ texts[j].detach()) for j in told] for i in told]
+    turned = [list(column) for column in zip(*before, strict=True)]
+    turned_now = [list(column) for column in zip(*now, strict=True)]
+    away = (divergence(before, now, 0.2) + divergence(turned, turned_now, 0.2)) / 2 / len(told)
+    assert float(value.detach()) == pytest.approx(2.0 * 0.2**2 * away, rel=1e-4)
+    assert float(term(photos[rows], said[rows], given)) == pytest.approx(0.0, abs=1e-6)
+    value.backward()
+    assert images.grad is not None
+    assert (images.grad.abs().sum(dim=1) > 0).nonzero()[:, 0].tolist() == told
+
+
+def test_distillation_of_a_batch_without_captions_is_zero() -> None:
+    photos, said = embeddings(7)
+    term = Distillation(weight=2.0, temperature=0.2)
+    term.prepare(items({}), catalog(photos.detach(), said.detach()))
+    images, texts = embeddings()
+    value = term(images, texts, Batch(index=torch.arange(6), caption=torch.full((6,), -1)))
+    assert float(value.detach()) == 0.0
+    value.backward()
+    assert images.grad is not None
+
+
+def test_the_anchor_lets_captions_go_that_were_made_of_attributes() -> None:
+    images, texts = embeddings()
+    before, said = (part.detach() for part in embeddings(7))
+    term = AnchorToBaseline(weight=1.0)
+    term.prepare(items({}), catalog(before, said))
+    given = Batch(index=torch.arange(6), stated=torch.tensor([0, 1, 0, 2, 0, 0]))
+    value = term(images, texts, given)
+    photo = sum(1 - float(images[i] @ before[i]) for i in range(6)) / 6
+    text = sum(1 - float(texts[i] @ said[i]) for i in (0, 2, 4, 5)) / 6  # of all 6
+    assert float(value.detach()) == pytest.approx((photo + text) / 2, rel=1e-5)
+
+
+def test_every_attribute_of_the_data_is_classified_by_default() -> None:
+    described: Described = {
+        "category": (torch.tensor([0, 1, 0, 1, 0, 1]), ["shirts", "skirts"]),
+        "sleeve.length": (torch.tensor([0, -1, 1, -1, 0, 1]), ["short", "long", "other"]),
+    }
+    term = AttributeClassification(weight=1.0, attributes=None, temperature=0.5)
+    photos = torch.eye(6)
+    term.prepare(items(described), catalog(photos, photos))
+    assert term.attributes == {"category": 1.0, "sleeve.length": 1.0}
+    directions = term.directions["of_sleeve_length"].detach()
+    # The mean of items 0 and 4, item 2 (5 is not trained on), and of nothing.
+    expected = torch.zeros(3, 6)
+    expected[0, [0, 4]] = 1 / math.sqrt(2)
+    expected[1, 2] = 1.0
+    assert torch.allclose(directions, expected)
+    term(photos, photos, Batch(index=torch.arange(6)))
+    assert float(term.logged["accuracy_category"]) == pytest.approx(5 / 6)  # 5 lies in no mean
+    assert float(term.logged["accuracy_sleeve.length"]) == pytest.approx(3 / 4)
+
+
+def test_directions_of_what_a_batch_does_not_know_have_a_gradient_of_zero() -> None:
+    """Every process must have a gradient for every parameter."""
+    term = classification(colour=1.0, category=1.0)
+    images, texts = embeddings()
+    term(images[:2], texts[:2], Batch(index=torch.tensor([1, 3]))).backward()
+    grad = term.directions["of_colour"].grad
+    assert grad is not None
+    assert not grad.any()
+    grad = term.directions["of_category"].grad
+    assert grad is not None
+    assert grad.any()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: AttributeClassification(weight=1.0, attributes=None, temperature=0.0),
+            "temperature is 0.0: it must be above 0",
+        ),
+        (lambda: AttributeBlocks(temperature=0.0), r"block_loss.temperature is 0.0"),
+        (lambda: HardNegatives(weight=1.0, temperature=0.0), "temperature=0.0 must be above 0"),
+        (lambda: HardNegatives(weight=1.0, nearest=0), "nearest=0 at least 1"),
+        (
+            lambda: PairTiers(weight=1.0, tiers={"strong": 1.0, "strange": 1.0}),
+            r"tiers names strange; there are strong, medium, weak",
+        ),
+    ],
+)
+def test_a_term_that_cannot_be_is_answered(make: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        HardNegatives(weight=1.0, attributes=["collar"]),
+        AttributeClassification(weight=1.0, attributes={"collar": 1.0}),
+    ],
+    ids=lambda term: type(term).__name__,
+)
+def test_an_attribute_that_the_data_lacks_is_named(term: Any) -> None:
+    message = "attributes names collar; the data has category, material, neckline"
+    with pytest.raises(ConfigError, match=message):
+        term.prepare(items(GARMENTS), catalog(*embeddings()))
+
+
+def test_terms_with_a_fixed_temperature_learn_nothing_of_their_own() -> None:
+    for term in (AttributeBlocks(), PairTiers(weight=1.0, tiers={"strong": 1.0})):
+        assert not list(term.parameters())
+        assert not term.state_dict()
+
+
+def test_terms_may_have_the_smallest_allowed_options() -> None:
+    HardNegatives(weight=1.0, temperature=1e-3, nearest=1)
+    AttributeClassification(weight=1.0, attributes=None, temperature=1e-3)
+    AttributeBlocks(temperature=1e-3)
+
+
+@pytest.mark.parametrize("nearest", [1, 2, 4, 50])
+def test_only_the_nearest_hard_negatives_of_each_item_count(nearest: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def codes(high: int) -> Tensor:
+        return torch.randint(-1, high, (30,), generator=generator)
+
+    category, neckline, product, caption = codes(2), codes(3), codes(9), codes(20)
+    described = {
+        "category": (category, ["a", "b"]),
+        "neckline": (neckline, ["x", "y", "z"]),
+    }
+    known = TrainingItems(
+        torch.arange(30), product, caption, described, [f"i{i}" for i in range(30)]
+    )
+    term = HardNegatives(weight=0.5, margin=0.2, nearest=nearest, temperature=0.1)
+    images, texts = embeddings(20 + nearest, rows=30)
+    term.prepare(known, catalog(images, texts))
+    # The captions of the batch are others than those of the table.
+    spoken = codes(20)
+    given = Batch(index=torch.arange(30), product=product, caption=spoken)
+    value = term(images, texts, given)
+
+    def is_hard(i: int, j: int) -> bool:
+        return (
+            i != j
+            and category[i] == category[j] != -1
+            and neckline[i] != neckline[j]
+            and -1 not in (neckline[i], neckline[j])
+            and not product[i] == product[j] != -1
+            and not caption[i] == caption[j] != -1
+            and spoken[i] != spoken[j]
+            and -1 not in (spoken[i], spoken[j])
+        )
+
+    hard = [[j for j in range(30) if is_hard(i, j)] for i in range(30)]
+    assert sum(map(bool, hard)) >= 10
+    assert max(map(len, hard)) > 4
+
+    def direction(s: list[list[float]]) -> float:
+        rows = []
+        for i, others in enumerate(hard):
+            found = sorted(others, key=lambda j: -s[i][j])[:nearest]
+            if found:
+                beyond = [(s[i][j] - s[i][i] + 0.2) / 0.1 for j in found]
+                rows.append(sum(0.1 * math.log1p(math.exp(b)) for b in beyond) / len(found))
+        return sum(rows) / len(rows)
+
+    s = (images @ texts.T).detach()
+    expected = 0.5 * (direction(s.tolist()) + direction(s.T.tolist())) / 2
+    assert float(value.detach()) == pytest.approx(expected, rel=1e-4)
+    assert float(term.logged["hard_negatives"]) == pytest.approx(sum(map(len, hard)) / 30)
+    value.backward()
+    assert images.grad is not None
+    assert bool(images.grad.isfinite().all())
+
+
+def test_tiers_without_a_weight_are_left_out() -> None:
+    images, texts = embeddings()
+    term = PairTiers(weight=1.0, tiers={"strong": 1.0, "medium": 0.0}, temperature=0.2)
+    term.prepare(items(GARMENTS, medium=["material"], weak=["neckline"]), catalog(images, texts))
+    alone = term(images, texts, batch())
+    assert set(term.logged) == {"loss_tiers_strong"}
+    assert float(alone.detach()) == pytest.approx(float(term.logged["loss_tiers_strong"]))
+    every = PairTiers(weight=1.0, tiers={"strong": 1.0, "medium": 1.0, "weak": 1.0})
+    every.prepare(items(GARMENTS, medium=["material"], weak=["neckline"]), catalog(images, texts))
+    total = every(images, texts, batch())
+    assert set(every.logged) == {"loss_tiers_strong", "loss_tiers_medium", "loss_tiers_weak"}
+    assert float(total.detach()) == pytest.approx(float(sum(every.logged.values())), rel=1e-5)
+
+
+def test_a_composite_prepares_its_terms_and_speaks_for_its_contrastive_loss() -> None:
+    terms = {
+        "anchor": AnchorToBaseline(weight=1.0),
+        "attributes": AttributeClassification(weight=1.0, attributes=None),
+        "nothing": None,
+    }
+    loss = Composite(contrastive=SupCon(temperature=0.2), terms=terms)
+    images, texts = embeddings()
+    loss.prepare(items(GARMENTS), catalog(images.detach(), texts.detach()))
+    relations = pair_relations(batch(), batch(), several_positives=loss.several_positives)
+    parts = loss.parts(images, texts, relations, batch())
+    assert list(parts) == ["contrastive", "anchor", "attributes"]
+    assert float(parts["anchor"].detach()) == pytest.approx(0.0, abs=1e-6)
+    assert set(loss.logged()) == {"accuracy_category", "accuracy_material", "accuracy_neckline"}
+    assert loss.several_positives
+    assert loss.temperature is not None
+    assert float(loss.temperature.detach()) == pytest.approx(0.2)
+    plain = Composite(contrastive=nn.Identity(), terms={})
+    assert plain.temperature is None
+    assert not plain.several_positives
+    assert plain.logged() == {}

@@ -235,3 +235,118 @@ print(torch.get_float32_matmul_precision())
         check=True,
     )
     assert done.stdout.splitlines() == ["high", "highest False", "high"]
+
+
+def not_oneself(num_items: int) -> Excluded:
+    """Each query is the catalog row of its own number, which it must not find."""
+    return Excluded(torch.arange(num_items), torch.arange(num_items))
+
+
+@pytest.mark.parametrize("chunks", [(1, 1), (7, 5), (5, 7), (64, 8), (40, 40)])
+def test_no_item_finds_itself_wherever_a_chunk_begins(chunks: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(5)
+    items = normalize(torch.randn(40, 6, generator=generator), dim=1)
+    found = topk(
+        items, items, 4, exclude=not_oneself(40), query_chunk=chunks[0], catalog_chunk=chunks[1]
+    )
+    assert found.rows.tolist() == oracle(items, items, 4, {(i, i) for i in range(40)})
+
+
+@pytest.mark.parametrize("chunks", [(1, 1), (7, 5), (64, 8), (90, 90)])
+def test_equal_items_leave_themselves_out_and_come_in_row_order(chunks: tuple[int, int]) -> None:
+    # 90 equal rows are more ties than the fast pass keeps: every score is looked at again.
+    items = torch.ones(90, 8) / 8**0.5
+    found = topk(
+        items, items, 3, exclude=not_oneself(90), query_chunk=chunks[0], catalog_chunk=chunks[1]
+    )
+    for i, rows in enumerate(found.rows.tolist()):
+        assert rows == [row for row in range(4) if row != i][:3]
+    assert found.scores == pytest.approx(torch.ones(90, 3, dtype=torch.float64), abs=1e-6)
+
+
+def test_a_query_that_may_find_little_among_equal_rows_finds_no_more() -> None:
+    # Query 1 may find rows 3 and 77 alone of 90 equal ones, query 0 and 2 any.
+    items = torch.ones(90, 4) / 2
+    barred = [row for row in range(90) if row not in (3, 77)]
+    exclude = Excluded(torch.ones(len(barred), dtype=torch.long), torch.tensor(barred))
+    found = topk(items[:3], items, 4, exclude=exclude, catalog_chunk=16)
+    assert found.rows.tolist() == [[0, 1, 2, 3], [3, 77, -1, -1], [0, 1, 2, 3]]
+    assert found.scores[1].tolist() == [1.0, 1.0, -torch.inf, -torch.inf]
+
+
+@pytest.mark.parametrize("num_near", [8, 30, 200])
+@pytest.mark.parametrize("length", [1.0, 50.0])
+def test_rows_that_float32_cannot_tell_apart_come_in_their_exact_order(
+    num_near: int, length: float
+) -> None:
+    # The near rows differ by a few float32 steps of one coordinate: products in float32 round the
+    # differences away, or turn them round; products in float64 do not.
+    generator = torch.Generator().manual_seed(num_near)
+    query = length * normalize(torch.randn(1, 48, generator=generator), dim=1)
+    catalog = normalize(torch.randn(300, 48, generator=generator), dim=1)
+    near = torch.randperm(300, generator=generator)[:num_near]
+    catalog[near] = query / length
+    steps = torch.randint(-3, 4, (num_near, 48), generator=generator)
+    catalog[near] += steps * 2.0**-26
+    expected = oracle(query, catalog, 6, set())
+    assert topk(query, catalog, 6).rows.tolist() == expected
+    assert topk(query, catalog, 6, catalog_chunk=37).rows.tolist() == expected
+
+
+def test_scores_are_exact_products() -> None:
+    queries = torch.tensor([[3.0, 4.0], [0.0, -2.0]])
+    catalog = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.5]])
+    found = topk(queries, catalog, 2)
+    assert found.rows.tolist() == [[2, 1], [0, 2]]
+    assert found.scores.tolist() == [[8.0, 4.0], [0.0, -1.0]]
+    assert found.scores.dtype == torch.float64
+
+
+def test_no_queries_find_nothing() -> None:
+    found = topk(torch.empty(0, 3), torch.eye(3), 2)
+    assert found.rows.shape == found.scores.shape == (0, 2)
+
+
+@pytest.mark.parametrize("num_rows", [1, 5, 6, 37, 38, 39, 60])
+def test_a_catalog_of_any_length_is_searched_to_its_end(num_rows: int) -> None:
+    # k is 6, and the fast pass keeps 38: lengths about both, in blocks and whole.
+    generator = torch.Generator().manual_seed(num_rows)
+    queries = torch.randn(5, 3, generator=generator)
+    catalog = torch.randn(num_rows, 3, generator=generator)
+    expected = [rows + [-1] * (6 - len(rows)) for rows in oracle(queries, catalog, 6, set())]
+    for chunk in (1, 4, 1000):
+        assert topk(queries, catalog, 6, catalog_chunk=chunk).rows.tolist() == expected
+
+
+def test_given_rows_are_scored_a_few_queries_at_a_time() -> None:
+    # 2 ** 18 products at a time are three of these eight queries, and then less than one.
+    generator = torch.Generator().manual_seed(4)
+    for dim in (145, 700):
+        queries = torch.randn(8, dim, generator=generator)
+        catalog = torch.randn(600, dim, generator=generator)
+        rows = torch.stack([torch.randperm(600, generator=generator) for _ in range(8)])
+        rows[:, 5] = -1
+        found = rank_rows(queries, catalog, rows)
+        assert found.rows[:, -1].tolist() == [-1] * 8
+        for q in range(8):
+            kept = set(range(600)) - set(found.rows[q].tolist())
+            assert len(kept) == 1  # the one in whose place -1 stood
+            assert (
+                found.rows[q, :4].tolist()
+                == oracle(queries[q : q + 1], catalog, 4, {(0, row) for row in kept})[0]
+            )
+
+
+def test_exclusions_of_a_chunk_count_from_its_start() -> None:
+    exclude = Excluded(torch.tensor([0, 2, 2, 3, 5]), torch.tensor([9, 8, 7, 6, 5]))
+    part = exclude.of(2, 5)
+    assert part.queries.tolist() == [0, 0, 1]
+    assert part.rows.tolist() == [8, 7, 6]
+
+
+def test_a_fusion_has_a_row_for_each_item_and_reads_any_of_them() -> None:
+    image, text = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[4.0], [0.0], [5.0]])
+    fused = Fused(image, text, 0.36)  # the roots are 0.6 and 0.8
+    assert len(fused) == 3
+    assert torch.allclose(fused[0:2], torch.tensor([[0.6, 3.2], [1.2, 0.0]]))
+    assert torch.allclose(fused[torch.tensor([2])], torch.tensor([[1.8, 4.0]]))

@@ -173,7 +173,10 @@ class Schema:
         after = [m for m in able if m.start >= mention.start and m.sentence == mention.sentence]
         if after and tokens[mention.end - 1] not in _NOUNS:
             between = tokens[mention.end : max(mention.end, after[0].start)]
-            if not any(token in _BREAKS or token in _NOUNS for token in between):
+            # No adjective reaches a noun over an *and* that stands right before it: *a shirt with
+            # cotton and shorts* says nothing of the shorts.
+            joined = between[-1:] == ["and"]
+            if not joined and not any(t in _BREAKS or t in _NOUNS for t in between):
                 return after[0]
         before = [m for m in able if m.start < mention.start]
         if before:

@@ -26,7 +26,7 @@ from fashret.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 4
+_FORMAT = 5
 
 
 def prepare(source: Source, cache_dir: Path) -> ItemTable:

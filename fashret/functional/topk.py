@@ -229,7 +229,8 @@ def _exact_scores(queries: Tensor, catalog: Vectors, rows: Tensor) -> Tensor:
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         candidates = catalog[part.clamp(min=0).reshape(-1)].double()
-        products = candidates.view(*part.shape, -1) * queries[start : start + step, None].double()
+        products = candidates.view(*part.shape, queries.shape[1])
+        products = products * queries[start : start + step, None].double()
         scores[start : start + step] = products.sum(dim=-1).masked_fill(part < 0, -torch.inf)
     return scores
 
