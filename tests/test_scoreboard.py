@@ -17,15 +17,8 @@ from fashret.functional.bootstrap import holm, resampled_means, two_sided_p
 from fashret.metrics.comparison import compare
 from fashret.metrics.evaluation import Column, Evaluation
 from fashret.reports.results import products_behind
-from fashret.reports.scoreboard import (
-    INSUFFICIENT,
-    MET,
-    NOT_MET,
-    PROVED,
-    REGRESSED,
-    Scoreboard,
-)
-from fashret.reports.targets import Target, usable_targets
+from fashret.reports.scoreboard import REGRESSED, Scoreboard
+from fashret.reports.targets import INSUFFICIENT, MET, NOT_MET, PROVED, Target, usable_targets
 
 KEY = "val/image/neckline/precision@10"
 QUERIES = 300

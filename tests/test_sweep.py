@@ -50,9 +50,35 @@ def test_a_finished_sweep_shows_its_jobs_beside_one_another(
     assert lines[2] == "| 0: seed=0 |  | 1/2 | +5.0 (-1.0, +9.0) + | ? |"
     assert lines[12].startswith("| 10: seed=10 |  | 1/2 | +15.0")
     assert lines[13] == "| 11: loss=broken |  | no result |  |  |"
+    assert lines[14].startswith("| 11 seeds |  | ")
     shown = capsys.readouterr().out
     assert "10: seed=10" in shown
     assert "sweep.md" in shown
+
+
+def test_seeds_are_summed_up_with_mean_spread_and_a_verdict(tmp_path: Path) -> None:
+    """Deltas of 4, 6 and 8 points, each +-3.92: mean 6, standard deviation 2, standard error 2.
+
+    half width = sqrt(3.92^2 + (4.30 x 2)^2 / 3) = 6.33: above zero it is met, not proved.
+    """
+    for number, delta in enumerate((0.04, 0.06, 0.08)):
+        for which, loss in enumerate(("infonce", "siglip")):
+            folder = tmp_path / str(2 * number + which)
+            job(folder, ["data=sample", f"loss={loss}", f"seed={number}"], ("neckline", 0.0, "met"))
+            shift = 0.01 if which == 0 else 0.0
+            row = {
+                "name": "neckline", "delta": delta + shift, "low": delta + shift - 0.0392,
+                "high": delta + shift + 0.0392, "verdict": "met", "rise": 0.05,
+            }  # fmt: skip
+            (folder / "scoreboard.json").write_text(json.dumps({"rows": [row], "watched": []}))
+            held = {"monitor": "val/x", "value": 0.5 + number / 100}
+            (folder / "objective.json").write_text(json.dumps(held))
+    finish(tmp_path)
+    table = list(csv.reader((tmp_path / "sweep.csv").open()))
+    assert len(table) == 1 + 6 + 2
+    rows = {row[0]: row[1:] for row in table}
+    assert rows["3 seeds: loss=infonce"] == ["51.00 ± 1.00", "1/1", "+7.0 ± 2.0 (+0.7, +13.3) +"]
+    assert rows["3 seeds: loss=siglip"] == ["51.00 ± 1.00", "0/1", "+6.0 ± 2.0 (-0.3, +12.3) -"]
 
 
 def test_a_sweep_without_scoreboards_shows_nothing(tmp_path: Path) -> None:
@@ -79,6 +105,7 @@ def test_the_best_job_comes_first_and_one_that_failed_last(tmp_path: Path) -> No
         ["3: seed=3", "30.00", "1/1"],
         ["0: seed=0", "20.00", "1/1"],
         ["2: seed=2", "", "failed: data.root is not set"],
+        ["3 seeds", "33.33 ± 15.28", "1/1"],  # of 20, 50 and 30
     ]
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import os
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -19,13 +20,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fashret.cli.seeds import OverSeeds, over_seeds, without_seed
 from fashret.config import monitored_metric
+
+_REACHED = ("met", "proved")
 
 FAILED = "failed.txt"
 """In the folder of a job that failed: why."""
 
 _OBJECTIVE = "objective.json"
-_MARKS = {"met": "+", "not met": "-", "insufficient": "?"}
+_MARKS = {"proved": "++", "met": "+", "not met": "-", "insufficient": "?"}
 
 
 class SweepTable(Callback):
@@ -74,7 +78,9 @@ def _write(folder: Path) -> tuple[list[str], list[list[str]]] | None:
         header, rows = sweep_table(jobs)
         note = (
             "\nIn points, 95 % intervals in brackets. The monitored metric at the end, the best "
-            "first; targets as they rose over the baseline: + met, - not met, ? insufficient.\n"
+            "first; targets as they rose over the baseline: ++ proved, + met, - not met, "
+            "? insufficient. A row over several seeds has the mean, the standard deviation between "
+            "seeds, and an interval that knows of both products and seeds.\n"
         )
     else:
         return None
@@ -111,12 +117,47 @@ def sweep_table(jobs: list[Path]) -> tuple[list[str], list[list[str]]]:
     for job, given, board, objective in (
         (jobs[i], overrides[i], boards[i], objectives[i]) for i in places
     ):
-        met = sum(row["verdict"] == "met" for row in (board or {}).values())
+        met = sum(row["verdict"] in _REACHED for row in (board or {}).values())
         what = ", ".join(o for o in given if o not in common) or "as it is"
         cells = [_cell((board or {}).get(name)) for name in names]
         verdict = f"{met}/{len(board)}" if board is not None else _no_result(job)
         rows.append([f"{job.name}: {what}", _objective(job, objective), verdict, *cells])
+    rows += _seed_rows(overrides, common, boards, objectives, names)
     return ["job", str(monitor), "met", *names], rows
+
+
+def _seed_rows(
+    overrides: list[list[str]],
+    common: set[str],
+    boards: list[dict[str, dict[str, Any]] | None],
+    objectives: list[dict[str, Any] | None],
+    names: list[str],
+) -> list[list[str]]:
+    """A row for each set of jobs that differ in their seed alone."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, given in enumerate(overrides):
+        if boards[i] is not None:
+            groups.setdefault(without_seed(given), []).append(i)
+    rows = []
+    for shared, members in groups.items():
+        if len(members) < 2:
+            continue
+        made = [boards[i] or {} for i in members]
+        found = {n: over_seeds([board[n] for board in made if n in board]) for n in names}
+        met = sum(one is not None and one.verdict in _REACHED for one in found.values())
+        cells = ["?" if one is None else _over_seeds_cell(one) for one in found.values()]
+        values = [100 * float(o["value"]) for i in members if (o := objectives[i]) is not None]
+        objective = f"{fmean(values):.2f} ± {stdev(values):.2f}" if len(values) > 1 else ""
+        what = ", ".join(o for o in shared if o not in common)
+        label = f"{len(members)} seeds" + (f": {what}" if what else "")
+        rows.append([label, objective, f"{met}/{len(names)}", *cells])
+    return rows
+
+
+def _over_seeds_cell(one: OverSeeds) -> str:
+    low, high = 100 * one.low, 100 * one.high
+    change = f"{100 * one.delta:+.1f} ± {100 * one.spread:.1f}"
+    return f"{change} ({low:+.1f}, {high:+.1f}) {_MARKS[one.verdict]}"
 
 
 def protocol_table(jobs: list[Path]) -> tuple[list[str], list[list[str]]]:

@@ -14,7 +14,7 @@ from fashret.functional.bootstrap import holm
 from fashret.metrics.comparison import Difference, compare
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol
-from fashret.reports.targets import Target
+from fashret.reports.targets import INSUFFICIENT, MET, NOT_MET, PROVED, Target, verdict
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,7 @@ ENOUGH_PRODUCTS = 20
 
 SIGNIFICANT = 0.05
 
-MET, PROVED, NOT_MET = "met", "proved", "not met"
-INSUFFICIENT, REGRESSED = "insufficient", "REGRESSED"
+REGRESSED = "REGRESSED"
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,8 @@ class Row:
         target: what is asked for, in words; "" of a metric that is only watched.
         verdict: proved, met, not met or insufficient for a target; REGRESSED, insufficient or ""
             for another metric.
+        rise: what a target asks for; None where it must not fall, and for another metric.
+        margin: the fall that is accepted of a target that must not fall.
     """
 
     key: str
@@ -62,6 +63,8 @@ class Row:
     chance: float | None
     target: str = ""
     verdict: str = ""
+    rise: float | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -254,16 +257,13 @@ def _judged(row: Row, target: Target, enough: bool) -> Row:
     asked = _KEPT if target.rise is None else f"{100 * target.rise:+g}"
     if not enough or row.delta is None or row.low is None or row.high is None:
         return replace(row, target=asked, verdict=INSUFFICIENT)
-    if target.rise is None:
-        if row.low >= -target.margin:
-            verdict = MET
-        else:
-            verdict = NOT_MET if row.delta < -target.margin else INSUFFICIENT
-    elif row.low >= target.rise:
-        verdict = PROVED
-    else:
-        verdict = MET if row.delta >= target.rise and row.low > 0 else NOT_MET
-    return replace(row, target=asked, verdict=verdict)
+    return replace(
+        row,
+        target=asked,
+        rise=target.rise,
+        margin=target.margin if target.rise is None else None,
+        verdict=verdict(row.delta, row.low, rise=target.rise, margin=target.margin),
+    )
 
 
 def _cells(row: Row, columns: Sequence[str]) -> list[str]:

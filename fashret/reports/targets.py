@@ -13,6 +13,32 @@ log = logging.getLogger(__name__)
 _METRIC = re.compile(r"(?P<whole>[^/\[\]]+/(?P<relevance>[^/\[\]]+)/[^/\[\]]+)(\[(?P<value>.*)\])?")
 
 
+MET, PROVED, NOT_MET, INSUFFICIENT = "met", "proved", "not met", "insufficient"
+
+
+def verdict(delta: float, low: float, *, rise: float | None, margin: float) -> str:
+    """What a change says of what is asked.
+
+    Args:
+        delta: the change of the metric.
+        low: the lower bound of its 95 % interval.
+        rise: what is asked; None where the metric must not fall.
+        margin: the largest fall that is accepted where it must not fall.
+
+    Returns:
+        For a rise: `proved` if the whole interval is at or above it, `met` if the change is and the
+        interval is above 0, else `not met`. For what must not fall: `met` if the interval excludes
+        a fall of more than the margin, `not met` if the change itself is one, else `insufficient`.
+    """
+    if rise is None:
+        if low >= -margin:
+            return MET
+        return NOT_MET if delta < -margin else INSUFFICIENT
+    if low >= rise:
+        return PROVED
+    return MET if delta >= rise and low > 0 else NOT_MET
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """A metric that should rise, or must not fall.
