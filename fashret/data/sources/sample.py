@@ -3,6 +3,7 @@
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +17,9 @@ from fashret.errors import ConfigError
 
 _VERSION = 2
 """Of the drawing: a change makes other photos, so another table."""
+
+_WORTH_A_POOL = 200
+"""Products that take longer to draw than processes take to start."""
 
 _LEAST = 48
 """Products that give every split a few of every kind."""
@@ -57,16 +61,28 @@ class Sample(Source):
         }
 
     def items(self, report: Report) -> Iterator[Item]:
-        """The views of one product after another; drawn by all cores."""
+        """The views of one product after another; many are drawn by all cores."""
         products = make_products(self.products, self.seed)
         draw = partial(draw_views, views=self.views, seed=self.seed)
-        context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads
-        with ProcessPoolExecutor(cores(), mp_context=context) as pool:
-            drawn = pool.map(draw, products, chunksize=32)
+        with _pool(self.products) as pool:
+            drawn = map(draw, products) if pool is None else pool.map(draw, products, chunksize=32)
             for product, views in zip(products, drawn, strict=True):
                 for view, (photo, caption) in enumerate(views):
                     report.rows_in += 1
                     yield _item(product, view, photo, caption)
+
+
+def _pool(products: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
+    """Processes that draw; none for a few products, or within a process that cannot start any.
+
+    A job of joblib's launcher cannot: its start method is not one that a child process knows.
+    """
+    method = multiprocessing.get_start_method(allow_none=True)
+    usable = method is None or method in multiprocessing.get_all_start_methods()
+    if products < _WORTH_A_POOL or not usable:
+        return nullcontext()
+    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads
+    return ProcessPoolExecutor(cores(), mp_context=context)
 
 
 def _item(product: Product, view: int, photo: bytes, caption: str) -> Item:
