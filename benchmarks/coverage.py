@@ -7,7 +7,7 @@
 Draws many sets of products, evaluates two systems on each as evaluate.py does, and counts how often
 the interval of a value, and of a difference, holds the mean over all sets. With drawn embeddings
 there are two more systems that differ by chance alone: in how many sets is a metric called
-REGRESSED? A metric whose mean is within 3 points of 0 or 1 is marked: it is distributed one-sidedly.
+REGRESSED? A metric whose mean is within 3 points of 0 or 1 is marked: its spread is one-sided.
 The table goes to the screen, and as a Markdown file to --out.
 
 Sets are drawn without replacement from the products of a catalog. An hour on two idle cores.

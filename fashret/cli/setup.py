@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fashret.catalog.build import ensure_catalog
 from fashret.catalog.store import Catalog
@@ -251,16 +252,19 @@ def check_weights(weights: Mapping[str, float] | None, blocks: Sequence[str]) ->
 
 def check_composed(cfg: DictConfig, command: str) -> None:
     """Hold a configuration against its groups as they are without experiment and overrides."""
-    choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    choices = dict(HydraConfig.get().runtime.choices) if HydraConfig.initialized() else {}
+    if choices.get("targets") not in GlobalHydra.instance().config_loader().get_group_options(
+        "targets"
+    ):
+        choices.pop("targets", None)  # a data set without targets of its own
     overrides = [
         f"{'+' * ('@' in group)}{group}={choice}"  # one with a place of its own is an experiment's
         for group, choice in choices.items()
-        if choice is not None
-        and "/" not in group
-        and group not in ("hydra", *_NOT_IN_REFERENCE)
-        and ("@" in group or group in cfg)  # an optional group may have no such choice
+        if choice is not None and "/" not in group and group not in ("hydra", *_NOT_IN_REFERENCE)
     ]
     reference = compose(command, overrides=overrides)
+    with open_dict(reference):
+        reference.setdefault("targets", {})
     check(cfg, reference, _LIVE)
 
 
