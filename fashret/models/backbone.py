@@ -218,19 +218,11 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
             clip: Any = _create(spec, weights_dir)
-        name = f"local-dir:{spec.own}" if spec.own else spec.name
-        vocabulary = None if spec.folder is None else spec.folder / VOCABULARY
-        merges = {"bpe_path": str(vocabulary)} if vocabulary and vocabulary.is_file() else {}
-        tokenizer = open_clip.get_tokenizer(name, cache_dir=weights_dir, **merges)
-    except ImportError as e:
-        raise CheckpointError(
-            f"the tokenizer of '{spec.name}' needs another package ({e}): "
-            'pip install "fashret[siglip]"'
-        ) from e
     except Exception as e:  # torch and the hub have no one error for weights that do not load
         raise CheckpointError(_cannot_load(spec, e)) from e
     finally:
         logging.getLogger().removeFilter(_expected_random)
+    tokenizer = load_tokenizer(spec, cache_dir)
     changes = {"resize_mode": spec.resize, "fill_color": spec.fill}
     settings = merge_preprocess_dict(clip.visual.preprocess_cfg, changes)
     if spec.compile:
@@ -242,6 +234,26 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
         exact=spec.decode == "exact",
         precision=getattr(torch, spec.precision),
     )
+
+
+def load_tokenizer(spec: ModelSpec, cache_dir: Path) -> Any:
+    """Load open_clip's tokenizer of the text tower, without the towers.
+
+    Raises:
+        CheckpointError: it needs another package, or files that cannot be had.
+    """
+    name = f"local-dir:{spec.own}" if spec.own else spec.name
+    vocabulary = None if spec.folder is None else spec.folder / VOCABULARY
+    merges = {"bpe_path": str(vocabulary)} if vocabulary and vocabulary.is_file() else {}
+    try:
+        return open_clip.get_tokenizer(name, cache_dir=str(cache_dir / "weights"), **merges)
+    except ImportError as e:
+        raise CheckpointError(
+            f"the tokenizer of '{spec.name}' needs another package ({e}): "
+            'pip install "fashret[siglip]"'
+        ) from e
+    except Exception as e:  # the hub has no one error either
+        raise CheckpointError(_cannot_load(spec, e)) from e
 
 
 def _create(spec: ModelSpec, weights_dir: str) -> nn.Module:
