@@ -38,7 +38,7 @@ def evaluate(cfg: DictConfig) -> None:
     if not setup.team.only_first():
         return
     judged = outcome.judge(system, [split])
-    baseline = None if other is None else outcome.judge(other, [split])
+    baseline = None if other is None else outcome.judge(other, [split], alongside=system)
     if cfg.queries:
         draw_typed(system, typed_queries(cfg.queries), split)
     title = f"{name}, {setup.source.name}, {split}"
@@ -49,7 +49,7 @@ def evaluate(cfg: DictConfig) -> None:
     # Weights of attribute blocks are a choice, which is not made on test unless it is named.
     chosen_on = "validation" if cfg.split is None and "validation" in setup.table.splits else split
     if system.blocks and other is not None and chosen_on != split:
-        before = outcome.judge(other, [chosen_on])[-1]
+        before = outcome.judge(other, [chosen_on], alongside=system)[-1]
     curves = outcome.steered(system, chosen_on, before)
     with SummaryWriter(str(setup.output_dir / "tensorboard")) as writer:
         outcome.write_tensorboard(writer, setup.table, shown[0], board, curves)

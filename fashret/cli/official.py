@@ -10,6 +10,7 @@ from fashret.cli.outcome import console
 from fashret.cli.setup import check_composed
 from fashret.cli.systems import System, compared_system, judged_system, split_to_judge
 from fashret.config import build
+from fashret.data.batches import ItemCodes
 from fashret.engine.evaluation import embed_texts
 from fashret.errors import ConfigError
 from fashret.metrics.options import RetrievalOptions
@@ -42,8 +43,8 @@ def judge_officially(cfg: DictConfig) -> None:
     options: RetrievalOptions = build(setup.cfg.retrieval)
     table = OfficialTable(
         protocol,
-        _outcomes(system, protocol, options),
-        None if other is None else _outcomes(other, protocol, options),
+        _outcomes(system, protocol, options, setup.codes),
+        None if other is None else _outcomes(other, protocol, options, setup.codes),
         resamples=options.resamples,
         seed=options.seed,
         notes=[note for note in setup.table.report["notes"] if ", expected " in note],
@@ -64,12 +65,12 @@ def judge_officially(cfg: DictConfig) -> None:
 
 
 def _outcomes(
-    system: System, protocol: OfficialProtocol, options: RetrievalOptions
+    system: System, protocol: OfficialProtocol, options: RetrievalOptions, codes: ItemCodes
 ) -> list[Outcome]:
     """What a system makes of each task."""
     setup = system.setup
     rows = setup.rows(protocol.split)
-    whole = Protocol("all", options, rows, rows, setup.codes, setup.table.described)
+    whole = Protocol("all", options, rows, rows, codes, setup.table.described)
     embedded = system.embedded(whole)
     weights = options.weights or {}
 
@@ -79,7 +80,7 @@ def _outcomes(
 
     stage = Stage(
         table=setup.table,
-        codes=setup.codes,
+        codes=codes,
         rows=rows,
         image=embedded.image.cpu(),
         text=embedded.text.cpu(),

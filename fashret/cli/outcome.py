@@ -30,9 +30,19 @@ from fashret.reports.scoreboard import Scoreboard
 from fashret.reports.steering import show_steering, write_steering
 
 
-def judge(system: System, splits: Sequence[str]) -> list[Evaluation]:
-    """Evaluate a system, a split at a time."""
-    protocols = [system.setup.protocol(split) for split in splits]
+def judge(
+    system: System, splits: Sequence[str], *, alongside: System | None = None
+) -> list[Evaluation]:
+    """Evaluate a system, a split at a time.
+
+    Args:
+        system: what is judged.
+        splits: whose items ask.
+        alongside: the system that it is compared with, whose setup says what is relevant: two
+            models may differ in which captions they can tell apart.
+    """
+    setup = system.setup if alongside is None else alongside.setup
+    protocols = [setup.protocol(split) for split in splits]
     return [evaluate(protocol, system.embedded(protocol)) for protocol in protocols]
 
 
@@ -84,6 +94,7 @@ def publish(
         catalog=system.catalog.folder,
         evaluations=evaluations,
         results=results,
+        texts=setup.texts(),
     )
     write_per_query(folder, setup.table, evaluations)
     scoreboard = Scoreboard.of(

@@ -25,15 +25,16 @@ from fashret.data.datamodule import FashionData
 from fashret.data.items import ItemTable
 from fashret.data.preparation import prepare, prepared_folder
 from fashret.data.source import Source
-from fashret.errors import ConfigError
+from fashret.data.tokens import CaptionTokens
+from fashret.errors import CheckpointError, ConfigError
 from fashret.metrics.evaluation import metric_names
 from fashret.metrics.options import RetrievalOptions
 from fashret.metrics.protocol import Protocol
-from fashret.models.backbone import Backbone, load_backbone
+from fashret.models.backbone import Backbone, load_backbone, load_tokenizer
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
 from fashret.reports.targets import Target, usable_targets
-from fashret.types import Miner, TrainingItems
+from fashret.types import UNKNOWN, Miner, TrainingItems
 
 log = logging.getLogger(__name__)
 
@@ -50,24 +51,25 @@ class Setup:
         source: where items come from.
         spec: which model.
         table: the prepared items.
-        codes: of the table.
         targets: what is asked for.
         cache_dir: one place for all runs.
         output_dir: the run folder.
         device: where photos are encoded and searched.
         team: the processes that run this command together.
+        reads_captions: whether the model's tokenizer says which captions are equal; else their
+            text does, where the model behind a catalog is not the command's.
     """
 
     cfg: DictConfig
     source: Source
     spec: ModelSpec
     table: ItemTable
-    codes: ItemCodes
     targets: list[Target]
     cache_dir: Path
     output_dir: Path
     device: torch.device
     team: Team
+    reads_captions: bool = True
 
     @classmethod
     def of(cls, cfg: DictConfig, team: Team | None = None, *, together: bool = False) -> "Setup":
@@ -116,7 +118,6 @@ class Setup:
             source=source,
             spec=spec,
             table=table,
-            codes=ItemCodes(table, min_confidence=_min_confidence(source)),
             targets=_usable(asked, table, options),
             cache_dir=cache_dir,
             output_dir=Path(cfg.paths.output_dir),
@@ -128,6 +129,54 @@ class Setup:
     def identity(self) -> dict[str, Any]:
         """Of the untrained model."""
         return self.spec.identity(self.cache_dir)
+
+    @cached_property
+    def codes(self) -> ItemCodes:
+        """The codes of the table; captions that the model cannot tell apart have one."""
+        codes = ItemCodes(self.table, min_confidence=_min_confidence(self.source))
+        tokens = self.caption_tokens
+        return codes if tokens is None else codes.with_captions(tokens.first)
+
+    @cached_property
+    def caption_tokens(self) -> CaptionTokens | None:
+        """What the model reads of the captions; None where there are none or it cannot be told."""
+        codes, captions = self.table.codes("text")
+        if not captions or not self.reads_captions:
+            return None
+        try:
+            tokenizer = load_tokenizer(self.spec, self.cache_dir)
+        except CheckpointError as e:
+            log.warning("captions are compared by their text, since %s", e)
+            return None
+        tokens = CaptionTokens.of(captions, tokenizer)
+        cut = tokens.cut.numpy()[codes] & (codes != UNKNOWN)
+        if cut.any():
+            row = int(np.flatnonzero(cut)[0])
+            log.warning(
+                "the texts of %d of %d items have more than the %d tokens that %s reads, and are "
+                "cut there, such as item %s: '%s'. Texts that are then equal count as one caption",
+                int(cut.sum()),
+                len(self.table),
+                tokens.context_length,
+                self.spec.label,
+                self.table.column("item_id")[row],
+                captions[codes[row]],
+            )
+        return tokens
+
+    def texts(self) -> dict[str, int] | None:
+        """How many items' texts the model cuts, as metrics.json has it."""
+        if (tokens := self.caption_tokens) is None:
+            return None
+        codes = self.table.codes("text")[0]
+        known = codes[codes != UNKNOWN]
+        return {
+            "items": len(known),
+            "cut": int(tokens.cut.numpy()[known].sum()),
+            "context_length": tokens.context_length,
+            "captions": len(tokens.first),
+            "captions_by_tokens": len(tokens.first.unique()),
+        }
 
     @cached_property
     def backbone(self) -> Backbone:

@@ -1,7 +1,7 @@
 """What can be judged: a model as it comes, a run's model, or a catalog as it lies on disk."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -94,7 +94,8 @@ class System:
                 f"{setup.table.key}: give the data= and the options that it was built with"
             )
         check_embeddings(catalog)
-        return cls(str(folder), setup, catalog, None)
+        # Its model may be another than the command's, whose tokenizer then says nothing.
+        return cls(str(folder), replace(setup, reads_captions=False), catalog, None)
 
     @property
     def label(self) -> str:

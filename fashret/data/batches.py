@@ -14,7 +14,7 @@ from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
 from fashret.data.samplers import RowBatches, Rows
 from fashret.functional.similarity import Vectors
-from fashret.types import Batch
+from fashret.types import UNKNOWN, Batch
 
 
 class ItemCodes:
@@ -44,6 +44,19 @@ class ItemCodes:
         """The same items with other (N,) codes of their products."""
         other = copy(self)
         other.product = product
+        return other
+
+    def with_captions(self, first: Tensor) -> "ItemCodes":
+        """The same items, where captions that a model cannot tell apart have one code.
+
+        Args:
+            first: (captions,) long: by code, that of the first caption with the same tokens.
+        """
+        other = copy(self)
+        if len(first):
+            other.caption = torch.where(
+                self.caption == UNKNOWN, UNKNOWN, first[self.caption.clamp(min=0)]
+            )
         return other
 
     def batch(self, rows: Tensor) -> Batch:

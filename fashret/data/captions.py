@@ -3,11 +3,12 @@
 import random
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fashret.errors import ConfigError
 
@@ -87,6 +88,20 @@ class CaptionTable:
         if not usable or (self.codes[row, 0] >= 0 and rng.random() < self.own):
             return 0
         return rng.choice(usable)
+
+    def by_tokens(self, tokens: Tensor) -> "CaptionTable":
+        """The same captions, where those of equal tokens have one code.
+
+        Args:
+            tokens: (captions, L) of each caption, in the order of their codes.
+        """
+        if not self.captions:
+            return self
+        same = tokens.unique(dim=0, return_inverse=True)[1].numpy()
+        first = np.full(same.max() + 1, len(self.captions))
+        np.minimum.at(first, same, np.arange(len(same)))
+        codes = np.where(self.codes < 0, self.codes, first[same][self.codes.clip(min=0)])
+        return replace(self, codes=codes)
 
     def worded(self, code: int, seed: str) -> str:
         """A caption as it is said this time: without some of its words, but never without all."""

@@ -109,13 +109,14 @@ class FashionData(pl.LightningDataModule):
             self.source.captions.over(self.table) if training and self.source.captions else None
         )
         texts = self.codes.captions if captions is None else captions.captions
+        tokens = tokenized(self.backbone.tokenize, texts)
         photos = PhotoDataset(
             self.table,
             codes,
             self.backbone.photo_transform(),
-            tokenized(self.backbone.tokenize, texts),
+            tokens,
             augment=self.source.augment if training else None,
-            captions=captions,
+            captions=None if captions is None else captions.by_tokens(tokens),
             tokenize=self.backbone.tokenize,
             seed=self.seed,
             least=self.backbone.least,

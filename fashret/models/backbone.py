@@ -19,7 +19,7 @@ from fashret.models.heads import Projection
 from fashret.models.projections import cut_image_projection, cut_text_projection
 from fashret.models.spec import OWN, SHIPPED, ModelSpec
 from fashret.models.text_trimming import encode_short, is_causal
-from fashret.models.tokenizer import load_tokenizer
+from fashret.models.tokenizer import open_tokenizer
 
 PhotoTransform = Callable[[Image.Image], Tensor]
 """A photo to a (3, H, W) float tensor."""
@@ -196,16 +196,11 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
             clip: Any = _create(spec, weights_dir)
-        tokenizer = load_tokenizer(spec, weights_dir)
-    except ImportError as e:
-        raise CheckpointError(
-            f"the tokenizer of '{spec.name}' needs another package ({e}): "
-            'pip install "fashret[siglip]"'
-        ) from e
     except Exception as e:  # torch and the hub have no one error for weights that do not load
         raise CheckpointError(_cannot_load(spec, e)) from e
     finally:
         logging.getLogger().removeFilter(_expected_random)
+    tokenizer = load_tokenizer(spec, cache_dir)
     changes = {"resize_mode": spec.resize, "fill_color": spec.fill}
     settings = merge_preprocess_dict(clip.visual.preprocess_cfg, changes)
     if spec.compile:
@@ -217,6 +212,23 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
         exact=spec.decode == "exact",
         precision=getattr(torch, spec.precision),
     )
+
+
+def load_tokenizer(spec: ModelSpec, cache_dir: Path) -> Any:
+    """Load open_clip's tokenizer of the text tower, without the towers.
+
+    Raises:
+        CheckpointError: it needs another package, or files that cannot be had.
+    """
+    try:
+        return open_tokenizer(spec, str(cache_dir / "weights"))
+    except ImportError as e:
+        raise CheckpointError(
+            f"the tokenizer of '{spec.name}' needs another package ({e}): "
+            'pip install "fashret[siglip]"'
+        ) from e
+    except Exception as e:  # the hub has no one error either
+        raise CheckpointError(_cannot_load(spec, e)) from e
 
 
 def _create(spec: ModelSpec, weights_dir: str) -> nn.Module:

@@ -9,7 +9,7 @@ from open_clip.factory import _get_hf_config
 from fashret.models.spec import VOCABULARY, ModelSpec
 
 
-def load_tokenizer(spec: ModelSpec, weights_dir: str) -> Any:
+def open_tokenizer(spec: ModelSpec, weights_dir: str) -> Any:
     """The open_clip tokenizer that belongs to a model.
 
     A bundle (`local-dir:`, `hf-hub:`) may ask transformers for a tokenizer that is Python code

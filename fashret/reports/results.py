@@ -28,6 +28,7 @@ def write_results(
     catalog: Path,
     evaluations: Sequence[Evaluation],
     results: Results,
+    texts: Mapping[str, int] | None = None,
 ) -> None:
     """Write metrics.json and one metrics_by_<attribute>.json for each sliced attribute.
 
@@ -38,6 +39,7 @@ def write_results(
         catalog: the folder that was searched.
         evaluations: of one or more splits; their options are equal.
         results: of all of them, by key.
+        texts: how many items' texts the model cuts; None where it is not known.
     """
     options = evaluations[0].protocol.options.to_dict()
     searched = {
@@ -58,6 +60,7 @@ def write_results(
             "catalog": str(catalog.resolve()),
             "retrieval": options,
             "searched": searched,
+            "texts": texts,
             "metrics": results,
         },
     )
