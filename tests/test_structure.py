@@ -13,7 +13,7 @@ PACKAGE = ROOT / "fashret"
 
 LAYERS = [
     {"cli"},
-    {"engine", "reports", "demo", "config"},
+    {"engine", "reports", "demo", "config", "allowlist"},
     {"catalog"},
     {"models", "losses", "miners", "metrics", "protocols", "data"},
     {"functional"},
