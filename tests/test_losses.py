@@ -341,3 +341,9 @@ def test_a_temperature_is_learned_or_kept() -> None:
     assert not list(kept.parameters())
     assert not kept.state_dict()
     assert float(kept.temperature) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.5])
+def test_a_scale_that_is_not_above_zero_is_refused(scale: float) -> None:
+    with pytest.raises(ConfigError, match=rf"loss.scale={scale}: .* which must be above 0"):
+        SigLIP(scale=scale)
