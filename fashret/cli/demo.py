@@ -42,7 +42,7 @@ def demo(cfg: DictConfig) -> None:
     for each in systems:
         stored, layout = each.embeddings, each.towers.layout
         image, text = (part[here].float().to(setup.device) for part in (stored.image, stored.text))
-        shelves.append(Shelf(each.name, each.towers, image, impute_texts(image, text, layout)[0]))
+        shelves.append(Shelf(each.name, each.towers, image, impute_texts(image, text, layout)))
     search = Search(shelves, setup.table, setup.codes, rows, cfg.results)
     where = "" if cfg.split is None else f", {cfg.split}"
     app = application(search, f"{setup.source.name}{where}", cfg.host)

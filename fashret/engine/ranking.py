@@ -31,8 +31,8 @@ class Embedded:
 
     @cached_property
     def completed_text(self) -> Tensor:
-        """(n, D) text embeddings for fused search: imputed where an item has no text."""
-        return impute_texts(self.image, self.text, self.layout)[0]
+        """(n, D) text embeddings of what a fused query searches: imputed where there is no text."""
+        return impute_texts(self.image, self.text, self.layout)
 
 
 def rank(
@@ -70,11 +70,10 @@ def rank(
     weight, weights = protocol.options.weight_image, protocol.options.weights or {}
     photos = embedded.layout.weighted(embedded.image[asked], weights)
     captions = embedded.layout.weighted(embedded.text[asked], weights)
-    both = embedded.layout.weighted(completed[asked], weights)
     searches: dict[str, tuple[Vectors, Vectors]] = {
         "image": (photos, image),
         "text": (captions, image),
-        "fused": (Fused(photos, both, weight), Fused(image, text, weight)),
+        "fused": (Fused(photos, captions, weight), Fused(image, text, weight)),
     }
     found = {}
     for mode in modes:

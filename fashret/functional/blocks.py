@@ -45,14 +45,6 @@ class Layout:
         start, end = self.columns[name]
         return embeddings[:, start:end] * math.sqrt(len(self.columns))
 
-    def normalized(self, embeddings: Tensor) -> Tensor:
-        """(n, D) -> (n, D): each block as a unit vector over the root of the number of blocks."""
-        parts = [
-            torch.nn.functional.normalize(embeddings[:, start:end], dim=1)
-            for start, end in self.columns.values()
-        ]
-        return torch.cat(parts, dim=1) / math.sqrt(len(parts))
-
     def weighted(self, queries: Tensor, weights: Mapping[str, float]) -> Tensor:
         """Queries whose inner product with a catalog is the weighted mean of the blocks' cosines.
 

@@ -11,6 +11,7 @@ import torch
 
 from fashret.data.items import ItemTable
 from fashret.metrics.evaluation import Evaluation
+from fashret.metrics.protocol import Protocol
 from fashret.reports.files import write_text
 from fashret.reports.scoreboard import Scoreboard
 from fashret.types import UNKNOWN
@@ -47,6 +48,7 @@ def write_results(
             "queries": len(evaluation.protocol.queries),
             "items": len(evaluation.protocol.catalog),
             "catalog_splits": list(options["catalog_splits"] or [evaluation.protocol.split]),
+            "imputed_texts": _imputed_texts(evaluation.protocol),
             "without_relevant_item": evaluation.unanswerable(),
         }
         for evaluation in evaluations
@@ -71,6 +73,11 @@ def write_results(
                 values.setdefault(key.partition("[")[2][:-1], {})[key] = dict(result)
         if values:
             _write_json(folder / f"metrics_by_{attribute}.json", values)
+
+
+def _imputed_texts(protocol: Protocol) -> int:
+    """How many items that fused queries search have an imputed text embedding."""
+    return int((protocol.codes.caption[torch.from_numpy(protocol.catalog)] == UNKNOWN).sum())
 
 
 def write_scoreboard(folder: Path, scoreboard: Scoreboard) -> None:

@@ -1,0 +1,93 @@
+"""Fused search over items of which some have no text."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from fashret.engine.ranking import Embedded, rank
+from fashret.functional.blocks import Layout
+from fashret.functional.imputation import impute_texts
+from fashret.metrics.options import RetrievalOptions
+from fashret.metrics.protocol import Protocol
+
+PLAIN = Layout.of({"general": 16})
+
+
+def drawn(products: int = 300, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Image and text embeddings of two views of each product of 12 kinds; texts share a direction."""
+    generator = torch.Generator().manual_seed(seed)
+    kinds = 1.5 * torch.randn(12, 16, generator=generator)
+    own = kinds[torch.arange(products) % 12] + torch.randn(products, 16, generator=generator)
+    own = own.repeat_interleave(2, dim=0)
+    shared = torch.ones(16)  # every two texts have a positive cosine, as in CLIP
+    image = own + 0.8 * torch.randn(2 * products, 16, generator=generator)
+    text = own + shared + 0.9 * torch.randn(2 * products, 16, generator=generator)
+    return normalize(image, dim=1), normalize(text, dim=1)
+
+
+def found(image: Tensor, text: Tensor, mode: str = "fused") -> Tensor:
+    """(n,) bool: whether a query finds the other view of its product among its first 10."""
+    count = len(image)
+    options = RetrievalOptions(
+        k=[10], exclude="self", weight_image=0.7, candidates=None, catalog_splits=None,
+        slice_metrics=[], max_queries=None, max_items=None, seed=0, resamples=100,
+    )  # fmt: skip
+    codes: Any = SimpleNamespace(product=torch.arange(count) // 2, caption=None, described={})
+    rows = np.arange(count)
+    protocol = Protocol("test", options, rows, rows, codes, ())
+    rows_found = rank(protocol, Embedded(image, text, PLAIN), modes=(mode,))[mode][1].rows
+    return (rows_found == (torch.arange(count) ^ 1)[:, None]).any(dim=1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_items_without_a_text_are_found_as_often_as_by_image_search(seed: int) -> None:
+    """With 30 % of the texts missing; zero in their place finds none of them."""
+    image, text = drawn(seed=seed)
+    generator = torch.Generator().manual_seed(seed + 100)
+    missing = torch.rand(len(text), generator=generator) < 0.3
+    left = text * ~missing[:, None]
+    mate = torch.arange(len(text)) ^ 1
+    fused, by_image = found(image, left), found(image, left, "image")
+    whole = found(image, text)
+    lacking = ~missing & missing[mate]
+    complete = ~missing & ~missing[mate]
+    assert int(lacking.sum()) > 80
+    assert fused[lacking].float().mean() >= by_image[lacking].float().mean() - 0.02
+    assert fused[complete].float().mean() >= whole[complete].float().mean() - 0.005
+    assert torch.equal(fused[missing], by_image[missing])  # asked by the photo alone
+
+
+def test_an_imputed_text_is_the_mean_of_the_nearest_photos_texts() -> None:
+    image, text = drawn(20)
+    text[5] = text[11] = 0.0
+    completed = impute_texts(image, text, PLAIN)
+    for row in (5, 11):
+        others = [other for other in range(40) if other not in (5, 11)]
+        others.sort(key=lambda other: -float(image[row] @ image[other]))
+        torch.testing.assert_close(completed[row], text[others[:3]].mean(dim=0))
+    kept = [row for row in range(40) if row not in (5, 11)]
+    assert torch.equal(completed[kept], text[kept])
+
+
+def test_complete_texts_stay_as_they_are_and_no_text_at_all_is_the_photo() -> None:
+    image, text = drawn(5)
+    assert impute_texts(image, text, PLAIN) is text
+    assert torch.equal(impute_texts(image, torch.zeros_like(text), PLAIN), image)
+    assert torch.equal(found(image, torch.zeros_like(text)), found(image, text, "image"))
+
+
+def test_photos_are_compared_by_the_general_block() -> None:
+    """The other block says that rows 0 and 2 are alike, the general one 0 and 1."""
+    layout = Layout.of({"general": 2, "neckline": 2})
+    general = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [-1.0, 0.0], [-0.9, 0.1]])
+    other = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    image = torch.cat([general, other], dim=1)
+    text = torch.eye(4).repeat(2, 1)[:5]
+    text[0] = 0.0
+    completed = impute_texts(image, text, layout)
+    torch.testing.assert_close(completed[0], text[[1, 2, 4]].mean(dim=0))
