@@ -63,12 +63,9 @@ def main() -> None:
         query, whole = Fused(image, left, WEIGHT_IMAGE), Fused(image, text, WEIGHT_IMAGE)
         imputed = impute_texts(image, left, catalog.layout)
         searches: dict[str, tuple[Vectors, Vectors]] = {
-            "all texts there": (Fused(image, text, WEIGHT_IMAGE), Fused(image, text, WEIGHT_IMAGE)),
+            "all texts there": (whole, whole),
             "similarity 0": (query, query),
-            "imputed": (
-                query,
-                Fused(image, impute_texts(image, left, catalog.layout), WEIGHT_IMAGE),
-            ),
+            "imputed": (query, Fused(image, imputed, WEIGHT_IMAGE)),
             "photo alone": (image, image),
         }
         for name, (queries, items) in searches.items():
