@@ -202,3 +202,60 @@ def test_two_processes_train_on_every_item_once() -> None:
             assert batch.epoch == 3
             seen += batch.rows.tolist()
     assert sorted(seen) == rows.tolist()
+
+
+ONE_WITHOUT_PAIRS = """
+import sys
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fashret import losses
+from fashret.types import Relations
+
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method=sys.argv[2], rank=rank, world_size=2)
+
+
+class Model(nn.Module):
+    def __init__(self, loss):
+        super().__init__()
+        self.head, self.loss = nn.Linear(4, 4), loss
+
+    def forward(self, rows, columns, relations):
+        return self.loss(self.head(rows), columns, relations)
+
+
+own = torch.eye(6, dtype=torch.bool)
+none = torch.zeros_like(own)
+for name in ("InfoNCE", "SupCon", "SigLIP"):
+    model = DistributedDataParallel(Model(getattr(losses, name)()))
+    for step in range(3):
+        model.zero_grad()
+        lacking = rank == step % 2
+        relations = Relations(none, none) if lacking else Relations(own, ~own)
+        model(torch.randn(6, 4), torch.randn(6, 4), relations).backward()
+        assert all(p.grad is not None for p in model.parameters()), name
+print("done")
+"""
+
+
+def test_a_process_without_a_valid_pair_does_not_end_a_run_of_several(tmp_path: Path) -> None:
+    """DistributedDataParallel waits for the gradient of every parameter, the temperature too."""
+    meeting = f"file://{tmp_path / 'meeting'}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ONE_WITHOUT_PAIRS, str(rank), meeting],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        out, said = process.communicate(timeout=200)
+        assert process.returncode == 0, said[-2000:]
+        assert out.strip() == "done"
