@@ -84,6 +84,8 @@ class Run:
             given.append("device=cpu")
         if small:
             given += SMALL if command in ("train", "evaluate") else SMALL[:3]
+        if command in ("train", "evaluate"):
+            given.append("latency=false")
         if command == "train":
             given += [*QUIET, "gallery=false", "trainer.accelerator=cpu", "trainer.devices=1"]
         bodies[command](composed(command, [*given, *overrides]))

@@ -19,7 +19,7 @@ PLAIN = Layout.of({"general": 16})
 
 
 def drawn(products: int = 300, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Image and text embeddings of two views of each product of 12 kinds; texts share a direction."""
+    """Image and text embeddings of two views of products of 12 kinds; texts share a direction."""
     generator = torch.Generator().manual_seed(seed)
     kinds = 1.5 * torch.randn(12, 16, generator=generator)
     own = kinds[torch.arange(products) % 12] + torch.randn(products, 16, generator=generator)
@@ -44,7 +44,7 @@ def found(image: Tensor, text: Tensor, mode: str = "fused") -> Tensor:
     return (rows_found == (torch.arange(count) ^ 1)[:, None]).any(dim=1)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(4))
 def test_items_without_a_text_are_found_as_often_as_by_image_search(seed: int) -> None:
     """With 30 % of the texts missing; zero in their place finds none of them."""
     image, text = drawn(seed=seed)
@@ -58,18 +58,24 @@ def test_items_without_a_text_are_found_as_often_as_by_image_search(seed: int) -
     complete = ~missing & ~missing[mate]
     assert int(lacking.sum()) > 80
     assert fused[lacking].float().mean() >= by_image[lacking].float().mean() - 0.02
-    assert fused[complete].float().mean() >= whole[complete].float().mean() - 0.005
+    assert fused[complete].float().mean() >= whole[complete].float().mean() - 0.01
     assert torch.equal(fused[missing], by_image[missing])  # asked by the photo alone
 
 
-def test_an_imputed_text_is_the_mean_of_the_nearest_photos_texts() -> None:
+def halfway(texts: Tensor) -> Tensor:
+    """Their mean, with the root of its length."""
+    mean = texts.mean(dim=0)
+    return mean / mean.norm() ** 0.5
+
+
+def test_an_imputed_text_is_along_the_mean_of_the_nearest_photos_texts() -> None:
     image, text = drawn(20)
     text[5] = text[11] = 0.0
     completed = impute_texts(image, text, PLAIN)
     for row in (5, 11):
         others = [other for other in range(40) if other not in (5, 11)]
         others.sort(key=lambda other: -float(image[row] @ image[other]))
-        torch.testing.assert_close(completed[row], text[others[:3]].mean(dim=0))
+        torch.testing.assert_close(completed[row], halfway(text[others[:5]]))
     kept = [row for row in range(40) if row not in (5, 11)]
     assert torch.equal(completed[kept], text[kept])
 
@@ -82,12 +88,12 @@ def test_complete_texts_stay_as_they_are_and_no_text_at_all_is_the_photo() -> No
 
 
 def test_photos_are_compared_by_the_general_block() -> None:
-    """The other block says that rows 0 and 2 are alike, the general one 0 and 1."""
+    """Ten items are near item 0 by the general block, ten others by the second one."""
     layout = Layout.of({"general": 2, "neckline": 2})
-    general = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [-1.0, 0.0], [-0.9, 0.1]])
-    other = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    image = torch.cat([general, other], dim=1)
-    text = torch.eye(4).repeat(2, 1)[:5]
+    near = torch.tensor([[1.0, 0.0]]).repeat(10, 1)
+    far = torch.tensor([[-1.0, 0.0]]).repeat(10, 1)
+    image = torch.cat([torch.cat([near, far]), torch.cat([far, near])], dim=1)
+    text = torch.eye(4)[[0] * 10 + [1] * 10]
+    image[0, 2:] = torch.tensor([1.0, 0.0])  # the second block says that it is like the others
     text[0] = 0.0
-    completed = impute_texts(image, text, layout)
-    torch.testing.assert_close(completed[0], text[[1, 2, 4]].mean(dim=0))
+    torch.testing.assert_close(impute_texts(image, text, layout)[0], torch.eye(4)[0])

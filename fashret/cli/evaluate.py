@@ -42,10 +42,17 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.queries:
         draw_typed(system, typed_queries(cfg.queries), split)
     title = f"{name}, {setup.source.name}, {split}"
-    against_run = cfg.baseline is not None
-    board = outcome.publish(system, judged, baseline, title=title, against_run=against_run)
+    latency = outcome.latency(system, judged[-1])
+    board = outcome.publish(
+        system,
+        judged,
+        baseline,
+        title=title,
+        latency=latency,
+        against_run=cfg.baseline is not None,
+    )
     before = None if baseline is None else baseline[-1]
-    shown = outcome.write_pages(system, judged[-1], other, before, board)
+    shown = outcome.write_pages(system, judged[-1], other, before, board, latency)
     # Weights of attribute blocks are a choice, which is not made on test unless it is named.
     chosen_on = "validation" if cfg.split is None and "validation" in setup.table.splits else split
     if system.blocks and other is not None and chosen_on != split:

@@ -1,21 +1,26 @@
 """Judge a model on one or more splits, and leave the results in the run folder."""
 
+import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from fashret.cli.systems import System
 from fashret.config import build
 from fashret.data.items import ItemTable
 from fashret.engine.evaluation import Judged, evaluate
+from fashret.engine.latency import search_latency, text_query_latency
 from fashret.engine.steering import Curve, steer
-from fashret.errors import RegressionError
+from fashret.errors import CheckpointError, RegressionError
 from fashret.metrics.evaluation import Evaluation
 from fashret.reports.gallery import Gallery
 from fashret.reports.page import Page
@@ -28,6 +33,8 @@ from fashret.reports.results import (
 )
 from fashret.reports.scoreboard import Scoreboard
 from fashret.reports.steering import show_steering, write_steering
+
+log = logging.getLogger(__name__)
 
 
 def judge(
@@ -44,6 +51,41 @@ def judge(
     setup = system.setup if alongside is None else alongside.setup
     protocols = [setup.protocol(split) for split in splits]
     return [evaluate(protocol, system.embedded(protocol)) for protocol in protocols]
+
+
+def latency(system: System, evaluation: Evaluation) -> dict[str, Any] | None:
+    """How long a query of an evaluation takes alone: its search, and a text's encoding with it.
+
+    Encoding needs the towers, which are loaded for it; a catalog folder has none.
+
+    Returns:
+        what metrics.json holds; None with `latency=false`.
+    """
+    cfg, protocol = system.setup.cfg, evaluation.protocol
+    if not cfg.latency:
+        return None
+    embedded, options = system.embedded(protocol), protocol.options
+    queries, gallery = (
+        embedded.image[torch.from_numpy(np.searchsorted(protocol.rows, rows))]
+        for rows in (protocol.queries, protocol.catalog)
+    )
+    k = max(options.k)
+
+    def weighted(asked: Tensor) -> Tensor:
+        return embedded.layout.weighted(asked, options.weights or {})
+
+    found: dict[str, Any] = {"device": str(gallery.device), "items": len(gallery)}
+    found["search_ms"] = search_latency(weighted(queries), gallery, k)
+    texts = system.setup.table.column("text")
+    asked = [texts[row] for row in protocol.queries if texts[row]]
+    if asked and system.retriever is not None:
+        try:
+            towers = system.towers
+        except CheckpointError as e:
+            log.warning("text queries are not timed: %s", e)
+        else:
+            found["text_query_ms"] = text_query_latency(towers, asked, gallery, k, weighted)
+    return found
 
 
 def steered(system: System, split: str, baseline: Evaluation | None) -> list[Curve]:
@@ -67,6 +109,7 @@ def publish(
     baseline: Sequence[Evaluation] | None,
     *,
     title: str,
+    latency: Mapping[str, Any] | None,
     against_run: bool = False,
 ) -> Scoreboard:
     """Write the result files and show the scoreboard of the last split.
@@ -76,6 +119,7 @@ def publish(
         evaluations: of it, a split each.
         baseline: of what it is compared with, likewise; None if it stands alone.
         title: of the scoreboard.
+        latency: of single queries; see `latency`.
         against_run: whether `baseline` is of another run or catalog, not of the model untrained.
 
     Returns:
@@ -95,6 +139,7 @@ def publish(
         evaluations=evaluations,
         results=results,
         texts=setup.texts(),
+        latency=latency,
     )
     write_per_query(folder, setup.table, evaluations)
     scoreboard = Scoreboard.of(
@@ -118,6 +163,7 @@ def write_pages(
     other: System | None,
     baseline: Evaluation | None,
     scoreboard: Scoreboard,
+    latency: Mapping[str, Any] | None,
 ) -> list[Judged]:
     """Write `report/index.html`, and `gallery.html` where `gallery` asks for it.
 
@@ -138,6 +184,7 @@ def write_pages(
         scoreboard=scoreboard,
         systems=shown,
         prepared=setup.table.report,
+        latency=latency,
         config=OmegaConf.to_yaml(cfg, resolve=True),
         commands=_commands(folder, trained=log.exists()),
         train_log=log if log.exists() else None,

@@ -45,8 +45,9 @@ def train(cfg: DictConfig) -> float:
         if not setup.team.only_first():
             return 0.0
         print("nothing learns (model.heads=false, model.train=heads): the baseline is measured")
-        board = outcome.publish(untrained, baseline, None, title=title)
-        outcome.write_pages(untrained, baseline[-1], None, None, board)
+        latency = outcome.latency(untrained, baseline[-1])
+        board = outcome.publish(untrained, baseline, None, title=title, latency=latency)
+        outcome.write_pages(untrained, baseline[-1], None, None, board, latency)
         return training.monitored(setup, baseline)
 
     if setup.team.global_rank == 0:
@@ -58,8 +59,9 @@ def train(cfg: DictConfig) -> float:
         return 0.0
     final = outcome.judge(system, splits)
     training.log_evaluations(trainer, final, to_train_log=False)
-    board = outcome.publish(system, final, baseline, title=title)
-    shown = outcome.write_pages(system, final[-1], untrained, baseline[-1], board)
+    latency = outcome.latency(system, final[-1])
+    board = outcome.publish(system, final, baseline, title=title, latency=latency)
+    shown = outcome.write_pages(system, final[-1], untrained, baseline[-1], board, latency)
     curves = outcome.steered(system, splits[0], baseline[0])
     training.log_outcome(trainer, setup, shown[0], board, curves)
     outcome.check_regressions(cfg, board)

@@ -33,6 +33,7 @@ class Page:
         scoreboard: of the last split.
         systems: the model, and after it what it is compared with, if anything.
         prepared: the report of the data's preparation.
+        latency: of single queries, as metrics.json has it; None where it was not measured.
         config: the configuration as YAML.
         commands: that do it again.
         train_log: the file of a training run; None of an evaluation.
@@ -42,6 +43,7 @@ class Page:
     scoreboard: Scoreboard
     systems: Sequence[Judged]
     prepared: Mapping[str, Any] = field(repr=False)
+    latency: Mapping[str, Any] | None = None
     config: str = field(repr=False)
     commands: Sequence[str]
     train_log: Path | None
@@ -57,6 +59,7 @@ class Page:
             systems=[system.name for system in self.systems],
             facts=self.facts(),
             prepared=self.prepared,
+            latency=self.latency,
             coverage=_coverage(self.prepared),
             config=self.config,
             commands=self.commands,

@@ -30,6 +30,7 @@ def write_results(
     evaluations: Sequence[Evaluation],
     results: Results,
     texts: Mapping[str, int] | None = None,
+    latency: Mapping[str, Any] | None = None,
 ) -> None:
     """Write metrics.json and one metrics_by_<attribute>.json for each sliced attribute.
 
@@ -41,6 +42,7 @@ def write_results(
         evaluations: of one or more splits; their options are equal.
         results: of all of them, by key.
         texts: how many items' texts the model cuts; None where it is not known.
+        latency: of single queries, in milliseconds; None where it was not measured.
     """
     options = evaluations[0].protocol.options.to_dict()
     searched = {
@@ -63,6 +65,7 @@ def write_results(
             "retrieval": options,
             "searched": searched,
             "texts": texts,
+            "latency": latency,
             "metrics": results,
         },
     )
