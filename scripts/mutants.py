@@ -75,8 +75,8 @@ class Group:
 GROUPS = {
     "functional": Group(
         "functional",
-        "topk whole_rankings imputed_texts retrieval_metrics bootstrap design_effect health "
-        "relations blocks tiers pairs miners terms",
+        "topk whole_rankings imputation retrieval_metrics bootstrap design_effect "
+        "health relations blocks tiers pairs miners terms",
     ),
     "losses": Group("losses", "losses losses_against_libraries terms blocks defaults"),
     "miners": Group("miners", "online_miners mining_before_training miners defaults"),
@@ -162,6 +162,7 @@ NAMES = {
 }
 
 LOGS = ("log.", "logging.")
+SEEDS = ("default_rng", "manual_seed")
 
 SKIPPED = (ast.Raise, ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)
 """Messages, what must hold anyway, and imports. Seeds are left as they are, too."""
@@ -182,7 +183,7 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
         return
     if isinstance(node, ast.keyword) and node.arg in SAME_EITHER_WAY:
         return
-    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("default_rng"):
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(SEEDS):
         return
     if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call):
         return

@@ -151,9 +151,9 @@ def test_variances_between_and_within_halves_equal_a_loop() -> None:
 
 def test_the_factor_is_the_ratio_but_never_narrows() -> None:
     effect = DesignEffect(1, 3)
-    effect.between = torch.tensor([[3.0, 1.0, 5.0], [8.0, 0.0, 0.0]], dtype=torch.float64)
-    effect.within = torch.tensor([[2.0, 4.0, 0.0], [2.0, 1.0, 0.0]], dtype=torch.float64)
-    assert effect.factor().tolist() == [[1.5, 1.0, 1.0], [4.0, 1.0, 1.0]]
+    effect.between = torch.tensor([[3e-4, 1.0, 5.0], [8.0, 0.0, 0.0]], dtype=torch.float64)
+    effect.within = torch.tensor([[2e-4, 4.0, 0.0], [2.0, 1.0, 0.0]], dtype=torch.float64)
+    assert effect.factor().flatten().tolist() == pytest.approx([1.5, 1.0, 1.0, 4.0, 1.0, 1.0])
 
 
 @pytest.mark.parametrize(("shared", "expected"), [(0.0, 1.0), (0.1, 3.0)])

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import fashret.functional.topk as topk_module
 from fashret.errors import DataError
 from fashret.functional.precision import full_precision
 from fashret.functional.similarity import Fused
@@ -350,3 +351,27 @@ def test_a_fusion_has_a_row_for_each_item_and_reads_any_of_them() -> None:
     assert len(fused) == 3
     assert torch.allclose(fused[0:2], torch.tensor([[0.6, 3.2], [1.2, 0.0]]))
     assert torch.allclose(fused[torch.tensor([2])], torch.tensor([[1.8, 4.0]]))
+
+
+def test_the_whole_catalog_is_looked_at_again_where_rounding_may_matter_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is what makes a catalog full of ties exact, and is many times slower."""
+    looked_at = []
+    exact_pass = topk_module._exact_pass
+
+    def counting(query: Tensor, *rest: Any) -> Any:
+        looked_at.append(query)
+        return exact_pass(query, *rest)
+
+    monkeypatch.setattr(topk_module, "_exact_pass", counting)
+    generator = torch.Generator().manual_seed(8)
+    catalog = normalize(torch.randn(400, 16, generator=generator), dim=1)
+    topk(catalog[:20], catalog, 5)
+    catalog[100:120] = catalog[0]  # fewer ties than the fast pass keeps
+    topk(catalog[:20], catalog, 5)
+    assert not looked_at
+    catalog[100:160] = catalog[0]
+    topk(catalog[:20], catalog, 5)
+    assert len(looked_at) == 1
+    assert torch.equal(looked_at[0], catalog[0])
