@@ -257,6 +257,18 @@ def of_codes(
     return list(made)
 
 
+def test_without_boosts_every_item_comes_equally_often() -> None:
+    made = BalancedBatches(ROWS, Balance(boosts={}, most=0.5), DESCRIBED, batch_size=60, seed=0)
+    times = Counter(row for epoch in range(DUE_EVERY) for row in epoch_rows(made, epoch))
+    assert set(times) == set(ROWS.tolist())
+    assert max(times.values()) <= DUE_EVERY + 2
+
+
+def epoch_rows(batches: RowBatches, epoch: int) -> list[int]:
+    batches.set_epoch(epoch)
+    return [row for batch in batches for row in batch.rows.tolist()]
+
+
 def test_unknown_values_are_not_limited() -> None:
     codes = [-1] * 30 + [0] * 30
     shares = []

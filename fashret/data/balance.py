@@ -101,7 +101,12 @@ class BalancedBatches(RowBatches):
         self.rows = rows
         weights = balance.weights(described)[rows]
         self.wanted = weights / weights.sum() * len(rows)
-        codes = np.stack([described[name][0] for name in balance.boosts], axis=1)
+        limited = [described[name][0] for name in balance.boosts]
+        codes = (
+            np.stack(limited, axis=1)
+            if limited
+            else np.empty((rows.max(initial=0) + 1, 0), dtype=np.int64)
+        )
         self.batch_size = max(1, min(batch_size, len(rows) // world))
         self.limit = ShareLimit(codes, max(1, int(balance.most * self.batch_size)))
         self.seed = seed
