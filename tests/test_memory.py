@@ -32,8 +32,8 @@ def test_half_as_many_until_they_fit_and_from_then_on(caplog: pytest.LogCaptureF
         assert torch.equal(encode(inputs[:100]), inputs[:100] * 2)
     assert encoder.tried == [256, 128, 64, 64, 64, 64, 64, 36]
     assert [record.getMessage() for record in caplog.records] == [
-        "memory does not hold 256 items: going on with 128",
-        "memory does not hold 128 items: going on with 64",
+        "out of memory at batch size 256: retrying with 128",
+        "out of memory at batch size 128: retrying with 64",
     ]
 
 

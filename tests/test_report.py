@@ -40,6 +40,8 @@ def test_it_needs_nothing_but_its_folder(trained: Path) -> None:
 def test_it_says_what_the_scoreboard_says(trained: Path) -> None:
     page = (trained / "report" / "index.html").read_text()
     board = json.loads((trained / "scoreboard.json").read_text())
+    reached = [row for row in board["rows"] if row["verdict"] in ("met", "proved")]
+    assert f"<b>{len(reached)} of {len(board['rows'])} targets met.</b>" in page
     for row in board["rows"]:
         cells = re.search(
             rf"<tr><th scope=\"row\">{re.escape(row['name'])}</th>(.*?)</tr>", page, re.S

@@ -1,4 +1,4 @@
-"""Verdicts: what rose as asked, what fell by more than luck, and what says too little."""
+"""Verdicts: targets that are met, significant regressions, and what is insufficient."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Two systems on the same queries: by how much they differ, and whether that is more than luck."""
+"""Two systems on the same queries: by how much they differ, with intervals and p values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -235,8 +235,8 @@ def _columns(
     for key, values in per_query(found, relevant, ks).items():
         name, k = key.split("@")
         top = ceiling(name, distinct[:, 0], int(k))[inverse]
-        luck = chance(name, distinct[:, 0], distinct[:, 1], int(k))[inverse]
-        columns[key] = Column(values, top, luck)
+        expected = chance(name, distinct[:, 0], distinct[:, 1], int(k))[inverse]
+        columns[key] = Column(values, top, expected)
     return columns
 
 

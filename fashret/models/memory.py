@@ -37,6 +37,6 @@ class WithinMemory:
                     raise
                 self._most = size // 2
             # outside the handler, whose traceback would hold what has to be freed
-            log.warning("memory does not hold %d items: going on with %d", size, self._most)
+            log.warning("out of memory at batch size %d: retrying with %d", size, self._most)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
