@@ -82,7 +82,7 @@ def test_every_option_of_every_group_composes_and_passes_the_check(
 def test_no_option_is_left_out() -> None:
     seen = {option for chosen in together() for option in chosen}
     assert seen == set(options())
-    assert len(seen) == 81
+    assert len(seen) == 83
     groups = {option.split("=")[0] for option in seen}
     assert groups == {p.name for p in CONF.iterdir() if p.is_dir()} - {"hydra"}
 

@@ -112,10 +112,10 @@ def test_evaluating_a_run_judges_the_split_that_its_scoreboard_shows(run: Run) -
 @pytest.fixture
 def shop(tmp_path: Path) -> list[str]:
     """A folder of six photos without a test split, and what a command needs to read it."""
-    photos = {"a": "p", "b": "p", "c": "q", "d": "r", "e": "s", "f": "s"}
+    photos = {"a": "p", "b": "p", "c": "q", "d": "r", "e": "s", "f": "t"}
     table = "image,item_id,text,product_id,split,category\n"
     for name, product in photos.items():
-        split = "train" if product == "s" else "validation"
+        split = "train" if product in "st" else "validation"
         text = "" if name == "d" else f"a shirt {name}"
         Image.new("RGB", (8, 8), (ord(name), 7, 9)).save(tmp_path / f"{name}.png")
         table += f"{name}.png,{name},{text},{product},{split},shirts\n"

@@ -11,7 +11,7 @@ from torch import Tensor
 from fashret.functional.blocks import Layout
 from fashret.functional.imputation import impute_texts
 from fashret.functional.similarity import Fused, Vectors
-from fashret.functional.topk import Excluded, Ranking, rank_rows, topk
+from fashret.functional.topk import Excluded, Ranking, first_columns, rank_rows, topk
 from fashret.metrics.protocol import MODES, Protocol
 
 
@@ -83,8 +83,7 @@ def rank(
         candidates = protocol.options.candidates
         if mode == "fused" and candidates is not None:
             first = topk(*searches["image"], candidates, exclude=barred)
-            ranking = rank_rows(queries[:], items, first.rows)
-            ranking = Ranking(ranking.rows[:, :k], ranking.scores[:, :k])
+            ranking = first_columns(rank_rows(queries[:], items, first.rows), k)
         else:
             ranking = topk(queries, items, k, exclude=barred)
         found[mode] = (mine.cpu(), Ranking(ranking.rows.cpu(), ranking.scores.cpu()))

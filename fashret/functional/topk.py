@@ -132,14 +132,14 @@ def _topk_block(
     fast_rows, fast_scores, longest = _fast_pass(queries, catalog, k + MARGIN, exclude, chunk)
     width = fast_scores.shape[1]
     if width == 0:  # an empty catalog
-        return _first(Ranking(fast_rows, fast_scores.double()), k)
+        return first_columns(Ranking(fast_rows, fast_scores.double()), k)
 
     # A float32 product of D terms is off by at most D half-epsilons of its factors' lengths, and
     # so is the one that it is compared with.
     error = queries.shape[1] * torch.finfo(torch.float32).eps * query_length * longest
     kth = fast_scores[:, min(k, width) - 1]
 
-    ranking = _first(_rank_rows(queries, catalog, fast_rows[:, :k]), k)
+    ranking = first_columns(_rank_rows(queries, catalog, fast_rows[:, :k]), k)
     if width > k:
         unsure = ((kth - fast_scores[:, k]) <= error).nonzero()[:, 0]
         _replace(ranking, unsure, _rank_rows(queries[unsure], catalog, fast_rows[unsure]), k)
@@ -235,7 +235,7 @@ def _exact_scores(queries: Tensor, catalog: Vectors, rows: Tensor) -> Tensor:
     return scores
 
 
-def _first(ranking: Ranking, k: int) -> Ranking:
+def first_columns(ranking: Ranking, k: int) -> Ranking:
     """The ranking with exactly k columns, padded with -1 and -inf."""
     missing = max(0, k - ranking.rows.shape[1])
     rows = torch.nn.functional.pad(ranking.rows[:, :k], (0, missing), value=-1)
@@ -245,6 +245,6 @@ def _first(ranking: Ranking, k: int) -> Ranking:
 
 def _replace(ranking: Ranking, queries: Tensor, better: Ranking, k: int) -> None:
     """Put the first k of `better` in the place of some queries' rankings."""
-    rows, scores = _first(better, k)
+    rows, scores = first_columns(better, k)
     ranking.rows[queries] = rows
     ranking.scores[queries] = scores
