@@ -68,7 +68,7 @@ def interval(means: Tensor, *, level: float = 0.95) -> Tensor:
 
 
 def two_sided_p(means: Tensor) -> Tensor:
-    """(resamples, C) resampled mean differences -> (C,): the probability of a mean as far from 0 by chance.
+    """(resamples, C) resampled mean differences -> (C,): two-sided p values of a mean of 0.
 
     Twice the smaller tail, at least 1 / (resamples + 1), at most 1; NaN without a resample.
     """
