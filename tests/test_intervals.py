@@ -19,6 +19,7 @@ from fashret.functional.split_half import (
     depth_for_halves,
     first_within,
     random_halves,
+    small_sample_factor,
 )
 from fashret.metrics import intervals
 from fashret.metrics.comparison import compare
@@ -129,6 +130,15 @@ def test_a_factor_is_at_least_one() -> None:
     assert effect.factor().tolist() == [[1.0, 1.0], [1.0, 1.0]]
 
 
+@pytest.mark.parametrize(
+    ("products", "t"),
+    [(15, 2.571), (30, 2.228), (60, 2.086), (90, 2.042), (300, 1.984)],  # of 5, 10, 20, 30, 100
+)
+def test_few_products_widen_an_interval_as_students_t_does(products: int, t: float) -> None:
+    expected = (t / 1.960) ** 2 * products / (products - 1)
+    assert small_sample_factor(products) == pytest.approx(expected, rel=0.02)
+
+
 def spread(made: list[Evaluation], key: str) -> float:
     return float(torch.tensor([one.means()[key] for one in made], dtype=torch.float64).std())
 
@@ -145,7 +155,7 @@ def test_the_widened_interval_has_the_spread_of_new_products() -> None:
     for one in made[:40]:
         values = one.columns[KEY].values.view(100, 2).mean(dim=1)
         alone.append(float(values.var()) / 100)
-        widened.append(alone[-1] * variance_factors([one], [KEY])[KEY])
+        widened.append(alone[-1] * variance_factors([one], [KEY])[KEY] / small_sample_factor(100))
     assert np.sqrt(np.mean(alone)) < 0.75 * true
     assert np.sqrt(np.mean(widened)) == pytest.approx(true, rel=0.2)
     for one in made[:3]:
@@ -201,6 +211,7 @@ def test_what_is_relevant_within_a_half_is_counted_as_in_a_search_of_the_half(
         within += (variances[0] + variances[1]) / 2
     assert bool(between.isfinite().all())
     expected = torch.where(within > 0, between / within, 1.0).clamp(min=1.0)
+    expected *= small_sample_factor(60)
     assert list(found.values()) == pytest.approx(expected.tolist(), rel=1e-3)
 
 

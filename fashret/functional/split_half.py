@@ -17,6 +17,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_NORMAL = 1.959964
+"""The two-sided 95 % quantile of the normal distribution."""
+
+
+def small_sample_factor(products: int) -> float:
+    """By how much a variance of few products is raised, so that its interval holds 95 %.
+
+    A variance that is estimated from P products is itself uncertain: an interval takes the quantile
+    of Student's t in place of the normal one, and P / (P - 1) makes the estimate unbiased. A design
+    effect is known less well than the variance of queries alone, so that the degrees of freedom are
+    a third of the products; `benchmarks/coverage.py` shows that intervals then hold what they say.
+
+    Args:
+        products: P, whose queries count; at least 2.
+
+    Returns:
+        (t / z)^2 P / (P - 1), with t by the expansion of Fisher and Cornish (1960).
+    """
+    z, freedom = _NORMAL, max(2.0, products / 3.0)
+    t = z + (z**3 + z) / (4.0 * freedom)
+    t += (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / (96.0 * freedom**2)
+    return (t / z) ** 2 * products / (products - 1.0)
+
 
 def depth_for_halves(k: int, views: int) -> int:
     """How deep a ranking must be for its first k rows within a random half of the products.

@@ -14,6 +14,7 @@ from fashret.functional.split_half import (
     depth_for_halves,
     first_within,
     random_halves,
+    small_sample_factor,
 )
 from fashret.metrics.protocol import Protocol
 from fashret.types import UNKNOWN
@@ -101,7 +102,8 @@ def design_effects(
 
     Returns:
         By `<mode>/<relevance>/<metric>@<k>`: the factor of the whole metric under "", that of each
-        slice under its value, that of the mean over the values under "macro".
+        slice under its value, that of the mean over the values under "macro"; each with what few
+        products add (`small_sample_factor`).
     """
     ks = torch.tensor(protocol.options.k)
     names = [f"{metric}@{k}" for metric in METRICS for k in protocol.options.k]
@@ -141,15 +143,27 @@ def design_effects(
     factors: dict[str, dict[str, float]] = {}
     for mode in modes:
         table = whole[mode].factor()[0].view(len(relevances[mode]), len(names))
-        for (_, relevance), row in zip(relevances[mode], table.tolist(), strict=True):
+        for key, row in zip(relevances[mode], table.tolist(), strict=True):
+            more = small_sample_factor(_products(of_query, judged[key].relevant > 0))
             for name, factor in zip(names, row, strict=True):
-                factors[f"{mode}/{relevance}/{name}"] = {"": factor}
+                factors[f"{mode}/{key[1]}/{name}"] = {"": factor * more}
     for (mode, relevance), effect in sliced.items():
-        labels = [*values[mode, relevance][1], MACRO]
-        for value, row in zip(labels, effect.factor().tolist(), strict=True):
+        codes, labels = values[mode, relevance]
+        counted = judged[mode, relevance].relevant > 0
+        numbers = [_products(of_query, counted & (codes == v)) for v in range(len(labels))]
+        numbers.append(_products(of_query, counted))
+        for value, number, row in zip(
+            [*labels, MACRO], numbers, effect.factor().tolist(), strict=True
+        ):
+            more = small_sample_factor(number)
             for column, factor in zip(by_value, row, strict=True):
-                factors[f"{mode}/{relevance}/{names[column]}"][value] = factor
+                factors[f"{mode}/{relevance}/{names[column]}"][value] = factor * more
     return factors
+
+
+def _products(of_query: Tensor, counted: Tensor) -> int:
+    """How many products the counted queries are of, at least 2."""
+    return max(2, len(of_query[counted].unique()))
 
 
 def hits_of(right: Judged, rows: Tensor) -> Tensor:
