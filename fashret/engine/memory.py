@@ -75,6 +75,8 @@ def retry_step(
         retriever: whose chunk is halved.
         module: whose gradients are reset.
     """
+    if not retriever.encodes_while_training:
+        return closure  # heads over stored features have nothing to encode in smaller chunks
 
     def run() -> T:
         state = RandomState()

@@ -28,7 +28,7 @@ _SPLIT_QUERIES = 400_000
 """Queries times splits: a large set, whose design effect varies less, has fewer splits."""
 
 FIXED_GALLERY = 10
-"""A gallery with so many times more products than the queries adds nothing to speak of."""
+"""A gallery of so many times more items than there are queries adds nothing to speak of."""
 
 
 def units(protocol: Protocol) -> tuple[Tensor, Tensor]:
@@ -52,11 +52,11 @@ def search_one_another(protocol: Protocol) -> bool:
     False where queries search a gallery that they are not a part of, which is a fixed one, or that
     is very much larger than they are.
     """
+    if len(protocol.catalog) >= FIXED_GALLERY * len(protocol.queries):
+        return False
     if not bool(np.isin(protocol.queries, protocol.catalog).all()):
         return False
-    of_query, of_item = units(protocol)
-    num_queries, num_items = len(of_query.unique()), len(of_item.unique())
-    return num_queries >= 4 and num_items < FIXED_GALLERY * num_queries
+    return len(units(protocol)[0].unique()) >= 4
 
 
 def list_depth(protocol: Protocol) -> int:
