@@ -55,6 +55,8 @@ def widened(means: Tensor, centre: Tensor, factors: Tensor) -> Tensor:
         centre: (C,) the observed means.
         factors: (C,) of the variance, at least 1; see `functional.split_half`.
     """
+    if bool((factors == 1.0).all()):
+        return means
     return centre + (means - centre) * factors.sqrt()
 
 
