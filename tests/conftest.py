@@ -95,3 +95,15 @@ class Run:
 @pytest.fixture
 def run(cache_dir: Path, tmp_path: Path) -> Run:
     return Run(tmp_path, cache_dir)
+
+
+@pytest.fixture(scope="session")
+def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Make open_clip know the small architectures, as `stand-in-<family>`."""
+    import open_clip
+    from architectures import FAMILIES
+
+    folder = tmp_path_factory.mktemp("architectures")
+    for name, definition in FAMILIES.items():
+        (folder / f"stand-in-{name}.json").write_text(json.dumps(definition))
+    open_clip.add_model_config(folder)

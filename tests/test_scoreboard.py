@@ -12,6 +12,7 @@ import torch
 from conftest import Run, composed
 
 from fashret.cli.outcome import check_regressions
+from fashret.cli.setup import _given_targets
 from fashret.errors import ConfigError, RegressionError
 from fashret.functional.bootstrap import holm, resampled_means, two_sided_p
 from fashret.metrics.comparison import compare
@@ -164,6 +165,17 @@ def test_a_target_that_the_data_cannot_give_is_named_with_the_nearest(
     left = usable_targets(own, given=[], **options)  # type: ignore[arg-type]
     assert left == [own["whole"]]
     assert "leaving out the target mine" in caplog.text
+
+
+def test_targets_are_the_users_where_they_are_not_as_the_data_set_has_them() -> None:
+    mine = "+targets.mine={metric: image/category/hit@10, rise: 0.1}"
+    for overrides, given in (
+        ([], set()),
+        (["targets.denim.rise=0.2"], {"denim"}),
+        ([mine], {"mine"}),
+        (["data=folder", mine], {"mine"}),
+    ):
+        assert _given_targets(composed("train", overrides)) == given
 
 
 def test_every_data_set_has_targets_in_its_own_spelling_or_none() -> None:

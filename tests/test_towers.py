@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from architectures import FAMILIES, spec
 from conftest import Run
-from test_models import FAMILIES, spec, stand_ins  # noqa: F401  # the architectures
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -19,6 +19,8 @@ from fashret.models.adapters import adapter_parameters, merge_adapters
 from fashret.models.backbone import Backbone, load_backbone
 from fashret.models.retriever import Retriever
 from fashret.types import Batch, Relations, TrainingItems
+
+pytestmark = pytest.mark.usefixtures("stand_ins")
 
 CAPTIONS = ["a dress", "a red dress with a round neck and long sleeves", "shoes", "a bag", "a hat"]
 

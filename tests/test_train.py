@@ -348,7 +348,7 @@ def test_attribute_terms_are_logged_and_learn(run: Run) -> None:
     [
         (1, (), "the loss is nan at step 5"),
         (10, (), "embeddings contain NaN or Inf: 24 of 24 items"),
-        (10, ("trainer.check_val_every_n_epoch=9",), "is no number at the end of the epoch"),
+        (10, ("trainer.check_val_every_n_epoch=9",), "contains NaN or Inf at the end of the epoch"),
     ],
 )
 def test_a_run_that_is_lost_is_ended_with_the_last_good_weights(

@@ -10,7 +10,6 @@ import torch
 from conftest import Run, lines
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_models import stand_ins  # noqa: F401  # the architectures
 from torch import Tensor, nn
 
 from fashret.data.learnable import check_learnable

@@ -110,9 +110,11 @@ def adopt(cfg: DictConfig, config: Mapping[str, Any], *, run: str) -> DictConfig
         raise ConfigError(f"{changed[0]} cannot be given with {run}: the run's weights decide it")
     adopted = OmegaConf.create(OmegaConf.to_container(cfg))
     assert isinstance(adopted, DictConfig)
-    if "targets" not in config and not {"data", "targets"} & set(keys):
-        adopted["targets"] = {}  # the run's data has none; those that are here are of other data
     groups = [g for g in _ADOPTED if g not in keys and g in cfg and g in config]
+    if "data" in keys:  # targets belong to the data set
+        groups = [group for group in groups if group != "targets"]
+    elif "targets" not in keys and "targets" not in config:
+        adopted["targets"] = {}
     for group, options in _checked(config, groups, run).items():
         adopted[group] = options
         for key in keys:

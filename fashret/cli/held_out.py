@@ -27,7 +27,7 @@ def check_held_out(system: System, split: str | None, *, allowed: bool = False) 
     number, and so is anything where `allowed`.
 
     Args:
-        system: a model as it comes and a catalog folder have no record, and pass.
+        system: an untrained model and a catalog folder have no training record, and pass.
         split: whose items are judged; None for all.
         allowed: by `allow_trained_items`.
 

@@ -12,7 +12,6 @@ import torch
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -118,7 +117,7 @@ class Setup:
             source=source,
             spec=spec,
             table=table,
-            targets=_usable(asked, table, options),
+            targets=_usable(cfg, asked, table, options),
             cache_dir=cache_dir,
             output_dir=Path(cfg.paths.output_dir),
             device=device,
@@ -246,7 +245,10 @@ class Setup:
 
 
 def _usable(
-    asked: Mapping[str, Target], table: ItemTable, options: RetrievalOptions | None
+    cfg: DictConfig,
+    asked: Mapping[str, Target],
+    table: ItemTable,
+    options: RetrievalOptions | None,
 ) -> list[Target]:
     """The targets that the data can give a number for.
 
@@ -260,15 +262,26 @@ def _usable(
         metrics=metric_names(table.described, options.k),
         sliced=options.slice_metrics,
         values={name: table.codes(name)[1] for name in table.described},
-        given=_given_targets(),
+        given=_given_targets(cfg),
     )
 
 
-def _given_targets() -> set[str]:
-    """The names of the targets that the command line gives or changes."""
-    task = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    keys = [o.key_or_group for o in OverridesParser.create().parse_overrides(list(task))]
-    return {key.split(".")[1] for key in keys if key.startswith("targets.")}
+def _given_targets(cfg: DictConfig) -> set[str]:
+    """The names of the targets that are not the data set's own, or not as it has them.
+
+    These come from the command line, or from an experiment.
+    """
+    if not HydraConfig.initialized():
+        return set()
+    choice = HydraConfig.get().runtime.choices.get("targets")
+    # Any: Hydra's loader has a repository of configurations, its interface does not say so
+    loader: Any = GlobalHydra.instance().config_loader()
+    held = loader.repository.load_config(f"targets/{choice}")
+    own = {} if held is None else OmegaConf.to_container(held.config)
+    assert isinstance(own, dict)
+    targets = OmegaConf.to_container(cfg.targets)
+    assert isinstance(targets, dict)
+    return {str(name) for name, target in targets.items() if own.get(name) != target}
 
 
 def check_blocks(spec: ModelSpec, source: Source) -> None:

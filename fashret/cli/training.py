@@ -35,6 +35,9 @@ from fashret.types import UNKNOWN, TrainingItems
 
 log = logging.getLogger(__name__)
 
+_WITHOUT_VALUES = (".AnchorToBaseline", ".Distillation", ".HardNegatives")
+"""Terms that keep or refine what pairs teach: alone they have nothing to learn from."""
+
 
 def check_regime(cfg: DictConfig) -> None:
     """Make sure that what is asked for fits what learns.
@@ -141,15 +144,15 @@ def check_items(setup: Setup, items: TrainingItems) -> None:
     if captions is not None:
         caption = torch.from_numpy(captions.over(setup.table).codes)
     world = setup.team.world_size
-    loss = setup.cfg.loss
-    terms = any(term is not None for term in (loss.get("terms") or {}).values())
+    terms = [term for term in (setup.cfg.loss.get("terms") or {}).values() if term is not None]
+    from_values = any(not str(term.get("_target_")).endswith(_WITHOUT_VALUES) for term in terms)
     check_learnable(
         items,
         caption,
         data=setup.source.name,
         batch_items=min(setup.source.batch_size, len(items.rows) // world)
         * (world if setup.cfg.gather else 1),
-        values=terms or bool(setup.spec.block_widths),
+        values=from_values or bool(setup.spec.block_widths),
     )
 
 

@@ -95,7 +95,7 @@ def _exchanged(
         anchors: (a,) rows that stay.
         others: (b,) rows that partners may replace.
         partners: rows in the order in which they are tried; none is an anchor.
-        limit: of the batch.
+        limit: the largest number of rows of one value that the batch may have.
 
     Returns:
         (b,) rows.

@@ -50,7 +50,7 @@ class Watchdog(pl.Callback):
         for name, parameter in pl_module.named_parameters():
             if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
                 raise TrainingError(
-                    f"{name} is no number at the end of the epoch. {advice(trainer)}"
+                    f"{name} contains NaN or Inf at the end of the epoch. {advice(trainer)}"
                 )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
