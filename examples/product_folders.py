@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fashret.data.report import Report
-from fashret.data.source import Item, Source, existing_root, file_stamps
+from fashret.data.source import Item, Source, existing_root
 
 
 @dataclass(kw_only=True)
@@ -21,9 +21,14 @@ class ProductFolders(Source):
     root: str
 
     def identity(self) -> dict[str, Any]:
-        """What decides the items: a change of any file prepares the set anew."""
+        """Options that decide the items, besides those of every source: here there are none."""
+        return {}
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """What decides the items: a change of any file's content prepares the set anew."""
         root = self._root()
-        return {"files": file_stamps(sorted(p for p in root.rglob("*") if p.is_file()), root)}
+        for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            yield str(path.relative_to(root)), path
 
     def items(self, report: Report) -> Iterator[Item]:
         """A photo an item. Every row counts as read, and is kept here or dropped with a reason."""

@@ -4,15 +4,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pandas as pd
 import pytest
 import torch
 from conftest import Run, composed
 from PIL import Image
+from support.sources import COMMON, photo, rows
+from support.sources import folder as photo_folder
 from torch.nn.functional import normalize
 
 from fashret.config import build
 from fashret.data.groups import Grouping
+from fashret.data.preparation import prepare
+from fashret.data.sources import Hub
 from fashret.errors import ConfigError
 
 
@@ -57,6 +62,40 @@ def test_a_name_of_many_photos_is_no_product(grouping: Grouping) -> None:
     assert set(grouping.settled(*zip(*more, strict=True))) == {(None, 0.0)}
     stated = ["p"] * 50
     assert set(grouping.settled(stated, [1.0] * 50)) == {("p", 1.0)}
+
+
+def test_a_point_in_an_id_ends_no_product(grouping: Grouping) -> None:
+    assert grouping.by_name("4711.10-front") == ("4711.10", 0.9)
+    assert grouping.by_name("4711.abc-d") == ("4711.abc-d", 0.0)
+    assert grouping.by_name("4711-front.JPEG") == ("4711", 0.9)
+
+
+def test_the_ids_of_a_hub_set_group_photos(grouping: Grouping, tmp_path: Path) -> None:
+    """120 products of two photos each, known by the items' ids alone: no product is cut in two."""
+    ids = [f"MEN-Denim-id_{p:08}-01_{v}_view" for p in range(120) for v in (1, 2)]
+    files = [str(photo(tmp_path / "raw" / f"{i}.png", i)) for i in range(240)]
+    made = datasets.Dataset.from_dict({"image": files, "item_ID": ids})
+    made.cast_column("image", datasets.Image()).save_to_disk(str(tmp_path / "saved"))
+    options = COMMON | {"groups": grouping, "columns": {"item_id": "item_ID"}}
+    source = Hub(name=str(tmp_path / "saved"), attributes=[], **options)
+    found = rows(prepare(source, tmp_path))
+    splits: dict[str, set[str]] = {}
+    for row in found.values():
+        splits.setdefault(row["product_id"], set()).add(row["split"])
+    assert len(splits) == 120
+    assert all(len(held) == 1 for held in splits.values())
+
+
+def test_the_surer_of_path_and_id_tells_the_product(grouping: Grouping, tmp_path: Path) -> None:
+    for i in range(12):
+        photo(tmp_path / "shop" / f"{i // 2}_{i % 2}.jpg", seed=i)
+    written = "".join(
+        f"{i // 2}_{i % 2}.jpg,coat {i // 2}-{'front' if i % 2 else 'back'}\n" for i in range(12)
+    )
+    (tmp_path / "shop" / "items.csv").write_text(f"image,item_id\n{written}")
+    source = photo_folder(tmp_path / "shop", table="items.csv", groups=grouping)
+    found = rows(prepare(source, tmp_path))
+    assert found["coat 3-back"]["product_id"] == found["coat 3-front"]["product_id"] == "coat 3"
 
 
 def test_titles_join_photos_that_look_alike(grouping: Grouping) -> None:

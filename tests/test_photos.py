@@ -68,7 +68,7 @@ TORN = encoded(Image.fromarray(NOISE))[:900]
 
 @pytest.mark.parametrize("data", [b"", b"not a photo", TORN], ids=["empty", "text", "torn"])
 def test_what_is_no_whole_photo_is_refused(data: bytes) -> None:
-    with pytest.raises(DataError, match="not a readable photo"):
+    with pytest.raises(DataError, match=r"not a (readable )?photo"):
         decode_photo(data)
 
 

@@ -1,56 +1,23 @@
 """Every source on a small copy of its layout, with the quirks that break naive loaders."""
 
-import csv
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from support.sources import COMMON, balanced, folder, photo, rows
 
 from fashret.data import reading
-from fashret.data.augment import Augment
-from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
 from fashret.data.preparation import prepare
 from fashret.data.source import Source
-from fashret.data.sources import FashionProducts, Folder, Hub, Joined, Sample
+from fashret.data.sources import FashionProducts, Hub, Joined, Sample
 from fashret.data.splits import assign_splits
 from fashret.errors import DataError
-
-COMMON: dict[str, Any] = {
-    "splits": {"train": 0.6, "validation": 0.2, "test": 0.2},
-    "seed": 0,
-    "split_seed": 0,
-    "batch_size": 8,
-    "num_workers": 0,
-    "augment": Augment(flip=0.5, crop=0.1),
-}
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "fashion-products"
-
-
-def photo(path: Path, seed: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 255, (12, 9, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-def rows(table: ItemTable) -> dict[str, dict[str, Any]]:
-    columns = [name for name in table.dataset.column_names if name != "image"]
-    return {row["item_id"]: row for row in table.dataset.select_columns(columns)}
-
-
-def balanced(table: ItemTable) -> dict[str, Any]:
-    report = table.report
-    assert report["rows_in"] == report["rows_kept"] + sum(report["dropped"].values())
-    assert report["rows_kept"] == len(table)
-    return report
-
 
 # Fashion Product Images
 
@@ -124,27 +91,7 @@ def test_a_folder_that_is_another_is_named(tmp_path: Path) -> None:
         prepare(source, tmp_path)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real photos, which users do not have")
-def test_the_real_copy_of_fashion_products() -> None:
-    source = FashionProducts(name="fp", attributes=["colour"], root=str(SHARED), **COMMON)
-    from fashret.data.report import Report
-
-    report = Report()
-    items = {item.item_id: item for item in source.items(report)}
-    with (SHARED / "styles.csv").open(newline="") as file:
-        lines = list(csv.reader(file))[1:]
-    long = [fields for fields in lines if len(fields) > 10]
-    assert report.rows_in == len(lines) == len(items) == 19_844
-    assert report.repaired["unquoted commas in productDisplayName"] == len(long) == 11
-    assert all(items[fields[0]].text == ",".join(fields[9:]) for fields in long)
-
-
 # Folder
-
-
-def folder(root: Path, **options: Any) -> Folder:
-    attributes = options.pop("attributes", ["neckline", "colour"])
-    return Folder(name="mine", attributes=attributes, root=str(root), **COMMON, **options)
 
 
 def test_class_sub_folders_are_categories(tmp_path: Path) -> None:
@@ -211,7 +158,9 @@ def test_wrong_columns_are_named(tmp_path: Path) -> None:
     root = tmp_path / "shop"
     photo(root / "1.jpg")
     (root / "items.csv").write_text("sku,picture\n1,1.jpg\n")
-    with pytest.raises(DataError, match=r"no column image: name the one .*sku, picture"):
+    with pytest.raises(
+        DataError, match=r"no column image, but sku, picture: .*data.columns.image=picture"
+    ):
         prepare(folder(root, table="items.csv"), tmp_path)
     with pytest.raises(DataError, match=r"data.columns.image=pic: .* has no such column"):
         prepare(folder(root, table="items.csv", columns={"image": "pic"}), tmp_path)

@@ -106,10 +106,11 @@ class Setup:
         if device == torch.device("cuda") and team is not None:  # no one of several GPUs
             device = team.device or device
         cache_dir = Path(cfg.paths.cache_dir).expanduser()
-        if not prepared_folder(source, cache_dir).exists():
+        folder = prepared_folder(source, cache_dir)
+        if not folder.exists():
             # Weights that cannot be had should be known before minutes go into the data.
             load_backbone(spec, cache_dir)
-        table = prepare(source, cache_dir)
+        table = prepare(source, cache_dir, folder=folder)
         log.info("data %s: %d items in %s", source.name, len(table), table.folder)
         options: RetrievalOptions | None = build(cfg.retrieval) if "retrieval" in cfg else None
         return cls(

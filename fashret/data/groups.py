@@ -19,6 +19,9 @@ from fashret.types import UNKNOWN
 _CHUNK = 65_536
 """Pairs of photos that are compared at a time."""
 
+_ENDING = re.compile(r"(?<=[^/])\.[a-z][a-z0-9]{1,4}$", re.IGNORECASE)
+"""The ending of a photo's file: what follows a point in an id is none."""
+
 STATED = 1.0
 """The confidence of a product id that the set itself gives."""
 
@@ -71,10 +74,9 @@ class Grouping:
         One that fits no pattern is its own, with the confidence 0.
 
         Args:
-            name: the photo's path below the root of its set.
+            name: the photo's path below the root of its set, or an item's id.
         """
-        folder, slash, file = name.rpartition("/")
-        stem = f"{folder}{slash}{file.rpartition('.')[0] or file}"
+        stem = _ENDING.sub("", name)
         for pattern, confidence in self._patterns:
             if match := pattern.fullmatch(stem):
                 return match["product"], confidence

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from datasets import load_from_disk
 from numpy.typing import NDArray
 
-from fashret.data.source import SPLITS
+from fashret.data.splits import SPLITS
 
 UNKNOWN_VALUES = ("", "unknown")
 

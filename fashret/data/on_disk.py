@@ -1,6 +1,5 @@
 """What sets of files have in common: where they lie, and how their lists are read."""
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -33,17 +32,22 @@ class OnDisk(Source):
     """The other files that decide what the items are: paths or patterns below the root."""
 
     def identity(self) -> dict[str, Any]:
-        """Name, size and time of every table and photo."""
+        """Nothing but the files."""
+        self.folder()
+        return {}
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Every table and photo, by its path below the root."""
         root = self.folder()
-        found = [str(path) for pattern in self.tables for path in sorted(root.glob(pattern))]
+        start = len(str(root)) + 1
+        for pattern in self.tables:
+            for path in sorted(root.glob(pattern)):
+                yield str(path)[start:], path
         for folder, below, names in os.walk(root / self.photo_folder, followlinks=True):
             below.sort()
-            found += [f"{folder}/{name}" for name in sorted(names)]
-        # Plain strings: a set has hundreds of thousands of photos, and every start stamps them.
-        stats = map(os.stat, found)
-        start = len(str(root)) + 1
-        stamps = [(p[start:], s.st_size, s.st_mtime_ns) for p, s in zip(found, stats, strict=True)]
-        return {"files": hashlib.blake2b(repr(stamps).encode()).hexdigest()}
+            for name in sorted(names):
+                photo = f"{folder}/{name}"
+                yield photo[start:], Path(photo)
 
     @property
     def photo_folder(self) -> str:

@@ -2,17 +2,32 @@
 
 import io
 import math
+import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from fashret.errors import DataError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 """The endings of the files that a folder of photos is searched for."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+_FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    *(["AVIF"] if features.check("avif") else []),
+)
+
+_MOST_ELONGATED = 50
+"""What a model resizes to a square of some hundred pixels keeps at least a few of them."""
+
+_BROKEN_TAGS = (TypeError, AttributeError, struct.error, ValueError, OSError, SyntaxError, KeyError)
+"""What Pillow raises where EXIF tags are damaged, while the pixels are whole."""
 
 
 def decode_photo(
@@ -42,12 +57,22 @@ def decode_photo(
                 f"{photo.width} x {photo.height} pixels are too many; at most "
                 f"{max_pixels or Image.MAX_IMAGE_PIXELS:,} are accepted: make it smaller"
             )
+        if max(photo.size) > _MOST_ELONGATED * min(photo.size):
+            raise DataError(
+                f"not a usable photo: {photo.width} x {photo.height} pixels, and the longer side "
+                f"may be at most {_MOST_ELONGATED} times the shorter one"
+            )
         photo.seek(0)
         if least is not None:
             photo.draft(None, (least, least))
         photo.load()
-        return _to_rgb(ImageOps.exif_transpose(photo))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
+        return _to_rgb(_upright(photo))
+    except UnidentifiedImageError as e:
+        raise DataError(f"not a photo in one of the formats {', '.join(_FORMATS)}") from e
+    except (
+        *(OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError),
+        *(TypeError, AttributeError, KeyError, struct.error),  # of damaged headers
+    ) as e:
         raise DataError(f"not a readable photo: {e}") from e
 
 
@@ -63,12 +88,27 @@ def read_photo(path: Path) -> bytes:
         raise DataError(f"no readable file {path}: {e.strerror}") from e
 
 
+def _upright(photo: Image.Image) -> Image.Image:
+    """Turn a photo as its EXIF orientation says; as it is where its tags cannot be read."""
+    try:
+        return ImageOps.exif_transpose(photo)
+    except _BROKEN_TAGS:
+        return photo
+
+
 def _to_rgb(photo: Image.Image) -> Image.Image:
     """The same picture in 8-bit RGB."""
     if photo.mode.startswith("I") or photo.mode == "F":
         samples = np.asarray(photo, dtype=np.float64)
-        # 16-bit files use the whole range; the 32-bit ones that scanners write seldom do.
-        peak = 65535.0 if photo.mode.startswith("I;16") else max(255.0, float(samples.max()))
+        if not np.isfinite(samples).all():
+            raise DataError("not a usable photo: its samples contain NaN or Inf")
+        highest = float(samples.max())
+        if photo.mode.startswith("I;16"):
+            peak = 65535.0  # 16-bit files use the whole range
+        elif photo.mode == "F" and highest <= 1.0:
+            peak = 1.0  # floating-point samples are from 0 to 1
+        else:
+            peak = max(255.0, highest)  # 32-bit files of scanners seldom use the whole range
         photo = Image.fromarray((samples / peak * 255.0).clip(0, 255).astype(np.uint8))
     if photo.mode in ("RGBA", "LA", "PA") or "transparency" in photo.info:
         layer = photo.convert("RGBA")

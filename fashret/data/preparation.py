@@ -4,7 +4,6 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,36 @@ from datasets import Dataset, Features, Image, Value
 from datasets.arrow_writer import ArrowWriter
 from filelock import FileLock
 
+from fashret.data.file_hashes import contents_digest
 from fashret.data.groups import STATED
 from fashret.data.items import ItemTable
 from fashret.data.overrides import Overrides
 from fashret.data.reading import Journal, checked
 from fashret.data.report import Report
-from fashret.data.source import SPLITS, Item, Source
-from fashret.data.splits import assign_splits, digest
+from fashret.data.source import Item, Source
+from fashret.data.splits import SPLITS, assign_splits, digest
 from fashret.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 5
+_FORMAT = 6
 
 
-def prepare(source: Source, cache_dir: Path) -> ItemTable:
+def prepare(source: Source, cache_dir: Path, *, folder: Path | None = None) -> ItemTable:
     """The item table of a source: from the cache, or made now.
 
     Two runs that want the same table wait for one another; a run that is killed leaves nothing
     that the next would take for a table, but the next need not decode again what it had decoded.
 
+    Args:
+        source: what is prepared.
+        cache_dir: of prepared data.
+        folder: its `prepared_folder`, where that is known already.
+
     Raises:
         DataError: the source cannot be read, no photo of it is usable, or a split is empty.
     """
-    folder = prepared_folder(source, cache_dir)
+    folder = folder or prepared_folder(source, cache_dir)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
@@ -56,19 +61,13 @@ def prepare(source: Source, cache_dir: Path) -> ItemTable:
 
 def prepared_folder(source: Source, cache_dir: Path) -> Path:
     """Where the cache has the item table of a source, or will have it."""
-    key = digest(
-        [
-            _FORMAT,
-            type(source).__name__,
-            source.identity(),
-            list(source.attributes),
-            dict(source.splits),
-            source.split_seed,
-            None if source.schema is None else asdict(source.schema),
-            None if source.groups is None else source.groups.identity(),
-            *Overrides.of(source).identity(),
-        ]
-    )
+    identity = source.identity()
+    index = cache_dir / "data" / "file_hashes.sqlite"
+    index.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{index}.lock"):  # of several processes the first reads the files
+        contents = contents_digest(source.files(), index)
+    overrides = Overrides.of(source).identity()
+    key = digest([_FORMAT, identity, contents, source.options(), *overrides])
     return cache_dir / "data" / f"{source.label}-{key}"
 
 

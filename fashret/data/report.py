@@ -40,11 +40,15 @@ class Report:
         """Say something about the set as a whole."""
         self.notes.append(text)
 
+    def warn(self, text: str) -> None:
+        """Say something about the set that is likely not meant: in the report and on the screen."""
+        self.notes.append(text)
+        log.warning("%s", text)
+
     def expect(self, what: str, expected: int, found: int) -> None:
         """Say so where a copy of a set does not have what the whole set has."""
         if found != expected:
-            self.note(f"{found:,} {what}, expected {expected:,}: goes on with what is there")
-            log.warning("%s", self.notes[-1])
+            self.warn(f"{found:,} {what}, expected {expected:,}: continuing with what is there")
 
     def cover(self, attribute: str, category: str, *, known: bool) -> None:
         """Count an item of a category by whether an attribute of it is known."""

@@ -2,8 +2,8 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from fashret.data.captions import Captions
 from fashret.data.groups import STATED, Grouping
 from fashret.data.machine import cores
 from fashret.data.report import Report
+from fashret.data.splits import SPLITS
 from fashret.errors import ConfigError, DataError
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass
@@ -36,7 +35,8 @@ class Item:
         role: query or gallery where the set has an official protocol.
         truth: the attributes as they are, for a set that knows; only measured against, never
             shown to a model.
-        name: the photo's path below the root of the set; None where it is no file.
+        names: what may tell its product: the photo's path below the root of the set, the item's id
+            as the set has it; the item's id alone where there are none.
         by_hand: the fields that a person corrected: nothing else has a say in them.
         origin: where the item stands in the source, for messages.
     """
@@ -52,9 +52,13 @@ class Item:
     split_group: str | None = None
     role: str | None = None
     truth: Mapping[str, str] = field(default_factory=dict)
-    name: str | None = None
+    names: tuple[str, ...] = ()
     by_hand: frozenset[str] = frozenset()
     origin: str = ""
+
+
+UNKNOWN_VALUES = ("unknown", "nan", "n/a", "na", "<na>", "null", "none", "nil", "-", "--", "?")
+"""How sets write that a value is not known, in any case."""
 
 
 @dataclass(kw_only=True)
@@ -79,6 +83,9 @@ class Source(ABC):
             leaves their products unknown.
         schema: how attributes that the set does not state are read from the text; null reads none.
         overrides: a CSV of values that were corrected by hand; null for none.
+        stated_splits: whether the splits that a set states are kept; false cuts new ones.
+        unknown_values: how the set writes that a category, an attribute or a product id is not
+            known, in any case.
     """
 
     name: str
@@ -95,6 +102,8 @@ class Source(ABC):
     groups: Grouping | None = None
     schema: Schema | None = None
     overrides: str | None = None
+    stated_splits: bool = True
+    unknown_values: Sequence[str] = UNKNOWN_VALUES
 
     def __post_init__(self) -> None:
         unknown = set(self.splits) - set(SPLITS)
@@ -109,6 +118,7 @@ class Source(ABC):
             value = getattr(self, key)
             if value is not None and value < least:
                 raise ConfigError(f"data.{key} is {value}: it must be >= {least}")
+        self._unknown = frozenset(str(value).strip().casefold() for value in self.unknown_values)
 
     @property
     def workers(self) -> int:
@@ -122,11 +132,36 @@ class Source(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Everything that decides what the items are: the key of their cache is made of it.
+        """Everything but the contents of `files` that decides what the items are.
+
+        The key of their cache is made of it.
 
         Raises:
             DataError: the files that the source reads are not there.
         """
+
+    def files(self) -> Iterable[tuple[str, Path]]:
+        """The files whose contents decide what the items are: a name of each, and its path.
+
+        Names do not depend on where the set lies. A file may be missing.
+
+        Raises:
+            DataError: the folder of the set is not there.
+        """
+        return ()
+
+    def options(self) -> list[Any]:
+        """What decides, beside identity and files, how items are described and split."""
+        return [
+            type(self).__name__,
+            list(self.attributes),
+            dict(self.splits),
+            self.split_seed,
+            self.stated_splits,
+            sorted(self._unknown),
+            None if self.schema is None else asdict(self.schema),
+            None if self.groups is None else self.groups.identity(),
+        ]
 
     @abstractmethod
     def items(self, report: Report) -> Iterator[Item]:
@@ -137,8 +172,12 @@ class Source(ABC):
 
         What the set states stands; where the text says something else, the report shows it.
         """
-        if item.product_id is None and item.name is not None and self.groups is not None:
-            item.product_id, item.product_confidence = self.groups.by_name(item.name)
+        self._mark_unknown(item, report)
+        if not self.stated_splits:
+            item.split = None
+        if item.product_id is None and self.groups is not None:
+            told = [self.groups.by_name(name) for name in item.names or (item.item_id,)]
+            item.product_id, item.product_confidence = max(told, key=lambda found: found[1])
         if self.schema is None:
             return
         item.category, pattern = self.schema.split_category(item.category)
@@ -158,6 +197,25 @@ class Source(ABC):
             elif self.schema.value(name, stated) not in (None, read):
                 report.disagree(name, stated, read, f"{item.origin or item.item_id}: {item.text}")
         item.attributes = filled
+
+    def _mark_unknown(self, item: Item, report: Report) -> None:
+        """Replace what the set writes for an unknown value."""
+        where = item.origin or item.item_id
+        if item.category.strip().casefold() in self._unknown and "category" not in item.by_hand:
+            if item.category != "unknown":
+                report.repair("category: unknown value", f"{where}: {item.category}")
+            item.category = "unknown"
+        product = item.product_id or ""
+        if product.strip().casefold() in self._unknown and "product_id" not in item.by_hand:
+            report.repair("product_id: unknown value", f"{where}: {product}")
+            item.product_id = None
+        values = dict(item.attributes)
+        for name, value in values.items():
+            if name not in item.by_hand and value.strip().casefold() in self._unknown:
+                if value != "unknown":
+                    report.repair(f"{name}: unknown value", f"{where}: {value}")
+                values[name] = "unknown"
+        item.attributes = values
 
     def join_key(self, item: Item, photo_hash: str) -> object:
         """Items with an equal key are one product; None where the product id stands as it is.
@@ -184,12 +242,3 @@ def existing_root(root: str, *, key: str, layout: str) -> Path:
     if not path.is_dir():
         raise DataError(f"{key}={root} is not a folder: it should hold {layout}")
     return path
-
-
-def file_stamps(paths: Sequence[Path], root: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of files: different when any of them was changed."""
-    stamps = []
-    for path in paths:
-        stat = path.stat()
-        stamps.append((str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns))
-    return stamps

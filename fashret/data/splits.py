@@ -2,11 +2,39 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fashret.data.source import SPLITS
+SPLITS = ("train", "validation", "test")
+
+_NAMES = {
+    "train": ("train", "training", "trn"),
+    "validation": ("validation", "valid", "val", "dev", "development", "eval", "evaluation"),
+    "test": ("test", "testing", "tests", "tst"),
+}
+_SPLIT_OF = {name: split for split, names in _NAMES.items() for name in names}
+SPLIT_NAMES = tuple(_SPLIT_OF)
+"""The names of splits that are understood, in any case; `test_set` and `train-images` are too."""
+
+_KIND = re.compile(r"(?<=[a-z])[\s_.-]*(set|split|data|images?|imgs?|photos?)$")
+_LIKE_A_SPLIT = re.compile(rf"({'|'.join(SPLIT_NAMES)}|hold[-_ ]?out|unseen)(?![a-z])")
+
+
+def split_named(label: str) -> str | None:
+    """Return the split that a data set's own name for one means: `dev` is validation.
+
+    None if the name is not understood.
+    """
+    plain = label.strip().casefold()
+    return _SPLIT_OF.get(plain) or _SPLIT_OF.get(_KIND.sub("", plain))
+
+
+def looks_like_split(label: str) -> bool:
+    """Return whether a name reads like that of a split, understood or not: `test2`, `holdout`."""
+    plain = label.strip().casefold()
+    return split_named(label) is not None or _LIKE_A_SPLIT.match(plain) is not None
 
 
 def split_of(group: str, shares: Mapping[str, float], seed: int) -> str:

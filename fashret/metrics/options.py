@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fashret.data.source import SPLITS
+from fashret.data.splits import SPLITS
 from fashret.errors import ConfigError
 from fashret.functional.retrieval import METRICS
 

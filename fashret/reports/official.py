@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from fashret.data.source import SPLITS
+from fashret.data.splits import SPLITS
 from fashret.metrics.protocol import KEY_NAMES
 from fashret.protocols.protocol import OfficialProtocol
 from fashret.protocols.task import Outcome

@@ -1,14 +1,14 @@
 """Fashion Product Images (Kaggle): styles.csv and images/<id>.jpg."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from fashret.data.on_disk import OnDisk
 from fashret.data.report import Report
-from fashret.data.source import Item
+from fashret.data.source import UNKNOWN_VALUES, Item
 from fashret.errors import DataError
 
 _COLUMNS = (
@@ -47,6 +47,8 @@ class FashionProducts(OnDisk):
     layout: ClassVar[str] = "styles.csv and images/<id>.jpg"
     photos: ClassVar[str] = "images"
     tables: ClassVar[tuple[str, ...]] = ("styles.csv",)
+
+    unknown_values: Sequence[str] = tuple(value for value in UNKNOWN_VALUES if value != "na")
 
     def items(self, report: Report) -> Iterator[Item]:
         """A row an item; commas that the last field does not quote are put back."""

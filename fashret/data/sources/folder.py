@@ -1,18 +1,18 @@
-"""A folder of photos, with or without class sub-folders and a table."""
+"""A folder of photos, with or without sub-folders and a table."""
 
-import hashlib
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from fashret.data.columns import ColumnMap, report_missing
+from fashret.data.columns import STANDARD, ColumnMap, photo_in
+from fashret.data.photo_folders import FOLDER_CONFIDENCE, FolderLevels, walk_photos
 from fashret.data.photos import SUFFIXES
 from fashret.data.report import Report
-from fashret.data.source import Item, Source, existing_root, file_stamps
-from fashret.errors import DataError
+from fashret.data.source import Item, Source, existing_root
+from fashret.data.tables import Table, read_table
+from fashret.errors import ConfigError, DataError
 
 _LAYOUT = "photos, in class sub-folders or not"
 
@@ -21,96 +21,142 @@ _LAYOUT = "photos, in class sub-folders or not"
 class Folder(Source):
     """Photos on disk.
 
-    Without a table every photo below the root is an item: its id is its path, its category the
-    name of the sub-folder that it lies in; `train/`, `validation/` (or `val/`) and `test/` at the
-    top are splits. With a table (CSV, JSONL or parquet) every row is an item; its columns are
-    found by the names item_id, image, text, category, product_id, split, role and the
-    attributes', or by `columns`. `image` is relative to the root.
+    Without a table every photo below the root is an item, and its id is its path. Folders at the
+    top that are named train, validation (val, dev, ...) and test are splits. The folder of a photo
+    is its category; where the deepest folders hold few photos each, they are products, and the
+    folder above is the category.
+
+    With a table (CSV, TSV, JSON lines or parquet) every row is an item; its columns are found by
+    the names item_id, image, text, category, product_id, split, role and the attributes', or by
+    `columns`. `image` is a path relative to the root, or the encoded photo itself.
 
     Args:
         root: the folder.
         table: a file, relative to the root or to where the command runs; null for none.
         columns: column by field, for a table with other names.
+        encoding: of a CSV, TSV or JSON lines file; null for UTF-8, or UTF-16 with its byte order
+            mark.
+        levels: what the folders of a set without a table say, from the top to the deepest: fields
+            of an item, null for a level without a meaning. null: told by names and photos.
     """
 
     root: str
     table: str | None = None
     columns: Mapping[str, str | None] = field(default_factory=dict)
+    encoding: str | None = None
+    levels: Sequence[str | None] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        known = {*STANDARD, *self.attributes} - {"item_id", "image"}
+        for name in self.levels or ():
+            if name is not None and name not in known:
+                raise ConfigError(
+                    f"data.levels names {name}: a level of folders is null or one of "
+                    f"{', '.join(sorted(known))}"
+                )
 
     def identity(self) -> dict[str, Any]:
-        """The table's bytes, and name, size and time of every photo."""
+        """How the files are read."""
+        options = {"columns": dict(self.columns), "encoding": self.encoding}
+        return options | {"levels": self.levels and list(self.levels), "table": self.table is None}
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """The table and the photos that it names, or all photos."""
         root = self._root()
-        stamps = hashlib.blake2b(repr(file_stamps(_photos(root), root)).encode()).hexdigest()
-        table = self._table_path(root)
-        digest = None if table is None else hashlib.blake2b(table.read_bytes()).hexdigest()
-        return {"photos": stamps, "table": digest, "columns": dict(self.columns)}
+        path = self._table_path(root)
+        if path is None:
+            yield from ((name, root / name) for name in walk_photos(root))
+            return
+        yield "table", path
+        table, columns = self._read(path, Report())
+        for where, row in table.rows:
+            image = photo_in(row.get(columns.fields["image"]), where)
+            if isinstance(image, str) and (photo := _below(root, image)) is not None:
+                yield image, photo
 
     def items(self, report: Report) -> Iterator[Item]:
         """A row of the table, or a photo, an item."""
         root = self._root()
-        table = self._table_path(root)
-        if table is None:
+        path = self._table_path(root)
+        if path is None:
             yield from self._photo_items(root, report)
         else:
-            yield from self._table_items(root, table, report)
+            yield from self._table_items(root, path, report)
 
     def _photo_items(self, root: Path, report: Report) -> Iterator[Item]:
-        paths = _photos(root)
+        paths = list(walk_photos(root))
         if not paths:
             raise DataError(f"data.root={self.root} holds no photo ({', '.join(sorted(SUFFIXES))})")
-        tops = {path.relative_to(root).parts[0] for path in paths}
-        names = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
-        in_splits = tops <= set(names) and "train" in tops
+        folders = FolderLevels.of(
+            paths,
+            report,
+            root=self.root,
+            levels=None if self.levels is None else [name or "" for name in self.levels],
+            stated_splits=self.stated_splits,
+        )
+        stray = 0
         for path in paths:
             report.rows_in += 1
-            parts = path.relative_to(root).parts
-            folders = parts[1:-1] if in_splits else parts[:-1]
+            stated = folders.fields(path)
+            if stated is None:
+                report.drop("photo beside the folders of splits", path)
+                stray += 1
+                continue
             yield Item(
-                item_id=path.relative_to(root).as_posix(),
-                image=path,
-                category=folders[-1] if folders else "unknown",
-                split=names[parts[0]] if in_splits else None,
-                name=path.relative_to(root).as_posix(),
+                item_id=path,
+                image=root / path,
+                text=stated.get("text", ""),
+                category=stated.get("category", "unknown"),
+                product_id=stated.get("product_id"),
+                product_confidence=FOLDER_CONFIDENCE if folders.products else 1.0,
+                attributes={n: stated[n] for n in self.attributes if n in stated},
+                split=stated.get("split"),
+                role=stated.get("role"),
+                names=(path,),
+            )
+        if stray:
+            report.warn(
+                f"data.root={self.root}: {stray} photos beside the folders "
+                f"{', '.join(folders.split_of)} are in no split and are left out"
             )
 
-    def _table_items(self, root: Path, table: Path, report: Report) -> Iterator[Item]:
-        frame = _read_table(table)
-        columns = ColumnMap.over(
-            [str(name) for name in frame.columns],
-            self.columns,
-            self.attributes,
-            where=f"data.table={self.table}",
-        )
-        if "image" not in columns.fields:
-            raise DataError(
-                f"data.table={self.table} has no column image: name the one with the photos' "
-                f"paths, data.columns.image=<one of {', '.join(map(str, frame.columns))}>"
-            )
-        report_missing(columns, self.attributes, report)
-        for number, row in enumerate(frame.to_dict(orient="records"), start=1):
+    def _table_items(self, root: Path, path: Path, report: Report) -> Iterator[Item]:
+        table, columns = self._read(path, report)
+        columns.report(report, self.attributes)
+        if self.stated_splits:
+            columns.check_splits(table.rows)
+        for where, row in table.rows:
             report.rows_in += 1
-            where = f"{table.name} row {number}"
-            fields = {str(name): value for name, value in row.items()}
-            image = columns.text(fields, "image")
-            if not image:
+            image = photo_in(row.get(columns.fields["image"]), where)
+            if image is None:
                 report.drop("no image named", where)
                 continue
-            path = root / image
-            if not path.resolve().is_relative_to(root.resolve()):
-                report.drop("image outside data.root", f"{where}: {image}")
+            photo: Path | bytes | None = image if isinstance(image, bytes) else _below(root, image)
+            if photo is None:
+                url = "://" in str(image)
+                reason = "photo is a URL: not downloaded" if url else "image outside data.root"
+                report.drop(reason, f"{where}: {image!s}")
                 continue
+            stated = columns.text(row, "item_id", where)
+            name = image if isinstance(image, str) else ""
             yield Item(
-                item_id=columns.text(fields, "item_id") or image,
-                image=path,
-                text=columns.text(fields, "text"),
-                category=columns.text(fields, "category") or "unknown",
-                product_id=columns.text(fields, "product_id") or None,
-                attributes={name: columns.text(fields, name) for name in self.attributes},
-                split=columns.split(fields, where),
-                role=columns.text(fields, "role") or None,
-                name=image,
+                item_id=stated or name or where,
+                image=photo,
+                text=columns.text(row, "text", where),
+                category=columns.text(row, "category", where) or "unknown",
+                product_id=columns.text(row, "product_id", where) or None,
+                attributes={n: columns.text(row, n, where) for n in self.attributes},
+                split=columns.split(row, where) if self.stated_splits else None,
+                role=columns.text(row, "role", where) or None,
+                names=tuple(n for n in (name.replace("\\", "/"), stated) if n),
                 origin=where,
             )
+
+    def _read(self, path: Path, report: Report) -> tuple[Table, ColumnMap]:
+        table = read_table(path, report, key="data.table", encoding=self.encoding)
+        name = f"data.table={self.table}"
+        return table, ColumnMap.over(table.columns, self.columns, self.attributes, where=name)
 
     def _root(self) -> Path:
         return existing_root(self.root, key="data.root", layout=_LAYOUT)
@@ -124,21 +170,12 @@ class Folder(Source):
         raise DataError(f"data.table={self.table} is neither a file in {root} nor one from here")
 
 
-def _photos(root: Path) -> list[Path]:
-    return sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    """A table with every value as it is written: ids keep leading zeros, `NA` stays `NA`."""
-    try:
-        if path.suffix == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False)
-        if path.suffix == ".tsv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False, sep="\t")
-        if path.suffix in (".jsonl", ".ndjson"):
-            return pd.read_json(path, lines=True, dtype=False)
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-    except (ValueError, OSError) as e:  # pandas' parser errors are ValueErrors
-        raise DataError(f"data.table={path} cannot be read: {e}") from e
-    raise DataError(f"data.table={path} is none of .csv, .tsv, .jsonl, .ndjson, .parquet")
+def _below(root: Path, image: str) -> Path | None:
+    """The path of a photo that a table names; None for a URL, and for one outside the root."""
+    if "://" in image:
+        return None
+    path = root / image
+    if "\\" in image and not path.exists():  # written by Windows
+        path = root / image.replace("\\", "/")
+    inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
+    return path if inside else None

@@ -1,7 +1,8 @@
 """Several sets as one."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from fashret.data.report import Report
@@ -37,18 +38,13 @@ class Joined(Source):
 
     def identity(self) -> dict[str, Any]:
         """What the parts are."""
-        return {
-            name: [
-                type(part).__name__,
-                part.identity(),
-                list(part.attributes),
-                dict(part.splits),
-                part.split_seed,
-                None if part.schema is None else asdict(part.schema),
-                None if part.groups is None else part.groups.identity(),
-            ]
-            for name, part in self.parts.items()
-        }
+        return {name: [part.identity(), part.options()] for name, part in self.parts.items()}
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """The parts' own."""
+        for part, source in self.parts.items():
+            for name, path in source.files():
+                yield f"{part}/{name}", path
 
     def items(self, report: Report) -> Iterator[Item]:
         """The items of each part, with the split that they have in it."""

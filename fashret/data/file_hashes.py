@@ -1,0 +1,112 @@
+"""Hashes of files' contents, computed again only for files that changed."""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from fashret.data.machine import cores
+from fashret.errors import DataError
+
+_BLOCK = 1 << 20
+_LOOKED_UP = 500
+"""Paths that are looked up with one query; SQLite allows 999 variables."""
+
+_Stamp = tuple[int, int]
+"""Size and time of change, which say that a file need not be read again."""
+
+
+def contents_digest(files: Iterable[tuple[str, Path]], index: Path) -> str:
+    """Compute one digest of the names and contents of files.
+
+    It is the same wherever the files lie and whenever they were written. A file whose size and
+    time of change are those in the index is not read again.
+
+    Args:
+        files: name and path of each file, in a fixed order. A file that is missing counts as such.
+        index: the database of known hashes; made where there is none.
+
+    Raises:
+        DataError: a file cannot be read, or the index cannot be written.
+    """
+    named = list(files)
+    if not named:
+        return ""
+    paths = [os.path.abspath(path) for _, path in named]
+    index.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with closing(sqlite3.connect(index, timeout=600)) as database:
+            hashes = _hashes(paths, database)
+    except sqlite3.Error as e:
+        raise DataError(f"{index}, which keeps the hashes of data files, fails: {e}") from e
+    whole = hashlib.blake2b(digest_size=16)
+    for (name, _), path in zip(named, paths, strict=True):
+        whole.update(f"{name}\0{hashes.get(path)}\n".encode(errors="surrogateescape"))
+    return whole.hexdigest()
+
+
+def _hashes(paths: list[str], database: sqlite3.Connection) -> dict[str, str]:
+    """Hashes by path of the files that exist, from the index or from their contents."""
+    with database:
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size, changed, hash)"
+        )
+    found: dict[str, str] = {}
+    changed: dict[str, _Stamp] = {}
+    pending = iter(dict.fromkeys(paths))
+    while part := list(islice(pending, _LOOKED_UP)):
+        marks = ",".join("?" * len(part))
+        query = f"SELECT path, size, changed, hash FROM files WHERE path IN ({marks})"
+        rows = database.execute(query, [os.fsencode(path) for path in part])
+        known = {row[0]: row[1:] for row in rows}
+        for path in part:
+            stamp = _stamp(path)
+            entry = known.get(os.fsencode(path))
+            if stamp is not None and entry is not None and entry[:2] == stamp:
+                found[path] = entry[2]
+            elif stamp is not None:
+                changed[path] = stamp
+    bar = tqdm(
+        total=sum(size for size, _ in changed.values()),
+        desc="hashing data files",
+        unit="B",
+        unit_scale=True,
+        delay=2,
+    )
+    with ThreadPoolExecutor(cores()) as pool, bar:
+        pending = iter(changed)
+        while part := list(islice(pending, 64 * cores())):
+            new = dict(zip(part, pool.map(_hash, part), strict=True))
+            found |= new
+            with database:  # a run that is killed goes on from here
+                database.executemany(
+                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+                    [(os.fsencode(path), *changed[path], new[path]) for path in part],
+                )
+            bar.update(sum(changed[path][0] for path in part))
+    return found
+
+
+def _stamp(path: str) -> _Stamp | None:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _hash(path: str) -> str:
+    whole = hashlib.blake2b(digest_size=16)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                whole.update(block)
+    except OSError as e:
+        raise DataError(f"{path} cannot be read: {e.strerror}") from e
+    return whole.hexdigest()

@@ -1,0 +1,269 @@
+"""Tables as people export them: each quirk is read as it was meant, or refused by line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.sources import balanced, folder, photo, rows
+
+from fashret.data.items import ItemTable
+from fashret.data.preparation import prepare
+from fashret.errors import DataError
+
+Shop = Callable[..., ItemTable]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """Prepare a folder of twelve photos, `0.jpg` to `11.jpg`, by a table that is given."""
+    for i in range(12):
+        photo(tmp_path / "shop" / f"{i}.jpg", seed=i)
+
+    def make(table: str | bytes | pa.Table, name: str = "items.csv", **options: Any) -> ItemTable:
+        path = tmp_path / "shop" / name
+        if isinstance(table, pa.Table):
+            pq.write_table(table, path)
+        else:
+            path.write_bytes(table.encode() if isinstance(table, str) else table)
+        return prepare(folder(tmp_path / "shop", table=name, **options), tmp_path)
+
+    return make
+
+
+def lines(header: str, row: str, number: int = 12) -> str:
+    return "\n".join([header, *(row.format(i=i) for i in range(number))]) + "\n"
+
+
+PLAIN = lines("image,text,category", "{i}.jpg,tee {i},tees")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param(lines("image,text,category", "{i}.jpg,tee {i},tees,"), id="trailing comma"),
+        pytest.param(PLAIN.replace("tee 0,tees", "tee 0,tees,"), id="one trailing comma"),
+        pytest.param(lines("image,text,category,", "{i}.jpg,tee {i},tees,"), id="in header too"),
+        pytest.param(PLAIN.replace(",", ";"), id="semicolons"),
+        pytest.param(PLAIN.replace(",", "\t"), id="tabs"),
+        pytest.param(PLAIN.replace(",", "|"), id="bars"),
+        pytest.param(PLAIN.replace("\n", "\r\n"), id="Windows line ends"),
+        pytest.param(PLAIN.replace("\n", "\n\n"), id="blank lines"),
+        pytest.param(b"\xef\xbb\xbf" + PLAIN.encode(), id="byte order mark"),
+        pytest.param(PLAIN.encode("utf-16"), id="UTF-16"),
+        pytest.param(lines("image, text, category", "{i}.jpg, tee {i}, tees"), id="spaces"),
+        pytest.param(lines("Image,TEXT, Category", "{i}.jpg,tee {i},tees"), id="capitals"),
+        pytest.param(lines("image,text,category", '{i}.jpg,"tee {i}","tees"'), id="quotes"),
+    ],
+)
+def test_a_table_is_read_as_it_was_meant(shop: Shop, table: str | bytes) -> None:
+    found = rows(shop(table))
+    assert {k: (v["text"], v["category"]) for k, v in found.items()} == {
+        f"{i}.jpg": (f"tee {i}", "tees") for i in range(12)
+    }
+
+
+def test_a_trailing_comma_shifts_no_column(shop: Shop) -> None:
+    """A reader that takes the surplus field for an index gives every column its right neighbour."""
+    text = lines("image,image_large,text,category", "{i}.jpg,large/{i}.jpg,tee {i},tees,")
+    report = balanced(table := shop(text))
+    assert rows(table)["3.jpg"]["text"] == "tee 3"
+    assert report["repaired"]["empty fields behind the last column"] == 12
+
+
+def test_a_row_of_more_fields_than_columns_is_dropped_by_line(shop: Shop) -> None:
+    report = balanced(shop(PLAIN.replace("tee 2,", "tee 2, red,")))
+    assert report["dropped"] == {"more fields than columns": 1}
+    assert report["examples"]["more fields than columns"] == ["items.csv line 4: 4 of 3"]
+
+
+def test_a_row_of_fewer_fields_has_empty_last_ones(shop: Shop) -> None:
+    table = shop(PLAIN.replace("tee 2,tees", "tee 2"))
+    assert rows(table)["2.jpg"]["category"] == "unknown"
+    assert balanced(table)["repaired"] == {"fewer fields than columns: the last ones are empty": 1}
+
+
+@pytest.mark.parametrize("name", ["items.csv", "items.tsv"])
+def test_a_file_that_does_not_quote_keeps_its_quotation_marks(shop: Shop, name: str) -> None:
+    mark = "," if name.endswith("csv") else "\t"
+    text = lines("image,text,category", "{i}.jpg,tee {i},tees").replace(",", mark)
+    text = text.replace("tee 3", '"Mom jeans').replace("tee 7", '"Boyfriend" jeans')
+    found = rows(table := shop(text, name))
+    assert balanced(table)["rows_in"] == 12
+    assert (found["3.jpg"]["text"], found["7.jpg"]["text"]) == ('"Mom jeans', '"Boyfriend" jeans')
+
+
+def test_an_open_quotation_mark_that_swallows_rows_is_named_by_line(shop: Shop) -> None:
+    """Rows 3 to 8 are one field for a CSV parser: its count of rows would still hold."""
+    text = PLAIN.replace("tee 0", '"a tee, red"').replace("tee 3", '"tee 3').replace("8,", '8",')
+    with pytest.raises(DataError, match=r"items.csv line 5: a quotation mark opens .* to line 10"):
+        shop(text)
+
+
+def test_line_ends_in_a_quoted_text_are_no_rows(shop: Shop) -> None:
+    text = PLAIN.replace("tee 3", '"tee, with\nsoft, warm, long\nsleeves"')
+    assert rows(shop(text))["3.jpg"]["text"] == "tee, with soft, warm, long sleeves"
+
+
+def test_another_encoding_is_asked_for_and_read(shop: Shop) -> None:
+    text = PLAIN.replace("tee 1", "café").encode("cp1252")
+    with pytest.raises(DataError, match=r"not UTF-8 \(line 3\): .*data.encoding=cp1252"):
+        shop(text)
+    assert rows(shop(text, encoding="cp1252"))["1.jpg"]["text"] == "café"
+    with pytest.raises(DataError, match=r"data.encoding=klingon: there is no such encoding"):
+        shop(text, encoding="klingon")
+
+
+def test_endings_are_read_in_any_case_and_others_are_refused(shop: Shop) -> None:
+    assert len(shop(PLAIN, "ITEMS.CSV")) == 12
+    with pytest.raises(DataError, match=r"none of the endings .csv, .tsv, .jsonl"):
+        shop(PLAIN, "items.xlsx")
+
+
+def test_two_columns_of_one_name_are_refused(shop: Shop) -> None:
+    with pytest.raises(DataError, match="several columns of the name text"):
+        shop(lines("image,text,text", "{i}.jpg,a,b"))
+    with pytest.raises(
+        DataError, match=r"Text and TEXT may both be text: .*data.columns.text=Text"
+    ):
+        shop(lines("image,Text,TEXT", "{i}.jpg,a,b"))
+
+
+def test_every_unused_column_is_named_with_a_likely_field(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    report = shop(lines("image,title,price,Color", "{i}.jpg,a,9,red")).report
+    told = (
+        "columns that are not used: title, price; to use one, for example data.columns.text=title"
+    )
+    assert any(told in note for note in report["notes"])
+    assert told in caplog.text
+    assert any("reading column Color as colour" in note for note in report["notes"])
+
+
+# Numbers: a null does not make them floats
+
+
+IDS = [2**53 + 1 + i for i in range(11)]
+"""The first whole numbers that a float cannot tell apart."""
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_one_null_leaves_large_ids_as_they_are(shop: Shop, form: str) -> None:
+    names, ids = [f"{i}.jpg" for i in range(12)], [*IDS, None]
+    table: pa.Table | str = pa.table({"image": names, "product_id": pa.array(ids, pa.int64())})
+    if form == "jsonl":
+        made = [{"image": n, "product_id": i} for n, i in zip(names, ids, strict=True)]
+        table = "\ufeff" + "\n".join(map(json.dumps, made))
+    found = rows(shop(table, f"items.{form}"))
+    assert [found[name]["product_id"] for name in names] == [*map(str, IDS), None]
+
+
+def test_one_null_moves_no_other_item_to_another_split(shop: Shop) -> None:
+    def table(ids: list[int | None]) -> pa.Table:
+        return pa.table({"image": [f"{i}.jpg" for i in range(12)], "product_id": ids})
+
+    ids = list(range(100, 112))
+    whole = rows(shop(table([*ids]), "whole.parquet"))
+    one_lost = rows(shop(table([None, *ids[1:]]), "lost.parquet"))
+    assert all(whole[name]["split"] == one_lost[name]["split"] for name in list(whole)[1:])
+
+
+def test_numbers_are_written_as_people_write_them(shop: Shop) -> None:
+    columns = {
+        "image": [f"{i}.jpg" for i in range(4)],
+        "size": [36.0, 38.5, None, 40.0],
+        "grade": [True, False, None, True],
+    }
+    found = rows(shop(pa.table(columns), "items.parquet", attributes=["size", "grade"]))
+    assert [found[f"{i}.jpg"]["size"] for i in range(4)] == ["36", "38.5", "unknown", "40"]
+    assert [found[f"{i}.jpg"]["grade"] for i in range(2)] == ["True", "False"]
+
+
+# Cells that hold no single value
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_a_list_in_a_cell_is_refused_by_column_and_row(shop: Shop, form: str) -> None:
+    made = [{"image": f"{i}.jpg", "text": ["red tee", "cotton"]} for i in range(12)]
+    table = pa.Table.from_pylist(made) if form == "parquet" else "\n".join(map(json.dumps, made))
+    with pytest.raises(DataError, match=r"items.\w+ (row|line) 1: column text holds a list"):
+        shop(table, f"items.{form}")
+
+
+def test_a_line_that_is_no_object_is_refused_by_number(shop: Shop) -> None:
+    with pytest.raises(DataError, match=r"items.jsonl line 2 is not JSON"):
+        shop('{"image": "0.jpg"}\n{"image": \n', "items.jsonl")
+    with pytest.raises(DataError, match=r"items.jsonl line 1 holds a list"):
+        shop('["0.jpg"]\n', "items.jsonl")
+
+
+def test_photos_in_the_cells_of_a_table_are_read(shop: Shop, tmp_path: Path) -> None:
+    encoded = [(tmp_path / "shop" / f"{i}.jpg").read_bytes() for i in range(12)]
+    table = shop(pa.table({"image": encoded, "item_id": list(range(12))}), "bytes.parquet")
+    assert table.photo(0) in encoded
+    assert len(table) == 12
+
+
+def test_class_labels_are_read_by_name(shop: Shop, tmp_path: Path) -> None:
+    features = datasets.Features(
+        {
+            "image": datasets.Value("string"),
+            "category": datasets.ClassLabel(names=["tees", "coats"]),
+        }
+    )
+    made = {"image": [f"{i}.jpg" for i in range(12)], "category": [i % 2 for i in range(11)] + [-1]}
+    datasets.Dataset.from_dict(made, features=features).to_parquet(tmp_path / "shop" / "l.parquet")
+    found = rows(shop((tmp_path / "shop" / "l.parquet").read_bytes(), "l.parquet"))
+    assert [found[f"{i}.jpg"]["category"] for i in (0, 1, 11)] == ["tees", "coats", "unknown"]
+
+
+def test_paths_that_windows_wrote_are_found(shop: Shop, tmp_path: Path) -> None:
+    for i in range(12):
+        photo(tmp_path / "shop" / "img" / f"{i}.jpg", seed=i)
+    assert len(shop(lines("image", "img\\{i}.jpg"))) == 12
+
+
+def test_photos_behind_a_link_are_found_and_those_outside_are_not(
+    shop: Shop, tmp_path: Path
+) -> None:
+    for i in range(12):
+        photo(tmp_path / "disk" / f"{i}.jpg", seed=i)
+    (tmp_path / "shop" / "img").symlink_to(tmp_path / "disk")
+    assert len(shop(lines("image", "img/{i}.jpg"))) == 12
+    with pytest.raises(DataError, match=r"image outside data.root"):
+        shop(lines("image", "../disk/{i}.jpg"))
+
+
+# Values that say that nothing is known
+
+
+SPELLINGS = ["unknown", "Unknown", "UNKNOWN", "N/A", "n/a", "None", "null", "nan", "NaN", "-", "?"]
+
+
+def test_spellings_of_unknown_are_unknown_and_counted(shop: Shop) -> None:
+    written = "\n".join(f"{i}.jpg,{v},{v},{v},{v}" for i, v in enumerate(SPELLINGS))
+    table = shop(f"image,text,category,product_id,neckline\n{written}\n11.jpg,a,tees,p1,round\n")
+    found = rows(table)
+    for i, value in enumerate(SPELLINGS):
+        row = found[f"{i}.jpg"]
+        assert (row["category"], row["neckline"], row["product_id"]) == ("unknown", "unknown", None)
+        assert row["text"] == value  # a title stays what it is
+    assert found["11.jpg"]["product_id"] == "p1"
+    # "unknown" itself is no change of a category or an attribute, but of a product id it is one.
+    assert balanced(table)["repaired"] == {
+        "category: unknown value": 10,
+        "neckline: unknown value": 10,
+        "product_id: unknown value": 11,
+    }
+
+
+def test_a_set_may_say_which_values_are_unknown(shop: Shop) -> None:
+    text = lines("image,category,neckline", "{i}.jpg,NA,none")
+    assert rows(shop(text))["0.jpg"]["category"] == "unknown"
+    found = rows(shop(text, unknown_values=["none"]))["0.jpg"]
+    assert (found["category"], found["neckline"]) == ("NA", "unknown")
