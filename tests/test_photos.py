@@ -1,9 +1,10 @@
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, features
 
 from fashret.data.photos import decode_photo, read_photo
 from fashret.errors import DataError
@@ -70,6 +71,42 @@ TORN = encoded(Image.fromarray(NOISE))[:900]
 def test_what_is_no_whole_photo_is_refused(data: bytes) -> None:
     with pytest.raises(DataError, match=r"not a (readable )?photo"):
         decode_photo(data)
+
+
+@pytest.mark.parametrize("size", [(51, 1), (1, 51), (3000, 50)])
+def test_a_photo_that_is_too_thin_is_refused(size: tuple[int, int]) -> None:
+    """A model's resizing would leave nothing of its shorter side, or make millions of pixels."""
+    with pytest.raises(DataError, match=rf"{size[0]} x {size[1]} pixels, and the longer side"):
+        decode_photo(encoded(Image.new("RGB", size)))
+    assert decode_photo(encoded(Image.new("RGB", (50, 1)))).size == (50, 1)
+
+
+@pytest.mark.parametrize("error", [TypeError, AttributeError, struct.error, KeyError, ValueError])
+def test_whatever_exif_tags_make_pillow_raise_the_pixels_are_kept(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(photo: Image.Image) -> Image.Image:
+        raise error("damaged")
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", fails)
+    assert decode_photo(encoded(Image.fromarray(NOISE))).size == (60, 60)
+
+
+def test_floating_point_samples_from_0_to_1_are_scaled() -> None:
+    samples = Image.fromarray(np.full((20, 20), 0.5, dtype=np.float32))
+    assert np.asarray(decode_photo(encoded(samples, "TIFF"))).mean() == pytest.approx(127, abs=1)
+
+
+def test_samples_that_are_not_numbers_are_refused() -> None:
+    samples = np.full((20, 20), 0.5, dtype=np.float32)
+    samples[3, 4] = np.nan
+    with pytest.raises(DataError, match="samples contain NaN or Inf"):
+        decode_photo(encoded(Image.fromarray(samples), "TIFF"))
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
+def test_an_avif_file_is_read() -> None:
+    assert decode_photo(encoded(Image.new("RGB", (16, 12), "red"), "AVIF")).size == (16, 12)
 
 
 def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
