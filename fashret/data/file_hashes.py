@@ -15,14 +15,11 @@ from fashret.data.machine import cores
 from fashret.errors import DataError
 
 _BLOCK = 1 << 20
-_LOOKED_UP = 500
-"""Paths that are looked up with one query; SQLite allows 999 variables."""
-
 _Stamp = tuple[int, int]
 """Size and time of change, which say that a file need not be read again."""
 
 
-def contents_digest(files: Iterable[tuple[str, Path]], index: Path) -> str:
+def contents_digest(files: Iterable[tuple[str, str | Path]], index: Path) -> str:
     """Compute one digest of the names and contents of files.
 
     It is the same wherever the files lie and whenever they were written. A file whose size and
@@ -38,7 +35,8 @@ def contents_digest(files: Iterable[tuple[str, Path]], index: Path) -> str:
     named = list(files)
     if not named:
         return ""
-    paths = [os.path.abspath(path) for _, path in named]
+    paths = [os.fspath(path) for _, path in named]
+    paths = [path if os.path.isabs(path) else os.path.abspath(path) for path in paths]
     index.parent.mkdir(parents=True, exist_ok=True)
     try:
         with closing(sqlite3.connect(index, timeout=600)) as database:
@@ -57,21 +55,22 @@ def _hashes(paths: list[str], database: sqlite3.Connection) -> dict[str, str]:
         database.execute(
             "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size, changed, hash)"
         )
+    encoded = {os.fsencode(path): path for path in paths}
+    query = "SELECT path, size, changed, hash FROM files WHERE path BETWEEN ? AND ?"
+    rows = database.execute(query, (min(encoded), max(encoded)))  # a set's files lie together
+    known = {encoded[row[0]]: row[1:] for row in rows if row[0] in encoded}
     found: dict[str, str] = {}
     changed: dict[str, _Stamp] = {}
-    pending = iter(dict.fromkeys(paths))
-    while part := list(islice(pending, _LOOKED_UP)):
-        marks = ",".join("?" * len(part))
-        query = f"SELECT path, size, changed, hash FROM files WHERE path IN ({marks})"
-        rows = database.execute(query, [os.fsencode(path) for path in part])
-        known = {row[0]: row[1:] for row in rows}
-        for path in part:
-            stamp = _stamp(path)
-            entry = known.get(os.fsencode(path))
-            if stamp is not None and entry is not None and entry[:2] == stamp:
-                found[path] = entry[2]
-            elif stamp is not None:
-                changed[path] = stamp
+    for path in encoded.values():
+        try:
+            stat = os.stat(path)
+        except OSError:
+            continue
+        stamp, entry = (stat.st_size, stat.st_mtime_ns), known.get(path)
+        if entry is not None and entry[:2] == stamp:
+            found[path] = entry[2]
+        else:
+            changed[path] = stamp
     bar = tqdm(
         total=sum(size for size, _ in changed.values()),
         desc="hashing data files",
@@ -91,14 +90,6 @@ def _hashes(paths: list[str], database: sqlite3.Connection) -> dict[str, str]:
                 )
             bar.update(sum(changed[path][0] for path in part))
     return found
-
-
-def _stamp(path: str) -> _Stamp | None:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _hash(path: str) -> str:

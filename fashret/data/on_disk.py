@@ -36,18 +36,18 @@ class OnDisk(Source):
         self.folder()
         return {}
 
-    def files(self) -> Iterator[tuple[str, Path]]:
+    def files(self) -> Iterator[tuple[str, str]]:
         """Every table and photo, by its path below the root."""
-        root = self.folder()
+        root = self.folder().absolute()
         start = len(str(root)) + 1
         for pattern in self.tables:
-            for path in sorted(root.glob(pattern)):
-                yield str(path)[start:], path
+            for path in map(str, sorted(root.glob(pattern))):
+                yield path[start:], path
         for folder, below, names in os.walk(root / self.photo_folder, followlinks=True):
             below.sort()
             for name in sorted(names):
                 photo = f"{folder}/{name}"
-                yield photo[start:], Path(photo)
+                yield photo[start:], photo
 
     @property
     def photo_folder(self) -> str:

@@ -61,12 +61,13 @@ class Folder(Source):
         options = {"columns": dict(self.columns), "encoding": self.encoding}
         return options | {"levels": self.levels and list(self.levels), "table": self.table is None}
 
-    def files(self) -> Iterator[tuple[str, Path]]:
+    def files(self) -> Iterator[tuple[str, str | Path]]:
         """The table and the photos that it names, or all photos."""
         root = self._root()
         path = self._table_path(root)
         if path is None:
-            yield from ((name, root / name) for name in walk_photos(root))
+            base = os.path.abspath(root)
+            yield from ((name, f"{base}/{name}") for name in walk_photos(root))
             return
         yield "table", path
         table, columns = self._read(path, Report())

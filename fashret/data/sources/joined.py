@@ -40,7 +40,7 @@ class Joined(Source):
         """What the parts are."""
         return {name: [part.identity(), part.options()] for name, part in self.parts.items()}
 
-    def files(self) -> Iterator[tuple[str, Path]]:
+    def files(self) -> Iterator[tuple[str, str | Path]]:
         """The parts' own."""
         for part, source in self.parts.items():
             for name, path in source.files():
