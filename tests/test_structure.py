@@ -17,7 +17,7 @@ LAYERS = [
     {"catalog"},
     {"models", "losses", "miners", "metrics", "protocols", "data"},
     {"functional"},
-    {"types", "errors"},
+    {"types", "errors", "progress"},
 ]
 """Imports go from a layer to itself and downwards."""
 

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm.auto import tqdm
 
 from fashret.catalog import store
 from fashret.catalog.processes import Processes
@@ -21,6 +20,7 @@ from fashret.data.samplers import EvaluationBatches
 from fashret.errors import CatalogError
 from fashret.models.memory import WithinMemory
 from fashret.models.retriever import Retriever
+from fashret.progress import progress
 from fashret.types import UNKNOWN, Batch
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def encode_features(
         left = batches.behind(features.done)
         if features.done:
             log.info("going on after %d batches of %s that are encoded", features.done, what)
-        bar = tqdm(
+        bar = progress(
             total=len(batches.own),
             initial=len(batches.own) - sum(len(rows) for rows in left.batches),
             desc=f"encoding {name}",

@@ -9,10 +9,9 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from fashret.data.machine import cores
 from fashret.errors import DataError
+from fashret.progress import progress
 
 _BLOCK = 1 << 20
 _Stamp = tuple[int, int]
@@ -71,7 +70,7 @@ def _hashes(paths: list[str], database: sqlite3.Connection) -> dict[str, str]:
             found[path] = entry[2]
         else:
             changed[path] = stamp
-    bar = tqdm(
+    bar = progress(
         total=sum(size for size, _ in changed.values()),
         desc="hashing data files",
         unit="B",

@@ -8,13 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from fashret.data.machine import cores
 from fashret.data.photos import decode_photo, read_photo
 from fashret.data.report import Report
 from fashret.data.source import Item, Source
 from fashret.errors import DataError
+from fashret.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def checked(source: Source, report: Report, journal: Journal) -> Iterator[tuple[
     """The items that have a whole photo and an id of their own, with its bytes and their hash."""
     seen: set[str] = set()
     items = source.items(report)
-    stream = tqdm(items, desc=f"preparing {source.name}", unit=" items", smoothing=0.05)
+    stream = progress(items, desc=f"preparing {source.name}", unit=" items")
     for part, loaded in _read_ahead(iter(stream), journal.known):
         journal.add(
             found[1]
