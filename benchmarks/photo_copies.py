@@ -133,15 +133,13 @@ def main() -> None:
         rows = np.random.default_rng(0).choice(len(table), min(SAMPLE, len(table)), replace=False)
         photos = [table.photo(row) for row in rows]
         originals = signatures(photos)
-        print(
-            f"{len(table)} photos, recall on {len(rows)} of them\n\n| copy | found % |\n| --- | ---: |"
-        )
+        print(f"{len(table)} photos, recall on {len(rows)} of them\n")
+        print("| copy | found % |\n| --- | ---: |")
         for name, change in changes().items():
             copies = signatures([change(decode_photo(photo)) for photo in photos])
             print(f"| {name} | {found(originals, copies):.1f} |")
-        print(
-            f"\nphoto_copies: { {k: v for k, v in table.report['photo_copies'].items() if k != 'examples'} }"
-        )
+        counts = {k: v for k, v in table.report["photo_copies"].items() if k != "examples"}
+        print(f"\nphoto_copies: {counts}")
         listed = list(pairs(table))
         ids = table.column("item_id")
         print(f"\n{len(listed)} pairs whose bytes differ: items, correlation, difference of 255")
