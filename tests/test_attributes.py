@@ -165,6 +165,86 @@ def test_a_schema_of_another_shape_is_answered() -> None:
         Schema(garments={}, attributes={"fit": {"words": {"slim": ["slim"]}}})
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"big": []}, r"size\.values\.big: \[\] is no list of phrases"),
+        ({"small": None}, r"size\.values\.small: None is no list of phrases"),
+        ({"red": "red"}, r"size\.values\.red: red is no list of phrases"),
+        ({"plus": ["+"]}, r"size\.values\.plus: the phrase '\+' holds no letter or digit"),
+        ({"stop": ["large", "."]}, r"size\.values\.stop: the phrase '\.' holds no letter"),
+        ({"no": [False]}, r"size\.values\.no: False is no phrase; put a word .* in quotes"),
+        ({"none": [None]}, r"size\.values\.none: None is no phrase"),
+        ({True: ["yes"]}, r"size\.values: True is no value; put it in quotes"),
+        ({"one": ["large*"]}, r"size\.values\.one: 'large\*' counts only beside one of"),
+    ],
+)
+def test_a_phrase_that_no_text_holds_is_named(values: dict[Any, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=r"data\.schema\.attributes\." + message):
+        Schema(garments={}, attributes={"size": {"values": values}})
+
+
+def test_nouns_heads_and_names_are_checked_too() -> None:
+    with pytest.raises(ConfigError, match=r"data\.schema\.garments\.upper: the phrase '-'"):
+        Schema(garments={"upper": ["-"]}, attributes={})
+    with pytest.raises(ConfigError, match=r"data\.schema\.names: the phrase '&'"):
+        Schema(garments={}, attributes={}, names=["&"])
+    neck = {"values": {"round": ["round*"]}, "heads": ["shirt collar"]}
+    with pytest.raises(ConfigError, match=r"neckline\.heads: 'shirt collar' must be one word"):
+        Schema(garments={}, attributes={"neckline": neck})
+
+
+def test_numbers_are_phrases_and_values() -> None:
+    sizes = Schema(
+        garments={},
+        attributes={"size": {"values": {"s36": [36], 38: [38], "wide": [40.5]}}},
+    )
+    found = [sizes.read(f"Shoe size {size}", "shoes") for size in ("36", "38", "40.5", "40")]
+    assert found == [{"size": "s36"}, {"size": "38"}, {"size": "wide"}, {}]
+    assert sizes.phrases("size", "38") == ["38"]
+
+
+def test_words_of_any_script_are_read() -> None:
+    schema = Schema(
+        garments={"full": ["连衣裙", "Kleid"], "upper": ["衬衫", "chemise"]},
+        attributes={
+            "colour": {
+                "values": {"red": ["红色", "rouge", "लाल"], "green": ["grün"], "u": ["ü"]},
+            },
+            "pattern": {"values": {"striped": ["条纹", "rayé", "สีแดง"]}},
+        },
+    )
+    expected = {
+        "一条红色连衣裙，条纹": {"colour": "red", "pattern": "striped"},  # noqa: RUF001
+        "白色": {},
+        "Ein Kleid, gru\u0308n": {"colour": "green"},  # the umlaut as a letter of its own
+        "Gr\u00dcN": {"colour": "green"},
+        "grünlich": {},
+        "chemise rayée": {},
+        "CHEMISE RAYÉ": {"pattern": "striped"},
+        "लाल शर्ट": {"colour": "red"},
+        "ลาเสื้อสีแดงสวย": {"pattern": "striped"},
+    }
+    assert {text: schema.read(text, "unknown") for text in expected} == expected
+    assert schema.split_category("条纹衬衫") == ("衬衫", "striped")
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ("Red Tape Men Black Casual Shoes", {"gender": "men", "colour": "black"}),
+        ("Red Tape Men Casual Shoes", {"gender": "men"}),
+        ("Red Chief Men Tan Shoes", {"gender": "men", "colour": "brown"}),
+        ("Black Coffee Men White Shirt", {"gender": "men", "colour": "white"}),
+        ("Pepe Jeans Men Blue Cotton Shirt", {"gender": "men", "colour": "blue",
+                                              "material": "cotton"}),
+        ("Red Tapered Trousers", {"colour": "red"}),
+    ],
+)  # fmt: skip
+def test_a_brand_states_nothing(schema: Schema, title: str, expected: dict[str, str]) -> None:
+    assert schema.read(title, "unknown") == expected
+
+
 OWN_WORDS = Schema(
     garments={
         "upper": ["shirt", "tank shirt", "tee"],

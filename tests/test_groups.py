@@ -136,7 +136,10 @@ def photos(tmp_path: Path) -> Path:
         colour = (6 * product, 255 - 6 * product, (product % 7) * 30)
         for view in ("front", "back"):
             name = f"{1000 + product}-{view}.png"
-            Image.new("RGB", (24, 32), colour).save(root / name)
+            image = Image.new("RGB", (24, 32), colour)
+            if view == "back":  # another photo, no copy of the first
+                image.paste("black", (0, 0, 24, 16))
+            image.save(root / name)
             rows.append({"image": name, "category": "shirts", "text": f"shirt {product // 2}"})
     pd.DataFrame(rows).to_csv(root / "items.csv", index=False)
     return root

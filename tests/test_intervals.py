@@ -1,5 +1,6 @@
 """Intervals where queries search one another: design effects from split halves."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -184,14 +185,17 @@ def test_a_system_differs_from_itself_by_nothing() -> None:
         assert (change.low, change.high, change.p) == (0.0, 0.0, 1.0)
 
 
-@pytest.mark.parametrize("exclude", ["self", "product", "none"])
+@pytest.mark.parametrize("exclude", ["self", "copies", "product", "none"])
 def test_what_is_relevant_within_a_half_is_counted_as_in_a_search_of_the_half(
     exclude: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The factors of a set, by searching its halves anew."""
     monkeypatch.setattr(intervals, "MOST_SPLITS", 8)
     monkeypatch.setattr(intervals, "FEWEST_SPLITS", 8)
-    protocol, embedded = drawn(60, 2, exclude=exclude)
+    protocol, embedded = drawn(60, 2, exclude="self" if exclude == "copies" else exclude)
+    if exclude == "copies":  # every second product shows a photo of the one before it
+        rows = np.arange(120)
+        protocol = replace(protocol, photos=np.where(rows % 4 == 2, rows - 2, rows))
     one = evaluate(protocol, embedded)
     names = [f"{metric}@{k}" for metric in METRICS for k in (1, 10)]
     keys = [f"test/image/category/{name}" for name in names]
@@ -221,7 +225,12 @@ def searched(protocol: Protocol, image: Tensor, products: list[int], exclude: st
     category = protocol.codes.described["category"][0]
     values = []
     for row in rows:
-        barred = {"self": {row}, "product": {row, row ^ 1}, "none": set()}[exclude]
+        barred = {
+            "self": {row},
+            "copies": {row, row if row % 2 else row ^ 2},
+            "product": {row, row ^ 1},
+            "none": set(),
+        }[exclude]
         others = [other for other in rows if other not in barred]
         others.sort(key=lambda other: -float(image[row].double() @ image[other].double()))
         right = torch.tensor([[bool(category[other] == category[row]) for other in others]])

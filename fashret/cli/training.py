@@ -88,8 +88,9 @@ def check_resumed_epochs(cfg: DictConfig) -> None:
 def training_items(setup: Setup, baseline: Catalog) -> TrainingItems:
     """What is trained on, after photos that look like one product under one title were joined.
 
-    Items whose product then reaches into another split are not trained on. `mining/groups.json`
-    in the run folder holds the products, `groups_audit.csv` some of them to look at.
+    Items whose product or photo also occurs in another split are not trained on.
+    `mining/groups.json` in the run folder holds the products, `groups_audit.csv` some of them to
+    look at.
 
     Raises:
         DataError: nothing is left to train on.
@@ -105,16 +106,21 @@ def training_items(setup: Setup, baseline: Catalog) -> TrainingItems:
     elsewhere = torch.ones(len(table), dtype=torch.bool)
     elsewhere[rows] = False
     told = (joined | (confidence < STATED))[rows] & (product[rows] != UNKNOWN)
-    leaks = told & torch.isin(product[rows], product[elsewhere])
+    photo = torch.from_numpy(table.photo_codes)
+    copied = torch.isin(photo[rows], photo[elsewhere])
+    leaks = copied | (told & torch.isin(product[rows], product[elsewhere]))
     if bool(leaks.any()):
         log.warning(
-            "%d training items look like products of another split: they are left out",
+            "dropping %d training items whose photo or product also occurs in validation or test "
+            "(leakage)",
             int(leaks.sum()),
         )
     if bool(leaks.all()):
         raise DataError(
-            f"data {setup.source.name}: no training item is left, all look like products of "
-            "another split; data.groups.title_confidence=0 leaves looks aside"
+            f"data {setup.source.name}: no training item is left: the photo or product of each "
+            f"also occurs in validation or test (leakage), for {int(copied.sum())} of {len(rows)} "
+            f"the photo itself. photo_copies in {table.folder / 'report.json'} names them; "
+            "data.groups.title_confidence=0 joins no products by their titles"
         )
     items = TrainingItems(
         rows[~leaks],

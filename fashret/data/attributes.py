@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from fashret.data.phrases import as_texts, check_phrases, tokenize
 from fashret.errors import ConfigError
 
-_TOKEN = re.compile(r"[a-z]+|\d+|[.,;:!?]")
 _BREAKS = frozenset(
     "a an the this that these those it its they their he she with in of on to from by for is are "
     "was has have having wears wear wearing worn paired pair also plus while whose "
-    ", . ; : ! ?".split()
+    ", . ; : ! ? \u3001 \u3002".split()
 )
 """Words over which no adjective reaches the noun behind it."""
 
@@ -21,7 +21,7 @@ _NOUNS = frozenset(
 )
 """A value that ends in one of these is said of what stands before it: *with short sleeves*."""
 
-_ENDS = frozenset(".;!?")
+_ENDS = frozenset(".;!?\u3002")
 _NEGATIONS = frozenset("no not without non never".split())
 _BETWEEN = frozenset("a an the any is are with made of".split())
 _REACH = 5
@@ -65,11 +65,14 @@ class Schema:
         garments: nouns by where they are worn: upper, outer, full, lower.
         attributes: by name `values` (phrases by value); `garments`, where they are worn that can
             have the attribute, any by default; `heads`, words of which one must stand near a
-            phrase that ends in `*`; and `of: text` for what is said of no garment.
+            phrase that ends in `*`; and `of: text` for what is said of no garment. Phrases are
+            words of any script, or numbers.
+        names: phrases that state nothing, such as brands: *Red Tape* is no colour.
     """
 
     garments: Mapping[str, Sequence[str]]
     attributes: Mapping[str, Mapping[str, object]]
+    names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for name, attribute in self.attributes.items():
@@ -79,6 +82,24 @@ class Schema:
                     f"data.schema.attributes.{name} needs values, and may have garments, heads "
                     f"and of; it has {', '.join(map(str, attribute))}"
                 )
+            key, values = f"data.schema.attributes.{name}", attribute["values"]
+            assert isinstance(values, Mapping)
+            for value, phrases in values.items():
+                if value is None or isinstance(value, bool):
+                    raise ConfigError(f"{key}.values: {value} is no value; put it in quotes")
+                check_phrases(phrases, f"{key}.values.{value}")
+                starred = [said for said in as_texts(phrases) if said.endswith("*")]
+                if starred and not attribute.get("heads"):
+                    raise ConfigError(
+                        f"{key}.values.{value}: '{starred[0]}' counts only beside one of "
+                        f"{key}.heads, which is empty, so that no text matches it"
+                    )
+            if "heads" in attribute:
+                check_phrases(attribute["heads"], f"{key}.heads", one_word=True)
+        for slot, nouns in self.garments.items():
+            check_phrases(nouns, f"data.schema.garments.{slot}")
+        if self.names:
+            check_phrases(self.names, "data.schema.names")
 
     def read(self, text: str, category: str) -> dict[str, str]:
         """The attributes that a text states of its item.
@@ -90,7 +111,7 @@ class Schema:
         Returns:
             Values by attribute; what is not stated is left out.
         """
-        tokens = _tokens(text)
+        tokens = tokenize(text)
         mentions = list(self._mentions(tokens))
         garments = [m for m in mentions if m.meaning.attribute is None]
         own = self._own(garments, category)
@@ -121,7 +142,9 @@ class Schema:
     def phrases(self, attribute: str, value: str) -> list[str]:
         """What states a value, as the schema has it; nothing for a value that it lacks."""
         values = self.attributes.get(attribute, {}).get("values")
-        return _words(values.get(value, ())) if isinstance(values, Mapping) else []
+        if not isinstance(values, Mapping):
+            return []
+        return next((as_texts(said) for name, said in values.items() if str(name) == value), [])
 
     def split_category(self, label: str) -> tuple[str, str | None]:
         """A category without the pattern in its name: *Graphic_Tees* are Tees, and graphic.
@@ -131,8 +154,8 @@ class Schema:
         """
         for mention in self._in_label(label):
             if mention.meaning.attribute == "pattern":
-                words = _tokens(label)[mention.start : mention.end]
-                spelt = r"[\W_]+".join(words).replace("color", "colou?r")
+                words = tokenize(label)[mention.start : mention.end]
+                spelt = r"[\W_]*".join(words).replace("color", "colou?r")
                 named = re.sub(rf"(?<![a-z]){spelt}(?![a-z])", "", label, count=1, flags=re.I)
                 return named.strip(" _-/&,") or "unknown", mention.meaning.value
         return label, None
@@ -186,7 +209,7 @@ class Schema:
     def _in_label(self, label: str) -> list[_Mention]:
         """The phrases in a label; a set has few, and states them of many items."""
         if label not in self._labels:
-            self._labels[label] = list(self._mentions(_tokens(label)))
+            self._labels[label] = list(self._mentions(tokenize(label)))
         return self._labels[label]
 
     @cached_property
@@ -204,7 +227,7 @@ class Schema:
                     continue
                 end = place + len(phrase)
                 valid = [m for m in meanings if self._has_head(m, tokens, place, end)]
-                if valid:
+                if valid or not meanings:  # a name means nothing
                     yield from (_Mention(place, end, sentence, meaning) for meaning in valid)
                     step = len(phrase)
                     break
@@ -235,14 +258,16 @@ class Schema:
         return {
             name: None
             if attribute.get("garments") is None
-            else frozenset(_words(attribute["garments"]))
+            else frozenset(as_texts(attribute["garments"]))
             for name, attribute in self.attributes.items()
         }
 
     @cached_property
     def _heads(self) -> dict[str, frozenset[str]]:
         return {
-            name: frozenset(_words(attribute.get("heads", ())))
+            name: frozenset(
+                head for said in as_texts(attribute.get("heads", ())) for head in tokenize(said)
+            )
             for name, attribute in self.attributes.items()
         }
 
@@ -253,31 +278,27 @@ class Schema:
 
         def learn(phrase: str, attribute: str | None, value: str) -> None:
             meaning = _Meaning(attribute, value, needs_head=phrase.endswith("*"))
-            words = _tokens(phrase)
+            words = tokenize(phrase)
             for last in {words[-1], f"{words[-1]}s", f"{words[-1]}es"}:
                 meanings = known.setdefault((*words[:-1], last), [])
                 if not any(m.attribute == attribute for m in meanings):
                     meanings.append(meaning)
 
         for slot, nouns in self.garments.items():
-            for noun in nouns:
+            for noun in as_texts(nouns):
                 learn(noun, None, slot)
         for name, attribute in self.attributes.items():
             values = attribute["values"]
             assert isinstance(values, Mapping)
             for value, phrases in values.items():
-                for phrase in phrases:
-                    learn(phrase, name, value)
+                for phrase in as_texts(phrases):
+                    learn(phrase, name, str(value))
+        for phrase in as_texts(self.names):
+            known[tuple(tokenize(phrase))] = []
         by_first: dict[str, list[tuple[list[str], list[_Meaning]]]] = {}
         for words, meanings in sorted(known.items(), key=lambda entry: -len(entry[0])):
             by_first.setdefault(words[0], []).append((list(words), meanings))
         return by_first
-
-
-def _tokens(text: str) -> list[str]:
-    """Lower-case words, numbers and marks; a hyphen parts words, an apostrophe does not."""
-    text = text.lower().replace("\u2019", "'").replace("'s", "").replace("colour", "color")
-    return _TOKEN.findall(text)
 
 
 def _is_negated(mention: _Mention, tokens: list[str]) -> bool:
@@ -288,7 +309,3 @@ def _is_negated(mention: _Mention, tokens: list[str]) -> bool:
         if token not in _BETWEEN:
             return False
     return False
-
-
-def _words(value: object) -> list[str]:
-    return [str(word) for word in value] if isinstance(value, Sequence | frozenset) else []

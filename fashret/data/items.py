@@ -83,6 +83,11 @@ class ItemTable:
         """The hash of each row's photo as a file; None for a table prepared before there were."""
         return self.column("photo_hash") if "photo_hash" in self.dataset.column_names else None
 
+    @property
+    def photo_codes(self) -> NDArray[np.int64]:
+        """(N,) a code of each row's photo, equal for copies of one photo."""
+        return np.array(self.dataset.data.column("photo").to_numpy(), dtype=np.int64)
+
     def photo(self, row: int) -> bytes:
         """The encoded photo of a row."""
         encoded: bytes = self._photos[int(row)].as_py()

@@ -18,6 +18,7 @@ from fashret.data.file_hashes import contents_digest
 from fashret.data.groups import STATED
 from fashret.data.items import ItemTable
 from fashret.data.overrides import Overrides
+from fashret.data.photo_copies import find_copies, join_copies, report_copies
 from fashret.data.reading import Journal, checked
 from fashret.data.report import Report
 from fashret.data.source import Item, Source
@@ -86,15 +87,17 @@ def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
     kept: list[Item] = []
     met: set[str] = set()
     hashes: list[str] = []
+    signatures: list[bytes] = []
     draft = str(folder / "draft.arrow")
     with ArrowWriter(path=draft, features=features) as writer:
-        for item, encoded, photo_hash in checked(source, report, journal):
+        for item, encoded, photo_hash, signature in checked(source, report, journal):
             met.add(item.item_id)
             if not overrides.apply(item, report):
                 continue
             source.describe(item, report)
             writer.write(_row(item, encoded, source.attributes, report))
             hashes.append(photo_hash)
+            signatures.append(signature)
             item.image = b""  # only what decides products and splits is held
             kept.append(item)
         if not kept:
@@ -108,20 +111,31 @@ def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
         first = ", ".join(strangers[:5])
         report.note(f"{overrides.path}: {len(strangers)} of its items are not here: {first}")
         log.warning("%s", report.notes[-1])
-    products = _products(source, kept, hashes)
-    splits = _splits(source, kept, products, report)
+    photos = find_copies(hashes, signatures)
+    products = _products(source, kept, [hashes[row] for row in photos])
     confidences = [item.product_confidence for item in kept]
+    item_ids = [item.item_id for item in kept]
+    if source.groups is not None:
+        products, confidences = join_copies(
+            item_ids, products, confidences, photos, source.groups.largest
+        )
+    splits = _splits(source, kept, products, report)
     if source.groups is not None:
         settled = source.groups.settled(products, confidences)
         products, confidences = [p for p, _ in settled], [c for _, c in settled]
         told = sum(0.0 < confidence < STATED for confidence in confidences)
         if told:
-            report.note(f"products of {told} of {len(kept)} items are told by photos' names")
+            report.note(
+                f"the products of {told} of {len(kept)} items are inferred from the names of "
+                "photos and from copies of photos"
+            )
+    report_copies(item_ids, products, splits, photos, report)
 
     table = Dataset.from_file(draft)
     table = table.add_column("product_id", products, feature=Value("string"))
     table = table.add_column("product_confidence", confidences, feature=Value("float32"))
     table = table.add_column("photo_hash", hashes, feature=Value("string"))
+    table = table.add_column("photo", photos.tolist(), feature=Value("int64"))
     table = table.add_column("split", splits, feature=Value("string"))
     if any(item.role for item in kept):
         roles = [item.role for item in kept]

@@ -21,6 +21,7 @@ class Report:
         self.dropped: Counter[str] = Counter()
         self.repaired: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.photo_copies: dict[str, Any] = {}
         self.coverage: dict[str, dict[str, list[int]]] = {}
         self._disagreements: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._measured: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -89,6 +90,7 @@ class Report:
             "repaired": dict(self.repaired),
             "examples": dict(self._examples),
             "notes": self.notes,
+            "photo_copies": self.photo_copies,
             "coverage": self.coverage,  # [known, all] by attribute and category
             "disagreements": {
                 name: dict(counts.most_common()) for name, counts in self._disagreements.items()

@@ -223,7 +223,7 @@ class Source(ABC):
 
         Args:
             item: as it was read.
-            photo_hash: of the photo's bytes.
+            photo_hash: of the photo's bytes, or of those of the first of its copies.
         """
         return None
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fashret.functional.bootstrap import interval, resampled_means, widened
 from fashret.functional.retrieval import METRICS, ceiling, chance, per_query
-from fashret.functional.topk import Ranking
+from fashret.functional.topk import Excluded, Ranking
 from fashret.metrics.intervals import (
     MACRO,
     Judged,
@@ -217,11 +217,13 @@ def _judged(protocol: Protocol, mode: str, relevance: str) -> tuple[Judged, Tens
     relevant = torch.where(known, counts[of_query.clamp(min=0)], 0)
     ranked = torch.full_like(relevant, len(of_item))
     excluded = protocol.excluded(mode)
+    lost_pairs = None
     if excluded is not None:
         lost = (of_query[excluded.queries] == of_item[excluded.rows]) & known[excluded.queries]
         relevant.index_add_(0, excluded.queries, lost.long(), alpha=-1)
         ranked.index_add_(0, excluded.queries, torch.ones_like(lost, dtype=torch.long), alpha=-1)
-    return Judged(of_query, of_item, known, relevant), ranked
+        lost_pairs = Excluded(excluded.queries[lost], excluded.rows[lost])
+    return Judged(of_query, of_item, known, relevant, lost_pairs), ranked
 
 
 def _columns(

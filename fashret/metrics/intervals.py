@@ -16,6 +16,7 @@ from fashret.functional.split_half import (
     random_halves,
     small_sample_factor,
 )
+from fashret.functional.topk import Excluded
 from fashret.metrics.protocol import Protocol
 from fashret.types import UNKNOWN
 
@@ -77,12 +78,14 @@ class Judged(NamedTuple):
         item: (N,) codes.
         known: (Q,) bool: the query counts.
         relevant: (Q,) long: relevant rows in what was ranked.
+        excluded: relevant rows that single queries must not find; None for none.
     """
 
     query: Tensor
     item: Tensor
     known: Tensor
     relevant: Tensor
+    excluded: Excluded | None = None
 
 
 def design_effects(
@@ -204,8 +207,8 @@ class _Counts(NamedTuple):
         query: (Q,) codes, 0 where the query does not count.
         item: (n,) codes of the items that have one.
         has_code: (N,) bool: the items that have one.
-        excluded: (Q,) relevant rows that a query must not find. They are of its own product, and
-            so of its own half: as many as in the whole.
+        excluded: relevant rows that single queries must not find; a copy of a query's photo under
+            another product may be in the other half.
         size: of the codes.
     """
 
@@ -213,7 +216,7 @@ class _Counts(NamedTuple):
     query: Tensor
     item: Tensor
     has_code: Tensor
-    excluded: Tensor
+    excluded: Excluded | None
     size: int
 
     @classmethod
@@ -222,12 +225,14 @@ class _Counts(NamedTuple):
         size = 1 + int(max(right.query.max(), right.item.max(), torch.tensor(0)))
         has_code = right.item != UNKNOWN
         item, query = right.item[has_code], right.query.clamp(min=0)
-        whole = torch.bincount(item, minlength=size)
-        return cls(right.known, query, item, has_code, whole[query] - right.relevant, size)
+        return cls(right.known, query, item, has_code, right.excluded, size)
 
     def within(self, of_side: Tensor, item_side: Tensor) -> Tensor:
         """(Q,) relevant rows in each query's own half; 0 for a query that does not count."""
         cells = self.item * 2 + item_side[self.has_code]
         half = torch.bincount(cells, minlength=2 * self.size)
-        left = half[self.query * 2 + of_side] - self.excluded
+        left = half[self.query * 2 + of_side]
+        if self.excluded is not None:
+            queries, rows = self.excluded
+            left.index_add_(0, queries, (item_side[rows] == of_side[queries]).long(), alpha=-1)
         return torch.where(self.known, left, 0).clamp(min=0)

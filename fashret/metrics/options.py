@@ -17,8 +17,9 @@ class RetrievalOptions:
 
     Args:
         k: the cut-offs.
-        exclude: what an item does not find: itself (self), all photos of its product (product),
-            or nothing (none). Text queries are not items: nothing is taken out for them.
+        exclude: what an item does not find: its own photo and copies of it (self), all photos of
+            its product as well (product), or nothing (none). Text queries are not items: nothing
+            is taken out for them.
         weight_image: the image's weight in a fused query, 0 to 1.
         weights: of the model's blocks in a query, by attribute; the general block's is 1, that of
             one which is not named 0; null names none.

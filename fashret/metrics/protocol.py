@@ -37,6 +37,8 @@ class Protocol:
         catalog: (N,) rows of the item table, ascending.
         codes: of the item table.
         described: the relevances that are values: the category and the attributes.
+        photos: a code of the photo of each row of the item table, equal for copies of one photo;
+            None where each counts as a photo of its own, as official protocols have it.
     """
 
     split: str
@@ -45,6 +47,7 @@ class Protocol:
     catalog: NDArray[np.int64]
     codes: ItemCodes
     described: tuple[str, ...]
+    photos: NDArray[np.int64] | None = None
 
     @classmethod
     def of(
@@ -61,12 +64,13 @@ class Protocol:
                 raise ConfigError(f"the data has no split {name}; it has {', '.join(table.splits)}")
         queries = table.rows(split)
         catalog = np.sort(np.concatenate([table.rows(name) for name in dict.fromkeys(sought)]))
+        photos: NDArray[np.int64] | None = table.photo_codes
         if "role" in table.dataset.column_names:
             roles = np.array([str(role) for role in table.column("role")])
             if "query" in roles[queries]:  # a split that was taken from train has no roles
-                queries = queries[roles[queries] == "query"]
+                queries, photos = queries[roles[queries] == "query"], None
             if "gallery" in roles[catalog]:
-                catalog = catalog[roles[catalog] == "gallery"]
+                catalog, photos = catalog[roles[catalog] == "gallery"], None
         rng = np.random.default_rng(options.seed)
         if options.max_items is not None and options.max_items < len(catalog):
             catalog = _sample(catalog, options.max_items, codes, rng)
@@ -74,7 +78,7 @@ class Protocol:
             queries = inside if len(inside) else queries
         if options.max_queries is not None and options.max_queries < len(queries):
             queries = _sample(queries, options.max_queries, codes, rng)
-        return cls(split, options, queries, catalog, codes, table.described)
+        return cls(split, options, queries, catalog, codes, table.described, photos)
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -85,13 +89,14 @@ class Protocol:
         """What single queries must not find, as positions in queries and catalog."""
         if mode == "text" or self.options.exclude == "none":
             return None
-        if self.options.exclude == "self":
-            places = np.searchsorted(self.catalog, self.queries).clip(max=len(self.catalog) - 1)
-            found = self.catalog[places] == self.queries
-            return Excluded(
-                torch.from_numpy(np.flatnonzero(found)), torch.from_numpy(places[found])
-            )
-        return self._same_product()
+        products = self.codes.product.numpy()
+        alone = np.arange(len(products))
+        found = self._equal(alone if self.photos is None else self.photos)
+        if self.options.exclude == "product":
+            known = np.where(products == UNKNOWN, products.max(initial=0) + 1 + alone, products)
+            found = np.union1d(found, self._equal(known))
+        queries, rows = np.divmod(found, len(self.catalog))
+        return Excluded(torch.from_numpy(queries), torch.from_numpy(rows))
 
     def relevances(self, mode: str) -> tuple[str, ...]:
         """What makes an item relevant to a query of a mode."""
@@ -107,21 +112,22 @@ class Protocol:
             codes = self.codes.described[relevance][0]
         return codes[torch.from_numpy(self.queries)], codes[torch.from_numpy(self.catalog)]
 
-    def _same_product(self) -> Excluded:
-        """Every pair of a query and a catalog item of one product, or of one item."""
-        products = self.codes.product.numpy()
-        alone = products.max(initial=0) + 1 + np.arange(len(products))
-        unit = np.where(products == UNKNOWN, alone, products)
-        order = np.argsort(unit[self.catalog], kind="stable")
-        ordered = unit[self.catalog][order]
-        first = np.searchsorted(ordered, unit[self.queries], side="left")
-        last = np.searchsorted(ordered, unit[self.queries], side="right")
+    def _equal(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Pairs of a query and a catalog item of equal code, as query * catalog items + item.
+
+        Args:
+            codes: of the rows of the item table.
+        """
+        order = np.argsort(codes[self.catalog], kind="stable")
+        ordered = codes[self.catalog][order]
+        first = np.searchsorted(ordered, codes[self.queries], side="left")
+        last = np.searchsorted(ordered, codes[self.queries], side="right")
         counts = last - first
         queries = np.repeat(np.arange(len(self.queries)), counts)
         offsets = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
-        return Excluded(
-            torch.from_numpy(queries), torch.from_numpy(order[np.repeat(first, counts) + offsets])
-        )
+        rows = order[np.repeat(first, counts) + offsets]
+        pairs: NDArray[np.int64] = queries * len(self.catalog) + rows
+        return pairs
 
 
 def _sample(

@@ -1,0 +1,59 @@
+"""Words of texts and of the phrases that are looked for in them, in any script."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from fashret.errors import ConfigError
+
+_MARKS = ".,;:!?\u3001\u3002"
+_ASCII_TOKEN = re.compile(r"[a-z]+|\d+|[.,;:!?]")
+_UNSPACED = (  # Thai to Burmese, Khmer, kana, Han, and what lies between: words have no space
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_COMBINING = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0971-\u0dff"  # parts of words
+_TOKEN = re.compile(rf"[{_UNSPACED}]|\d+|(?:(?![{_UNSPACED}])[^\W\d_]|[{_COMBINING}])+|[{_MARKS}]")
+
+
+def tokenize(text: str) -> list[str]:
+    """Lower-case words, numbers and marks; a hyphen parts words, an apostrophe does not.
+
+    Of a script without spaces each letter is a token, so that phrases match within running text.
+    """
+    text = text.lower().replace("\u2019", "'").replace("'s", "").replace("colour", "color")
+    if text.isascii():
+        return _ASCII_TOKEN.findall(text)
+    return _TOKEN.findall(unicodedata.normalize("NFKC", text))
+
+
+def check_phrases(phrases: object, key: str, *, one_word: bool = False) -> None:
+    """Make sure that each phrase can be found in a text.
+
+    Args:
+        phrases: what the configuration has under the key.
+        key: names them in a message.
+        one_word: whether each must be a single word.
+
+    Raises:
+        ConfigError: there is none, or one that no text can hold.
+    """
+    if isinstance(phrases, str) or not isinstance(phrases, Sequence) or not phrases:
+        raise ConfigError(f"{key}: {phrases} is no list of phrases; it needs one at least")
+    for phrase in phrases:
+        if isinstance(phrase, bool) or not isinstance(phrase, str | int | float):
+            raise ConfigError(
+                f"{key}: {phrase} is no phrase; put a word that YAML reads otherwise in quotes"
+            )
+        tokens = tokenize(str(phrase))
+        if all(token in _MARKS for token in tokens):
+            raise ConfigError(
+                f"{key}: the phrase '{phrase}' holds no letter or digit, so that no text matches it"
+            )
+        if one_word and len(tokens) > 1:
+            raise ConfigError(f"{key}: '{phrase}' must be one word")
+
+
+def as_texts(value: object) -> list[str]:
+    """A list of the configuration as texts; none for what is no list."""
+    return [str(word) for word in value] if isinstance(value, Sequence | frozenset) else []
