@@ -139,11 +139,24 @@ def test_copies_without_a_stated_product_are_one_product() -> None:
     products = [None, None, "x", "y", "z", "z", "stated", None]
     confidences = [0.0, 0.0, 0.9, 0.0, 0.5, 0.5, 1.0, 0.0]
     photos = np.array([0, 0, 1, 1, 1, 5, 6, 6])  # z has a second photo; h is a copy of a stated one
-    joined, sure = join_copies(ids, products, confidences, photos, largest=3)
+    free = [False] * 8
+    joined, sure = join_copies(ids, products, confidences, photos, largest=3, settled=free)
     assert joined == ["copies of a", "copies of a", "x", "x", "x", "x", "stated", None]
     assert sure == [0.99] * 6 + [1.0, 0.0]
     # a photo of more than `largest` items is a placeholder
-    assert join_copies(ids, products, confidences, photos, largest=2)[0][2:6] == list("xyzz")
+    joined, _ = join_copies(ids, products, confidences, photos, largest=2, settled=free)
+    assert joined[2:6] == list("xyzz")
+
+
+def test_a_product_that_was_taken_away_by_hand_stays_away(tmp_path: Path) -> None:
+    rows = [(encoded(drawn(i // 2)), f"p{i // 2}", "") for i in range(24)]
+    options = written(tmp_path / "shop", rows, product=False)
+    (tmp_path / "corrected.csv").write_text("item_id,product_id\ni4x.img.png,unknown\n")
+    options.append(f"data.overrides={tmp_path / 'corrected.csv'}")
+    table = prepared(options, tmp_path / "cache")
+    products = dict(zip(table.column("item_id"), table.column("product_id"), strict=True))
+    assert products["i4x.img.png"] is None
+    assert products["i6x.img.png"] == products["i7x.img.png"] is not None
 
 
 Rows = list[tuple[bytes, str, str]]

@@ -83,7 +83,7 @@ class Overrides:
             return False
         fields = {name: corrected[name] for name in FIELDS if name in corrected}
         for name, value in fields.items():
-            setattr(item, name, value)
+            setattr(item, name, None if (name, value) == ("product_id", "unknown") else value)
         values = {name: value for name, value in corrected.items() if name not in fields}
         item.attributes = {**item.attributes, **values}
         item.by_hand = frozenset(corrected)

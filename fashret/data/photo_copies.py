@@ -125,6 +125,8 @@ def join_copies(
     confidences: Sequence[float],
     photos: _Rows,
     largest: int,
+    *,
+    settled: Sequence[bool],
 ) -> tuple[list[str | None], list[float]]:
     """Products in which items that no product is stated of are one where their photos are copies.
 
@@ -134,6 +136,7 @@ def join_copies(
         confidences: how sure the products are; those that the set states stand.
         photos: (N,) codes, equal for copies.
         largest: a photo of more items is a placeholder, which shows no product.
+        settled: of the items, whether their product, or that they have none, is not to be changed.
 
     Returns:
         The products and how sure they are.
@@ -142,7 +145,7 @@ def join_copies(
     graph: nx.Graph[tuple[str, str | int]] = nx.Graph()
     nodes: dict[int, tuple[str, str | int]] = {}
     for row, (product, confidence) in enumerate(zip(products, confidences, strict=True)):
-        if product is None or confidence < STATED:
+        if not settled[row] and (product is None or confidence < STATED):
             nodes[row] = ("item", row) if product is None else ("product", product)
             if 1 < shown[row] <= largest:
                 graph.add_edge(nodes[row], ("photo", int(photos[row])))

@@ -116,8 +116,9 @@ def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
     confidences = [item.product_confidence for item in kept]
     item_ids = [item.item_id for item in kept]
     if source.groups is not None:
+        by_hand = ["product_id" in item.by_hand for item in kept]
         products, confidences = join_copies(
-            item_ids, products, confidences, photos, source.groups.largest
+            item_ids, products, confidences, photos, source.groups.largest, settled=by_hand
         )
     splits = _splits(source, kept, products, report)
     if source.groups is not None:

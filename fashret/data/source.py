@@ -176,7 +176,8 @@ class Source(ABC):
         self._mark_unknown(item, report)
         if not self.stated_splits:
             item.split = None
-        if item.product_id is None and self.groups is not None:
+        unstated = item.product_id is None and "product_id" not in item.by_hand
+        if unstated and self.groups is not None:
             told = [self.groups.by_name(name) for name in item.names or (item.item_id,)]
             item.product_id, item.product_confidence = max(told, key=lambda found: found[1])
         if self.schema is None:
