@@ -38,7 +38,14 @@ class Table:
     rows: Iterable[tuple[str, Mapping[str, Any]]]
 
 
-def read_table(path: Path, report: Report, *, key: str, encoding: str | None = None) -> Table:
+def read_table(
+    path: Path,
+    report: Report,
+    *,
+    key: str,
+    encoding: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> Table:
     """Read a table.
 
     Args:
@@ -46,6 +53,7 @@ def read_table(path: Path, report: Report, *, key: str, encoding: str | None = N
         report: counts the rows whose fields had to be repaired.
         key: the config key that names the file, for messages.
         encoding: of a text file; None for UTF-8, or UTF-16 with its byte order mark.
+        columns: those that the rows of a parquet file need to hold; None for all.
 
     Raises:
         DataError: it cannot be read as what its ending says.
@@ -53,7 +61,7 @@ def read_table(path: Path, report: Report, *, key: str, encoding: str | None = N
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":
-            return _parquet(path)
+            return _parquet(path, columns)
         if suffix in _JSON_LINES:
             return _json_lines(path, _text_of(path, key, encoding))
         if suffix in SUFFIXES:
@@ -106,22 +114,24 @@ class _ParquetRows:
 
     path: Path
     labels: Mapping[str, ClassLabel]
+    columns: Sequence[str]
 
     def __iter__(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         number = 0
-        for batch in pq.ParquetFile(self.path).iter_batches():
+        for batch in pq.ParquetFile(self.path).iter_batches(columns=list(self.columns)):
             for row in batch.to_pylist():
                 number += 1
                 named = {name: label_name(row[name], label) for name, label in self.labels.items()}
                 yield f"{self.path.name} row {number}", row | named
 
 
-def _parquet(path: Path) -> Table:
+def _parquet(path: Path, columns: Sequence[str] | None) -> Table:
     schema = pq.read_schema(path)
+    names = [name for name in schema.names if columns is None or name in columns]
     written_by_datasets = b"huggingface" in (schema.metadata or {})
     features = Features.from_arrow_schema(schema) if written_by_datasets else {}
-    labels = {name: f for name, f in features.items() if isinstance(f, ClassLabel)}
-    return Table(schema.names, _ParquetRows(path, labels))
+    labels = {n: f for n, f in features.items() if n in names and isinstance(f, ClassLabel)}
+    return Table(schema.names, _ParquetRows(path, labels, names))
 
 
 def label_name(value: Any, label: ClassLabel) -> str | None:

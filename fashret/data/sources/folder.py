@@ -70,9 +70,10 @@ class Folder(Source):
             yield from ((name, f"{base}/{name}") for name in walk_photos(root))
             return
         yield "table", path
-        table, columns = self._read(path, Report())
+        column = self._read(path, Report())[1].fields["image"]
+        table, _ = self._read(path, Report(), only=[column])
         for where, row in table.rows:
-            image = photo_in(row.get(columns.fields["image"]), where)
+            image = photo_in(row.get(column), where)
             if isinstance(image, str) and (photo := _below(root, image)) is not None:
                 yield image, photo
 
@@ -154,8 +155,11 @@ class Folder(Source):
                 origin=where,
             )
 
-    def _read(self, path: Path, report: Report) -> tuple[Table, ColumnMap]:
-        table = read_table(path, report, key="data.table", encoding=self.encoding)
+    def _read(
+        self, path: Path, report: Report, only: Sequence[str] | None = None
+    ) -> tuple[Table, ColumnMap]:
+        options: dict[str, Any] = {"key": "data.table", "encoding": self.encoding}
+        table = read_table(path, report, columns=only, **options)
         name = f"data.table={self.table}"
         return table, ColumnMap.over(table.columns, self.columns, self.attributes, where=name)
 
