@@ -11,6 +11,13 @@ import termios
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+TINY = [
+    "data=sample", "data.products=60", "data.batch_size=16", "data.num_workers=0",
+    "retrieval.resamples=20", "trainer=cpu", "device=cpu", "latency=false", "gallery=false",
+    "logger=none",
+]  # fmt: skip
+"""Arguments of train.py for a run of seconds."""
+
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
