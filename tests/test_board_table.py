@@ -114,7 +114,7 @@ def test_a_scoreboard_is_whole_at_every_width(
     header = next(line for line in text.splitlines() if line.startswith("metric"))
     assert more <= set(header.split())
     assert text.count("must not") == 2
-    said = " ".join(text.split()).partition("no query counts, so there is no value: ")[2]
+    said = " ".join(text.split()).partition("without a value, because no query counts: ")[2]
     assert said == (
         "text -> same material, precision@10; photo -> same category: kilts, precision@10"
     )

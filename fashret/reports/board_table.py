@@ -22,8 +22,9 @@ _NAME = 24
 _LEAST = 10
 """The width of a name below which numbers wrap as well."""
 
+_WIDE = 120
 _ASKED = 8
-"""The width of "must not fall" in two lines."""
+"""The width of "must not fall" in two lines, as it stands on a screen of less than 120 columns."""
 
 _STYLES = {
     MET: "green",
@@ -50,7 +51,7 @@ def show_scoreboard(board: Scoreboard, screen: Console) -> None:
     empty = [row.name for row in (*board.headlines, *board.targets) if row.value is None]
     if empty:
         names = "; ".join(in_words(name) for name in dict.fromkeys(empty))
-        screen.print(Text(f"no query counts, so there is no value: {names}", overflow="fold"))
+        screen.print(Text(f"without a value, because no query counts: {names}", overflow="fold"))
 
 
 def _show(
@@ -67,7 +68,7 @@ def _show(
         for name in (*always, *_IN_ORDER)
         if compared or name not in _NEEDS_BASELINE
     }
-    if "asked" in widths:
+    if "asked" in widths and screen.width < _WIDE:
         widths["asked"] = min(widths["asked"], _ASKED)
     columns = _columns(widths, always, screen.width - kept)
     roomy = _LEAST + sum(GAP + widths[name] for name in columns) <= screen.width

@@ -70,7 +70,7 @@ class EpochLines(pl.Callback):
         parts = []
         if self._losses:
             mean = sum(float(loss) for loss in self._losses) / len(self._losses)
-            parts.append(f"train loss {mean:.4g}")
+            parts.append(f"train loss {mean:#.4g}")
         if self._value is not None:
             before = "" if self.baseline is None else f" (baseline {self._shown(self.baseline)})"
             parts.append(f"{self.monitor} {self._shown(self._value)}{before}")
