@@ -7,15 +7,8 @@ from omegaconf import OmegaConf
 
 from fashret.cli.outcome import check_regressions
 from fashret.errors import RegressionError
-from fashret.reports.scoreboard import (
-    INSUFFICIENT,
-    MET,
-    NOT_MET,
-    PROVED,
-    REGRESSED,
-    Row,
-    Scoreboard,
-)
+from fashret.reports.scoreboard import REGRESSED, Row, Scoreboard
+from fashret.reports.targets import INSUFFICIENT, MET, NOT_MET, PROVED
 
 
 def row(name: str, verdict: str, high: float | None = 0.1) -> Row:

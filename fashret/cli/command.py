@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import traceback
@@ -13,34 +14,44 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from fashret import __version__
 from fashret.cli.launched import with_one_folder
 from fashret.cli.resumed_overrides import with_resumed
+from fashret.cli.run_folder import removed_if_empty
 from fashret.cli.sweep import FAILED
 from fashret.config import config_dir, monitored_metric, nearest_key
 from fashret.errors import FashretError, TrainingError
 
 _TRACE = "HYDRA_FULL_ERROR"
 
+INTERRUPTED = 130
+"""The exit status after Ctrl+C: 128 and the number of SIGINT."""
+
 
 def run(name: str, body: Callable[[DictConfig], Any]) -> None:
     """Compose `conf/<name>.yaml` with the command line, and run `body` with it.
 
     An error that is the user's to mend is one message on standard error and exit status 1;
-    HYDRA_FULL_ERROR=1 shows the trace.
+    HYDRA_FULL_ERROR=1 shows the trace. Ctrl+C ends with exit status 130.
     """
+    if "--version" in sys.argv[1:]:
+        print(f"fashret {__version__}")
+        return
     _hush()
     want_trace = os.environ.get(_TRACE) == "1"
     os.environ[_TRACE] = "1"  # Hydra then hands errors on, and does not print them itself
     try:
         sys.argv[1:] = with_one_folder(with_resumed(sys.argv[1:]), name)
         main = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)
-        main(_told_plainly(body, want_trace))()
+        with removed_if_empty():
+            main(_told_plainly(body, want_trace))()
     except FashretError as e:
         if want_trace:
             raise
@@ -49,6 +60,11 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
         if want_trace:
             raise
         sys.exit(f"error: {_explain(e, name)}")
+    except KeyboardInterrupt:
+        if want_trace:
+            raise
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     finally:
         if not want_trace:
             os.environ.pop(_TRACE, None)
@@ -66,27 +82,58 @@ def _told_plainly(
     def job(cfg: DictConfig) -> Any:
         if not want_trace:  # nor do the processes that begin here
             os.environ.pop(_TRACE, None)
-        if HydraConfig.get().mode is not RunMode.MULTIRUN:
-            try:
-                return body(cfg)
-            except FashretError as e:
-                if want_trace:
-                    raise
-                raise SystemExit(f"error: {e}") from None
-            except Exception:
-                os.environ[_TRACE] = "1"  # a fault of ours is told in full
-                raise
-        _hush()  # a launcher's process begins here
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        (folder / FAILED).unlink(missing_ok=True)
+        alone = HydraConfig.get().mode is not RunMode.MULTIRUN
         try:
-            return as_a_command(cfg, folder) if _has_several(cfg) else body(cfg)
-        except Exception as e:  # whatever it is, the other jobs can still run
-            (folder / FAILED).write_text(f"{e}\n\n{traceback.format_exc()}")
-            print(f"job {HydraConfig.get().job.num} failed: {e}", file=sys.stderr)
-            return 0.0
+            return _run_alone(body, cfg, want_trace) if alone else _run_in_sweep(body, cfg)
+        except (KeyboardInterrupt, SystemExit) as e:
+            stopped = any(isinstance(x, KeyboardInterrupt) for x in (e, e.__context__))
+            if want_trace or not stopped:  # Lightning calls sys.exit(1) within the handler
+                raise
+            if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+                print(_interrupted(HydraConfig.get()), file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
 
     return job
+
+
+def _run_alone(body: Callable[[DictConfig], Any], cfg: DictConfig, want_trace: bool) -> Any:
+    """Run a command that is no sweep's job."""
+    try:
+        return body(cfg)
+    except FashretError as e:
+        if want_trace:
+            raise
+        raise SystemExit(f"error: {e}") from None
+    except Exception:
+        os.environ[_TRACE] = "1"  # a fault of ours is told in full
+        raise
+
+
+def _run_in_sweep(body: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
+    """Run a job of a sweep; one that fails is worth 0."""
+    _hush()  # a launcher's process begins here
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    (folder / FAILED).unlink(missing_ok=True)
+    try:
+        return as_a_command(cfg, folder) if _has_several(cfg) else body(cfg)
+    except Exception as e:  # whatever it is, the other jobs can still run
+        (folder / FAILED).write_text(f"{e}\n\n{traceback.format_exc()}")
+        print(f"job {HydraConfig.get().job.num} failed: {e}", file=sys.stderr)
+        return 0.0
+
+
+def _interrupted(current: HydraConf) -> str:
+    """What a command that was interrupted says: how to go on, if it trained."""
+    if current.job.config_name != "train":
+        return "interrupted"
+    folder = Path(current.runtime.output_dir)
+    if not (folder / "checkpoints" / "last.ckpt").exists():
+        return "interrupted before the first epoch ended: no checkpoint was saved"
+    if folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
+    program = Path(sys.argv[0]).name
+    command = [*(["python"] if program.endswith(".py") else []), program, f"resume={folder}"]
+    return f"interrupted; to go on after the last whole epoch: {shlex.join(command)}"
 
 
 def as_a_command(cfg: DictConfig, folder: Path) -> float | None:
@@ -135,7 +182,13 @@ def _has_several(cfg: DictConfig) -> bool:
 
 
 def _hush() -> None:
-    """Leave out what Lightning 2.6 makes torch 2.14 and later say: no user could mend it."""
+    """Leave out what nobody reads.
+
+    That is what Lightning 2.6 makes torch 2.14 and later say, which no user could mend, and
+    progress bars in a file or a pipe.
+    """
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
     for text in ("treespec, LeafSpec", "nn.functional.all_gather is deprecated"):
         warnings.filterwarnings("ignore", message=f".*{text}.*")
 

@@ -13,6 +13,7 @@ def main() -> None:
 def demo(cfg: DictConfig) -> None:
     """Serve one page until it is stopped."""
     import socket
+    from contextlib import suppress
 
     import torch
 
@@ -58,7 +59,8 @@ def demo(cfg: DictConfig) -> None:
         flush=True,
     )
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-    server.run(sockets=[bound])
+    with suppress(KeyboardInterrupt):  # uvicorn has shut down, and hands the signal on
+        server.run(sockets=[bound])
 
 
 if __name__ == "__main__":

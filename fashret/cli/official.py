@@ -6,7 +6,6 @@ import torch
 from omegaconf import DictConfig
 
 from fashret.cli.held_out import check_held_out
-from fashret.cli.outcome import console
 from fashret.cli.setup import check_composed
 from fashret.cli.systems import System, compared_system, judged_system, split_to_judge
 from fashret.config import build
@@ -18,6 +17,7 @@ from fashret.metrics.protocol import Protocol
 from fashret.protocols.protocol import OfficialProtocol, Stage
 from fashret.protocols.task import Outcome
 from fashret.reports.official import OfficialTable
+from fashret.reports.screen import console
 
 
 def judge_officially(cfg: DictConfig) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -22,6 +21,7 @@ from fashret.engine.latency import search_latency, text_query_latency
 from fashret.engine.steering import Curve, steer
 from fashret.errors import CheckpointError, RegressionError
 from fashret.metrics.evaluation import Evaluation
+from fashret.reports.board_table import show_scoreboard
 from fashret.reports.gallery import Gallery
 from fashret.reports.page import Page
 from fashret.reports.projector import write_projector
@@ -32,6 +32,7 @@ from fashret.reports.results import (
     write_scoreboard,
 )
 from fashret.reports.scoreboard import Scoreboard
+from fashret.reports.screen import console
 from fashret.reports.steering import show_steering, write_steering
 
 log = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ def publish(
         against_run=against_run,
     )
     write_scoreboard(folder, scoreboard)
-    scoreboard.show(console())
+    show_scoreboard(scoreboard, console())
     print(f"written to {folder}: scoreboard.md, metrics.json, per_query_results.parquet")
     return scoreboard
 
@@ -246,9 +247,3 @@ def write_tensorboard(
                 writer.add_scalar(name, value, round(100 * point.weight))
     write_projector(writer, table, shown, step=step)
     writer.flush()
-
-
-def console() -> Console:
-    """The screen; a pipe or a log has no width of its own, and would cut numbers at 80 columns."""
-    screen = Console()
-    return screen if screen.is_terminal else Console(width=140)

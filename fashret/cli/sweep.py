@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import re
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -15,13 +16,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from fashret.cli.seeds import OverSeeds, over_seeds, without_seed
 from fashret.config import monitored_metric
+from fashret.reports.metric_words import in_words
+from fashret.reports.screen import console, show_table
 
 _REACHED = ("met", "proved")
 
@@ -30,6 +29,9 @@ FAILED = "failed.txt"
 
 _OBJECTIVE = "objective.json"
 _MARKS = {"proved": "++", "met": "+", "not met": "-", "insufficient": "?"}
+
+_INTERVAL = re.compile(r"(\(.*\)) (\S+)$")
+"""The interval and the mark of a target's cell, which stand in two lines on the screen."""
 
 
 class SweepTable(Callback):
@@ -55,22 +57,25 @@ class SweepTable(Callback):
         if found is None:
             return
         header, rows = found
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for i, name in enumerate(header):
-            table.add_column(name, justify="right" if i else "left", no_wrap=i > 0)
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console = Console()
-        (console if console.is_terminal else Console(width=240)).print(table)
-        failed = len(list(folder.glob(f"*/{FAILED}")))
+        cells = [[*row[:3], *(_INTERVAL.sub(r"\2\n\1", cell) for cell in row[3:])] for row in rows]
+        screen = console()
+        show_table(screen, [in_words(name) for name in header], cells)
+        if len(header) > 3 and header[2] == "met":
+            screen.print("targets: ++ proved, + met, - not met, ? insufficient", markup=False)
+        jobs, failed = len(_jobs(folder)), len(list(folder.glob(f"*/{FAILED}")))
         if failed:
-            print(f"{failed} of {len(rows)} jobs failed: {folder}/<job>/{FAILED} says why")
+            print(f"{failed} of {jobs} jobs failed: {folder}/<job>/{FAILED} says why")
         print(f"written to {folder}: sweep.md, sweep.csv")
+
+
+def _jobs(folder: Path) -> list[Path]:
+    """The folders of a sweep's jobs, in the order of their numbers."""
+    return sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
 
 
 def _write(folder: Path) -> tuple[list[str], list[list[str]]] | None:
     """Write sweep.md and sweep.csv; None for a sweep of something without results."""
-    jobs = sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
+    jobs = _jobs(folder)
     if any((_read(job / "metrics.json") or {}).get("protocol") for job in jobs):
         header, rows = protocol_table(jobs)
         note = "\nIn points; the mean is unweighted, over the jobs that have the number.\n"

@@ -22,6 +22,7 @@ def train(cfg: DictConfig) -> float:
     from fashret.cli.held_out import check_same_data
     from fashret.cli.setup import Setup, check_composed, check_weights
     from fashret.cli.systems import System
+    from fashret.cli.trainer import make_trainer
     from fashret.data.leakage import write_training_record
 
     check_composed(cfg, "train")
@@ -38,7 +39,7 @@ def train(cfg: DictConfig) -> float:
     items = training.training_items(setup, untrained.catalog)
     module = training.make_module(setup, items, untrained.catalog)
     data = setup.data_module(untrained.catalog, items, module.miner)
-    trainer = training.make_trainer(setup)
+    trainer = make_trainer(setup.cfg)
     training.log_evaluations(trainer, baseline, to_train_log=True)
     title = training.title(setup, splits[-1])
     if not setup.spec.learns:

@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -20,7 +19,7 @@ from fashret.cli.systems import shown_split
 from fashret.config import build, monitored_metric
 from fashret.data.groups import STATED
 from fashret.data.learnable import check_learnable
-from fashret.engine.callbacks import TrainLog
+from fashret.engine.callbacks import EpochLines, TrainLog
 from fashret.engine.evaluation import Judged
 from fashret.engine.module import RetrievalModule
 from fashret.engine.steering import Curve
@@ -188,21 +187,16 @@ def make_module(setup: Setup, items: TrainingItems, baseline: Catalog) -> Retrie
     )
 
 
-def make_trainer(setup: Setup) -> pl.Trainer:
-    """Lightning's trainer with the callbacks and loggers of the configuration."""
-    cfg = setup.cfg
-    trainer: pl.Trainer = build(
-        cfg.trainer,
-        callbacks=_made(cfg.callbacks, monitor=monitored_metric(cfg)),
-        logger=_made(cfg.logger) or False,
-    )
-    return trainer
-
-
 def log_evaluations(
     trainer: pl.Trainer, evaluations: Sequence[Evaluation], *, to_train_log: bool
 ) -> None:
-    """Put evaluations into the loggers at the trainer's step; the baseline's is epoch 0."""
+    """Put evaluations into the loggers at the trainer's step.
+
+    Args:
+        trainer: with the loggers.
+        evaluations: a split each.
+        to_train_log: whether they are the baseline's, which is epoch 0 of the log of training.
+    """
     for evaluation in evaluations:
         means = evaluation.means()
         known = {key: value for key, value in means.items() if not math.isnan(value)}
@@ -213,6 +207,8 @@ def log_evaluations(
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in its type
                 if isinstance(callback, TrainLog) and callback.is_empty:
                     callback.write(means, epoch=0, step=0)
+                if isinstance(callback, EpochLines):
+                    callback.baseline = known.get(callback.monitor)
 
 
 def log_outcome(
@@ -310,18 +306,3 @@ def monitored(setup: Setup, evaluations: Sequence[Evaluation]) -> float:
             f"{split}/text/pair/mrr@10"
         )
     return 0.0 if math.isnan(means[key]) else means[key]
-
-
-def _made(group: DictConfig | None, **defaults: str) -> list[Any]:
-    """The objects of a group of named nodes; a node that is null is left out.
-
-    Args:
-        group: the nodes.
-        defaults: values for arguments that a node names but leaves null.
-    """
-    made = []
-    for node in (group or {}).values():
-        if node is not None:
-            unset = {n: value for n, value in defaults.items() if n in node and node[n] is None}
-            made.append(build(node, **unset))
-    return made

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from fashret.data.splits import SPLITS
 from fashret.metrics.protocol import KEY_NAMES
 from fashret.protocols.protocol import OfficialProtocol
 from fashret.protocols.task import Outcome
 from fashret.reports.files import write_text
+from fashret.reports.screen import show_table
 
 FORMAT = 1
 
@@ -100,13 +100,13 @@ class OfficialTable:
 
     def show(self, console: Console, title: str) -> None:
         """The tables on the screen."""
-        console.print(title)
-        console.print(_table(*self.rows()))
+        console.print(Text(title, overflow="fold"))
+        show_table(console, *self.rows())
         if self.baseline is not None:
             console.print("against the baseline")
-            console.print(_table(*self.compared()))
+            show_table(console, *self.compared())
         for note in self.notes:
-            console.print(f"note: {note}")
+            console.print(Text(f"note: {note}", overflow="fold"))
 
     def write(
         self,
@@ -187,15 +187,6 @@ def _found(outcome: Outcome) -> pd.DataFrame:
             "gains": cut(outcome.gains.tolist()),
         }
     )
-
-
-def _table(header: list[str], rows: list[list[str]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -5,16 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from fashret.functional.bootstrap import holm
 from fashret.metrics.comparison import Difference, compare
 from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol
-from fashret.reports.targets import INSUFFICIENT, MET, NOT_MET, PROVED, Target, verdict
+from fashret.reports.targets import INSUFFICIENT, NOT_MET, Target, verdict
 
 log = logging.getLogger(__name__)
 
@@ -187,16 +182,6 @@ class Scoreboard:
             parts += ["", "## By value, image queries", "", *_markdown_table(_METRICS, self.slices)]
         return "\n".join(parts) + "\n"
 
-    def show(self, console: Console) -> None:
-        """The headlines and the targets as tables on the screen."""
-        console.print(_screen_table(self.title, _METRICS[:-1], self.headlines))
-        if self.targets:
-            console.print(_screen_table("targets", _TARGETS, self.targets))
-        fell = [row.name for row in self.slices if row.verdict == REGRESSED]
-        if fell:
-            message = f"significant regressions by value: {', '.join(fell)}"
-            console.print(message, markup=False)
-
 
 _KEPT = "must not fall"
 
@@ -266,12 +251,12 @@ def _judged(row: Row, target: Target, enough: bool) -> Row:
     )
 
 
-def _cells(row: Row, columns: Sequence[str]) -> list[str]:
-    """A row as text."""
+def cells(row: Row) -> dict[str, str]:
+    """A row as text, by the names of the columns."""
     low, high = _signed(row.low), _signed(row.high)
     if row.p is None:
         low, high = _points(row.low), _points(row.high)
-    cells = {
+    return {
         "metric": row.name,
         "asked": row.target,
         "baseline": _points(row.baseline),
@@ -284,35 +269,14 @@ def _cells(row: Row, columns: Sequence[str]) -> list[str]:
         "chance": _points(row.chance),
         "ceiling": _points(row.ceiling),
     }
-    return [cells[column] for column in columns]
-
-
-_STYLES = {
-    MET: "green",
-    PROVED: "bold green",
-    NOT_MET: "red",
-    REGRESSED: "red",
-    INSUFFICIENT: "dim",
-}
-
-
-def _screen_table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
-    for row in rows:
-        cells = {name: Text(cell) for name, cell in zip(columns, _cells(row, columns), strict=True)}
-        cells["delta"].stylize("green" if (row.delta or 0) > 0 else "red" if row.delta else "")
-        cells["verdict"].stylize(_STYLES.get(row.verdict, ""))
-        table.add_row(*cells.values())
-    return table
 
 
 def _markdown_table(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:
     lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
     for row in rows:
-        cells = [cell.replace("|", "\\|") for cell in _cells(row, columns)]
-        lines.append(f"| {' | '.join(cells)} |")
+        shown = cells(row)
+        escaped = [shown[column].replace("|", "\\|") for column in columns]
+        lines.append(f"| {' | '.join(escaped)} |")
     return lines
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from fashret.engine.steering import Curve
 from fashret.reports.files import write_text
+from fashret.reports.metric_words import in_words
+from fashret.reports.screen import show_table
 
 
 def write_steering(folder: Path, curves: Sequence[Curve]) -> None:
@@ -49,12 +50,8 @@ def show_steering(curves: Sequence[Curve], console: Console) -> None:
     """A table a block on the screen."""
     for curve in curves:
         header, rows = _table(curve)
-        table = Table(title=_verdict(curve), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        for name in header:
-            table.add_column(name, justify="right", no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+        console.print(Text(_verdict(curve), style="bold", overflow="fold"))
+        show_table(console, [in_words(name) for name in header], rows)
 
 
 def _table(curve: Curve) -> tuple[list[str], list[list[str]]]:

@@ -3,6 +3,8 @@
 from fashret.engine.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from fashret.engine.callbacks.dashboard import Dashboard
 from fashret.engine.callbacks.data_mix import DataMix
+from fashret.engine.callbacks.epoch_lines import EpochLines
+from fashret.engine.callbacks.parameter_summary import ParameterSummary
 from fashret.engine.callbacks.power_ema import PowerEMA
 from fashret.engine.callbacks.requeue import Requeue
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
@@ -14,7 +16,9 @@ __all__ = [
     "BestCheckpoint",
     "Dashboard",
     "DataMix",
+    "EpochLines",
     "LastCheckpoint",
+    "ParameterSummary",
     "PowerEMA",
     "Requeue",
     "RetrievalEvaluation",

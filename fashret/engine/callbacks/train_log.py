@@ -45,9 +45,9 @@ class TrainLog(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count a batch."""
+        """Count a batch; Lightning divides its loss by the accumulated batches."""
         self._items += len(batch["index"]) * trainer.world_size
-        self._losses.append(outputs["loss"].detach())
+        self._losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
         self._seconds = time.perf_counter() - self._start
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

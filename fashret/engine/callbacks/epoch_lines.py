@@ -1,0 +1,92 @@
+"""A line at the end of each epoch, for logs and terminals."""
+
+import math
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+class EpochLines(pl.Callback):
+    """Prints one line at the end of each epoch; in a terminal it stays above the progress bar.
+
+        epoch 2 of 6: train loss 1.839, val/text/pair/mrr@10 31.24 (baseline 20.10), 0:00:23 elapsed, 0:00:46 left
+
+    Validation metrics are in points (0 to 100). The time that is left follows from the steps of
+    this start, so that it is right for a resumed run too. Only the first process prints.
+
+    Args:
+        monitor: the metric that is shown.
+
+    Attributes:
+        baseline: the metric's value before training, between 0 and 1; None where it is not known.
+    """  # noqa: E501
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+        self.baseline: float | None = None
+        self._value: float | None = None
+        self._losses: list[Any] = []
+        self._start = 0.0
+        self._first_step = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note the time and the step at which training begins or goes on."""
+        self._start = time.perf_counter()
+        self._first_step = trainer.global_step
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the last epoch's losses and value."""
+        self._losses = []
+        self._value = None
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Keep the batch's loss, which Lightning divides by the accumulated batches."""
+        self._losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the value of this epoch's evaluation."""
+        value = trainer.callback_metrics.get(self.monitor)
+        self._value = None if value is None else float(value)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the line."""
+        if trainer.is_global_zero:
+            print(self._line(trainer), flush=True)
+
+    def _line(self, trainer: pl.Trainer) -> str:
+        """The line of the epoch that has just ended."""
+        steps = trainer.estimated_stepping_batches
+        an_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        known = math.isfinite(steps) and an_epoch > 0
+        parts = []
+        if self._losses:
+            mean = sum(float(loss) for loss in self._losses) / len(self._losses)
+            parts.append(f"train loss {mean:#.4g}")
+        if self._value is not None:
+            before = "" if self.baseline is None else f" (baseline {self._shown(self.baseline)})"
+            parts.append(f"{self.monitor} {self._shown(self._value)}{before}")
+        elapsed = time.perf_counter() - self._start
+        parts.append(f"{_duration(elapsed)} elapsed")
+        done = trainer.global_step - self._first_step
+        if known and done > 0:
+            left = elapsed / done * max(0, steps - trainer.global_step)
+            parts.append(f"{_duration(left)} left")
+        of_all = f" of {math.ceil(steps / an_epoch)}" if known else ""
+        return f"epoch {trainer.current_epoch + 1}{of_all}: {', '.join(parts)}"
+
+    def _shown(self, value: float) -> str:
+        """A validation metric in points, another value as it is."""
+        return f"{100 * value:.2f}" if self.monitor.startswith("val/") else f"{value:.4g}"
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

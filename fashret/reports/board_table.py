@@ -1,0 +1,114 @@
+"""The scoreboard on the screen: as many columns as the width has room for, and nothing cut."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from fashret.reports.metric_words import in_words
+from fashret.reports.scoreboard import REGRESSED, Row, Scoreboard, cells
+from fashret.reports.screen import GAP, empty_table
+from fashret.reports.targets import INSUFFICIENT, MET, NOT_MET, PROVED
+
+_ALWAYS = ("value", "delta", "interval", "verdict", "n")
+_IN_ORDER = ("ceiling", "baseline", "p", "chance")
+"""Columns that follow where the width has room, the most important first."""
+
+_NEEDS_BASELINE = ("asked", "delta", "baseline", "p")
+_NAME = 24
+"""The width that a metric's name keeps when columns are added."""
+
+_LEAST = 10
+"""The width of a name below which numbers wrap as well."""
+
+_WIDE = 120
+_ASKED = 8
+"""The width of "must not fall" in two lines, as it stands on a screen of less than 120 columns."""
+
+_STYLES = {
+    MET: "green",
+    PROVED: "bold green",
+    NOT_MET: "red",
+    REGRESSED: "red",
+    INSUFFICIENT: "dim",
+}
+
+
+def show_scoreboard(board: Scoreboard, screen: Console) -> None:
+    """Print the headlines, the targets, and the slices that regressed.
+
+    Metrics without a value, because no query counts, are named below the tables.
+    """
+    of = "delta" if board.compared else "value"
+    note = f"in points (0 to 100); interval: 95 % interval of the {of}, for new products"
+    fell = [row for row in board.slices if row.verdict == REGRESSED]
+    _show(screen, board.title, board.headlines, board.compared, always=(*_ALWAYS, "ceiling"))
+    _show(screen, "targets", board.targets, board.compared, always=("asked", *_ALWAYS))
+    _show(screen, "significant regressions by value", fell, board.compared, always=_ALWAYS)
+    screen.print()
+    screen.print(Text(note, style="dim"))
+    empty = [row.name for row in (*board.headlines, *board.targets) if row.value is None]
+    if empty:
+        names = "; ".join(in_words(name) for name in dict.fromkeys(empty))
+        screen.print(Text(f"without a value, because no query counts: {names}", overflow="fold"))
+
+
+def _show(
+    screen: Console, title: str, rows: Sequence[Row], compared: bool, *, always: Sequence[str]
+) -> None:
+    """Print the rows that have a value as one table, if there are any."""
+    found = [(row, cells(row)) for row in rows if row.value is not None]
+    if not found:
+        return
+    names = [in_words(row.name) for row, _ in found]
+    kept = min(_NAME, max(map(cell_len, names)))
+    widths = {
+        name: max(cell_len(text) for text in (name, *(shown[name] for _, shown in found)))
+        for name in (*always, *_IN_ORDER)
+        if compared or name not in _NEEDS_BASELINE
+    }
+    if "asked" in widths and screen.width < _WIDE:
+        widths["asked"] = min(widths["asked"], _ASKED)
+    columns = _columns(widths, always, screen.width - kept)
+    roomy = _LEAST + sum(GAP + widths[name] for name in columns) <= screen.width
+
+    table = empty_table()
+    table.add_column("metric", overflow="fold")
+    for name in columns:
+        table.add_column(
+            name,
+            justify="right",
+            overflow="fold",
+            no_wrap=roomy and name != "asked",
+            max_width=widths[name],
+        )
+    for name, (row, shown) in zip(names, found, strict=True):
+        texts = {column: Text(shown[column]) for column in columns}
+        if "delta" in texts:
+            texts["delta"].stylize("green" if (row.delta or 0) > 0 else "red" if row.delta else "")
+        texts["verdict"].stylize(_STYLES.get(row.verdict, ""))
+        table.add_row(Text(name), *texts.values())
+    screen.print()
+    screen.print(Text(title, style="bold", overflow="fold"))
+    screen.print()
+    screen.print(table)
+
+
+def _columns(widths: Mapping[str, int], always: Sequence[str], room: int) -> list[str]:
+    """The columns that stand beside the name: those of `always`, and others while there is room.
+
+    Args:
+        widths: of every column that could be shown, the most important first.
+        always: the columns that are shown whatever the room.
+        room: what the name leaves of the width.
+    """
+    columns = [name for name in widths if name in always]
+    room -= sum(GAP + widths[name] for name in columns)
+    for name in widths:
+        if name not in always:
+            room -= GAP + widths[name]
+            if room < 0:
+                break
+            columns.append(name)
+    return columns

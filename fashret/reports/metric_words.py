@@ -1,0 +1,31 @@
+"""The names of metrics in words. Light to import."""
+
+_QUERIES = {"image": "photo", "text": "text", "fused": "photo + text"}
+
+
+def in_words(name: str) -> str:
+    """A metric's name in words; what is no such name stays as it is.
+
+    Args:
+        name: a key without its split.
+
+    Example:
+        >>> in_words("image/neckline/precision@10")
+        'photo -> same neckline, precision@10'
+        >>> in_words("fused/category/precision@10[cardigans]")
+        'photo + text -> same category: cardigans, precision@10'
+        >>> in_words("image/material/precision@10[macro]")
+        'photo -> same material: mean over values, precision@10'
+        >>> in_words("text/pair/hit@10")
+        'text -> its own photo, hit@10'
+    """
+    parts = name.split("/", 2)
+    if len(parts) < 3 or parts[0] not in _QUERIES:
+        return name
+    query, relevance, rest = parts
+    metric, _, value = rest.partition("[")
+    relevant = "its own photo" if relevance == "pair" else f"same {relevance}"
+    if value:
+        value = value.removesuffix("]")
+        relevant += f": {'mean over values' if value == 'macro' else value}"
+    return f"{_QUERIES[query]} -> {relevant}, {metric}"

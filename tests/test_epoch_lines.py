@@ -1,0 +1,98 @@
+"""What training says where there is no progress bar: a line an epoch, and the model's size."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Run, lines
+from pytorch_lightning import LightningModule
+from terminal import TINY, output
+
+from fashret.engine.callbacks.parameter_summary import parameter_summary
+
+LINE = re.compile(
+    r"^epoch (?P<epoch>\d+) of (?P<epochs>\d+): train loss (?P<loss>[\d.]+), "
+    r"(?P<metric>\S+) (?P<value>[\d.]+) \(baseline (?P<baseline>[\d.]+)\), "
+    r"\d:\d\d:\d\d elapsed, (?P<left>\d:\d\d:\d\d) left$",
+    re.M,
+)
+METRIC = "val/text/pair/mrr@10"
+
+
+def shown(text: str) -> list[dict[str, str]]:
+    return [match.groupdict() for match in LINE.finditer(text)]
+
+
+def test_each_epoch_has_a_line_and_a_resumed_run_goes_on_counting(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("trainer.max_epochs=3", "scheduler.epochs=3")
+    run("train", *options, "trainer.max_epochs=2")
+    first = shown(capsys.readouterr().out)
+    folder = run("train", *options, f"resume={run.at('run')}")
+    second = shown(capsys.readouterr().out)
+    assert [(line["epoch"], line["epochs"]) for line in first] == [("1", "2"), ("2", "2")]
+    assert [(line["epoch"], line["epochs"]) for line in second] == [("3", "3")]
+    assert first[-1]["left"] == second[-1]["left"] == "0:00:00"
+    logged = lines(folder)
+    for line, held in zip([*first, *second], logged[1:], strict=True):
+        assert line["metric"] == METRIC
+        assert float(line["value"]) == pytest.approx(100 * held[METRIC], abs=0.006)
+        assert float(line["baseline"]) == pytest.approx(100 * logged[0][METRIC], abs=0.006)
+        assert float(line["loss"]) == pytest.approx(held["train/loss_epoch"], rel=1e-3)
+
+
+def test_the_loss_of_accumulated_batches_is_that_of_a_batch(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is learned at a rate of zero, so that both have the same loss."""
+    losses = []
+    for batches in (1, 3):  # 48 training items are 3 batches of 16
+        options = ("optimizer.lr=0.0", f"trainer.accumulate_grad_batches={batches}")
+        folder = run("train", "trainer.max_epochs=1", *options, folder=f"run{batches}")
+        line = shown(capsys.readouterr().out)[0]
+        assert (line["epoch"], line["epochs"]) == ("1", "1")
+        losses += [float(line["loss"]), lines(folder)[1]["train/loss_epoch"]]
+    assert losses == pytest.approx([losses[0]] * 4, rel=1e-3)
+
+
+def test_the_lines_can_be_switched_off(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("train", "trainer.max_epochs=1", "callbacks.epoch_lines=null")
+    assert "epoch 1" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [80, None])
+def test_a_file_has_no_control_characters_and_a_terminal_the_same_lines(
+    columns: int | None, tmp_path: Path, cache_dir: Path
+) -> None:
+    command = ["train.py", *TINY, "trainer.max_epochs=2", f"hydra.run.dir={tmp_path / 'run'}"]
+    status, text = output(
+        command, columns, FASHRET_CACHE=str(cache_dir if columns else tmp_path / "cache")
+    )
+    assert status == 0, text
+    assert "FLOPs" not in text
+    assert text.count("model: 164 K of 164 K parameters learn, 0.7 MB") == 1
+    if columns is None:
+        assert not re.search(r"[\x00-\x08\x0b-\x1f]", text)
+        assert "━" not in text
+        assert [line["epoch"] for line in shown(text)] == ["1", "2"]
+    else:
+        assert "━" in text
+        said = re.sub(r"\s+", " ", text)
+        for epoch in (1, 2):
+            line = rf"epoch {epoch} of 2: train loss [\d.]+, {METRIC} [\d.]+ \(baseline [\d.]+\), "
+            assert len(re.findall(line + r"\S+ elapsed, \S+ left", said)) == 1
+    assert json.loads((tmp_path / "run" / "scoreboard.json").read_text())["rows"]
+
+
+def test_the_summary_counts_what_learns() -> None:
+    """A linear layer of 100 x 50 learns (5,000), its bias and another of 50 x 20 do not."""
+    module: Any = LightningModule()
+    module.retriever = torch.nn.Sequential(torch.nn.Linear(100, 50), torch.nn.Linear(50, 20))
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad = name.endswith("0.weight")
+    # 5,000 + 50 + 1,000 + 20 = 6,070 parameters of 4 bytes
+    assert parameter_summary(module) == "model: 5.0 K of 6.1 K parameters learn, 0.0 MB"
