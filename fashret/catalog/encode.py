@@ -83,10 +83,8 @@ def encode_features(
             initial=len(batches.own) - sum(len(rows) for rows in left.batches),
             desc=f"encoding {name}",
             unit=f" {what}",
-            disable=True if rank > 0 else None,  # None: unless it would go into a file
+            disable=rank > 0,
         )
-        if bar.disable and rank == 0:
-            log.info("encoding %s: %d %s", name, len(batches.own), what)
         tower = WithinMemory(tower, device)
         pending: tuple[Tensor, Tensor] | None = None
 

@@ -184,11 +184,11 @@ def _has_several(cfg: DictConfig) -> bool:
 def _hush() -> None:
     """Leave out what nobody reads.
 
-    That is what Lightning 2.6 makes torch 2.14 and later say, which no user could mend, and
-    progress bars in a file or a pipe.
+    That is what Lightning 2.6 makes torch 2.14 and later say, which no user could mend, and the
+    progress bars of `datasets` in a file or a pipe.
     """
     if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     for text in ("treespec, LeafSpec", "nn.functional.all_gather is deprecated"):
         warnings.filterwarnings("ignore", message=f".*{text}.*")
 

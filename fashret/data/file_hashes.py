@@ -3,7 +3,7 @@
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
@@ -18,23 +18,20 @@ _Stamp = tuple[int, int]
 """Size and time of change, which say that a file need not be read again."""
 
 
-def contents_digest(files: Iterable[tuple[str, str | Path]], index: Path) -> str:
+def contents_digest(files: Sequence[tuple[str, str | Path]], index: Path) -> str:
     """Compute one digest of the names and contents of files.
 
     It is the same wherever the files lie and whenever they were written. A file whose size and
     time of change are those in the index is not read again.
 
     Args:
-        files: name and path of each file, in a fixed order. A file that is missing counts as such.
+        files: name and path of each file, at least one, in a fixed order. A file that is missing counts as such.
         index: the database of known hashes; made where there is none.
 
     Raises:
         DataError: a file cannot be read, or the index cannot be written.
     """
-    named = list(files)
-    if not named:
-        return ""
-    paths = [os.fspath(path) for _, path in named]
+    paths = [os.fspath(path) for _, path in files]
     paths = [path if os.path.isabs(path) else os.path.abspath(path) for path in paths]
     index.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -43,7 +40,7 @@ def contents_digest(files: Iterable[tuple[str, str | Path]], index: Path) -> str
     except sqlite3.Error as e:
         raise DataError(f"{index}, which keeps the hashes of data files, fails: {e}") from e
     whole = hashlib.blake2b(digest_size=16)
-    for (name, _), path in zip(named, paths, strict=True):
+    for (name, _), path in zip(files, paths, strict=True):
         whole.update(f"{name}\0{hashes.get(path)}\n".encode(errors="surrogateescape"))
     return whole.hexdigest()
 

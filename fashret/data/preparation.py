@@ -62,11 +62,12 @@ def prepare(source: Source, cache_dir: Path, *, folder: Path | None = None) -> I
 
 def prepared_folder(source: Source, cache_dir: Path) -> Path:
     """Where the cache has the item table of a source, or will have it."""
-    identity = source.identity()
-    index = cache_dir / "data" / "file_hashes.sqlite"
-    index.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{index}.lock"):  # of several processes the first reads the files
-        contents = contents_digest(source.files(), index)
+    identity, files, contents = source.identity(), list(source.files()), ""
+    if files:
+        index = cache_dir / "data" / "file_hashes.sqlite"
+        index.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{index}.lock"):  # of several processes the first reads the files
+            contents = contents_digest(files, index)
     overrides = Overrides.of(source).identity()
     key = digest([_FORMAT, identity, contents, source.options(), *overrides])
     return cache_dir / "data" / f"{source.label}-{key}"

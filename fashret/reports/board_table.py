@@ -16,7 +16,7 @@ _IN_ORDER = ("ceiling", "baseline", "p", "chance")
 """Columns that follow where the width has room, the most important first."""
 
 _NEEDS_BASELINE = ("asked", "delta", "baseline", "p")
-_NAME = 24
+_NAME = 46
 """The width that a metric's name keeps when columns are added."""
 
 _LEAST = 10
