@@ -25,7 +25,8 @@ def contents_digest(files: Sequence[tuple[str, str | Path]], index: Path) -> str
     time of change are those in the index is not read again.
 
     Args:
-        files: name and path of each file, at least one, in a fixed order. A file that is missing counts as such.
+        files: name and path of each file, at least one, in a fixed order. A file that is missing
+            counts as such.
         index: the database of known hashes; made where there is none.
 
     Raises:
