@@ -9,10 +9,12 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.sources import balanced, folder, photo, rows
+from support.sources import COMMON, balanced, folder, photo, rows
 
 from fashret.data.items import ItemTable
 from fashret.data.preparation import prepare
+from fashret.data.source import Source
+from fashret.data.sources import Hub
 from fashret.errors import DataError
 
 Shop = Callable[..., ItemTable]
@@ -209,17 +211,33 @@ def test_photos_in_the_cells_of_a_table_are_read(shop: Shop, tmp_path: Path) -> 
     assert len(table) == 12
 
 
-def test_class_labels_are_read_by_name(shop: Shop, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["hub", "folder"])
+def test_class_labels_are_read_by_name(tmp_path: Path, source: str) -> None:
     features = datasets.Features(
         {
             "image": datasets.Value("string"),
             "category": datasets.ClassLabel(names=["tees", "coats"]),
         }
     )
-    made = {"image": [f"{i}.jpg" for i in range(12)], "category": [i % 2 for i in range(11)] + [-1]}
-    datasets.Dataset.from_dict(made, features=features).to_parquet(tmp_path / "shop" / "l.parquet")
-    found = rows(shop((tmp_path / "shop" / "l.parquet").read_bytes(), "l.parquet"))
-    assert [found[f"{i}.jpg"]["category"] for i in (0, 1, 11)] == ["tees", "coats", "unknown"]
+    files = [str(photo(tmp_path / "shop" / f"{i}.png", seed=i)) for i in range(12)]
+    labels = [*(i % 2 for i in range(11)), None if source == "hub" else -1]
+    made = datasets.Dataset.from_dict({"image": files, "category": labels}, features=features)
+    if source == "hub":
+        made.save_to_disk(str(tmp_path / "saved"))
+        held: Source = Hub(name=str(tmp_path / "saved"), attributes=[], **COMMON)
+    else:
+        made.to_parquet(tmp_path / "shop" / "items.parquet")
+        held = folder(tmp_path / "shop", table="items.parquet")
+    found = list(rows(prepare(held, tmp_path)).values())
+    assert sorted(row["category"] for row in found) == ["coats"] * 5 + ["tees"] * 6 + ["unknown"]
+
+
+def test_a_list_in_a_hub_set_is_refused_by_column_and_row(tmp_path: Path) -> None:
+    files = [str(photo(tmp_path / "raw" / f"{i}.png", seed=i)) for i in range(6)]
+    made = datasets.Dataset.from_dict({"image": files, "colour": [["red", "blue"]] * 6})
+    made.save_to_disk(str(tmp_path / "saved"))
+    with pytest.raises(DataError, match="data row 0: column colour holds a list"):
+        prepare(Hub(name=str(tmp_path / "saved"), attributes=["colour"], **COMMON), tmp_path)
 
 
 def test_paths_that_windows_wrote_are_found(shop: Shop, tmp_path: Path) -> None:
