@@ -85,6 +85,8 @@ def interrupted_at(line: str, arguments: list[str], folder: Path, cache: Path) -
         [sys.executable, "-u", str(ROOT / "train.py"), *arguments],
         cwd=folder, env=environment(cache), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # A shell's background jobs ignore the signal, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert process.stdout is not None
     for said in process.stdout:

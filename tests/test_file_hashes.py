@@ -58,6 +58,24 @@ def test_only_files_that_changed_are_read_again(tmp_path: Path, read: list[str])
     assert read == ["5", "6"]
 
 
+def test_files_that_changed_places_are_read_again(tmp_path: Path, read: list[str]) -> None:
+    """Of equal size and time of change, as an archive may make them."""
+    named, index = files(tmp_path / "a", 9), tmp_path / "index"
+    for _, path in named:
+        os.utime(path, ns=(7, 7))
+    first = contents_digest(named, index)
+    for old, new in (("5", "x"), ("6", "5"), ("x", "6")):
+        (tmp_path / "a" / old).rename(tmp_path / "a" / new)
+    assert contents_digest(named, index) != first
+
+
+def test_a_folder_and_a_name_that_cannot_be_are_no_files(tmp_path: Path) -> None:
+    named = files(tmp_path / "a", 2)
+    whole = contents_digest(named, tmp_path / "index")
+    more = [("d", tmp_path), ("n", "a\0b"), ("l", "x" * 5000), ("s", "/caf\udce9")]
+    assert contents_digest([*named, *more], tmp_path / "index") != whole
+
+
 def test_a_missing_file_counts_as_such(tmp_path: Path) -> None:
     named, index = files(tmp_path / "a", 3), tmp_path / "index"
     whole = contents_digest(named, index)

@@ -30,7 +30,8 @@ def test_a_deepest_level_of_few_photos_is_the_product(
     assert one["product_id"] == "Apparel/Kind 1/SKU-13"
     assert one["product_confidence"] == pytest.approx(0.9)
     assert {row["category"] for row in found.values()} == {"Kind 0", "Kind 1"}
-    assert "as one product (12 folders such as Apparel/Kind 0/SKU-00" in caplog.text
+    assert "folders such as Apparel/Kind 0/SKU-00 as one product each (12 folders" in caplog.text
+    assert "as data.levels=[null,category,product_id] does" in caplog.text
 
 
 def test_a_deepest_level_of_many_photos_is_the_category(tmp_path: Path) -> None:
@@ -48,6 +49,25 @@ def test_a_few_folders_at_the_top_are_categories_and_many_numbered_ones_are_prod
     assert rows(prepare(folder(tmp_path / "few"), tmp_path))["coats/0.jpg"]["category"] == "coats"
     one = rows(prepare(folder(tmp_path / "many"), tmp_path))["item 3/front.jpg"]
     assert (one["category"], one["product_id"]) == ("unknown", "item 3")
+
+
+def test_a_deeper_folder_of_one_product_changes_nothing(tmp_path: Path) -> None:
+    photo(shop(tmp_path / "shop") / "Apparel" / "Kind 1" / "SKU-13" / "detail" / "z.jpg", seed=99)
+    found = rows(prepare(folder(tmp_path / "shop"), tmp_path))
+    products = {row["product_id"] for row in found.values() if "SKU-13" in row["item_id"]}
+    assert products == {"Apparel/Kind 1/SKU-13"}
+    assert {row["category"] for row in found.values()} == {"Kind 0", "Kind 1"}
+
+
+def test_levels_count_below_the_folders_of_splits(tmp_path: Path) -> None:
+    for place, split in enumerate(("train", "val", "test")):
+        for i in range(6):
+            photo(tmp_path / "photos" / split / "men" / "tees" / f"{i}.jpg", seed=10 * place + i)
+    found = rows(prepare(folder(tmp_path / "photos", levels=["colour", "category"]), tmp_path))
+    one = found["test/men/tees/3.jpg"]
+    assert (one["split"], one["colour"], one["category"]) == ("test", "men", "tees")
+    with pytest.raises(ConfigError, match="names a field twice"):
+        folder(tmp_path / "photos", levels=["category", "category"])
 
 
 def test_levels_say_what_folders_are(tmp_path: Path) -> None:
@@ -87,6 +107,21 @@ def test_pictures_of_ones_own_runs_are_no_data(tmp_path: Path) -> None:
     assert prepare(folder(root), tmp_path).key == key
 
 
+def test_a_link_within_the_root_hides_no_folder(tmp_path: Path) -> None:
+    for i in range(12):
+        photo(tmp_path / "photos" / ("tees", "coats")[i % 2] / f"{i}.jpg", seed=i)
+    (tmp_path / "photos" / "a_sale").symlink_to(tmp_path / "photos" / "tees")
+    found = rows(prepare(folder(tmp_path / "photos"), tmp_path))
+    assert {row["category"] for row in found.values()} == {"tees", "coats"}
+
+
+def test_a_name_of_odd_bytes_is_kept(tmp_path: Path) -> None:
+    for i in range(12):
+        photo(tmp_path / "photos" / f"{i}.jpg", seed=i)
+    os.rename(tmp_path / "photos" / "0.jpg", os.fsencode(tmp_path / "photos") + b"/caf\xe9.jpg")
+    assert r"caf\xe9.jpg" in rows(prepare(folder(tmp_path / "photos"), tmp_path))
+
+
 def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     for i in range(12):
         photo(tmp_path / "disk" / f"{i}.jpg", seed=i)
@@ -110,6 +145,10 @@ def test_the_key_is_of_the_named_files_contents(tmp_path: Path) -> None:
     os.utime(root / "img" / "3.jpg", ns=(1, 1))  # written again as it was
     os.utime(root / "items.csv", ns=(1, 1))
     assert prepare(folder(root, table="items.csv"), tmp_path).key == key
+
+    other = folder(root, table="items.csv")
+    other.name = "elsewhere"  # a copy of a set may bear another name
+    assert prepare(other, tmp_path).key == key
 
     moved = tmp_path / "moved"
     root.rename(moved)

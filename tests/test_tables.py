@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.sources import COMMON, balanced, folder, photo, rows
 
+from fashret.data.groups import Grouping
 from fashret.data.items import ItemTable
 from fashret.data.preparation import prepare
 from fashret.data.source import Source
@@ -55,6 +57,13 @@ PLAIN = lines("image,text,category", "{i}.jpg,tee {i},tees")
         pytest.param(PLAIN.replace(",", "|"), id="bars"),
         pytest.param(PLAIN.replace("\n", "\r\n"), id="Windows line ends"),
         pytest.param(PLAIN.replace("\n", "\n\n"), id="blank lines"),
+        pytest.param(PLAIN.replace("\n", "\r"), id="old Mac line ends"),
+        pytest.param("sep=;\n" + PLAIN.replace(",", ";"), id="Excel's own first line"),
+        pytest.param("\n\n" + PLAIN, id="blank first lines"),
+        pytest.param(
+            lines("image,text,category,Sizes (S|M|L|XL)", "{i}.jpg,tee {i},tees,S"),
+            id="bars in a name",
+        ),
         pytest.param(b"\xef\xbb\xbf" + PLAIN.encode(), id="byte order mark"),
         pytest.param(PLAIN.encode("utf-16"), id="UTF-16"),
         pytest.param(lines("image, text, category", "{i}.jpg, tee {i}, tees"), id="spaces"),
@@ -104,6 +113,109 @@ def test_an_open_quotation_mark_that_swallows_rows_is_named_by_line(shop: Shop) 
     text = PLAIN.replace("tee 0", '"a tee, red"').replace("tee 3", '"tee 3').replace("8,", '8",')
     with pytest.raises(DataError, match=r"items.csv line 5: a quotation mark opens .* to line 10"):
         shop(text)
+
+
+def test_one_wrong_mark_in_a_file_that_quotes_is_named_by_line(shop: Shop) -> None:
+    """Read without quoting, the marks would be part of every other value."""
+    text = lines("image,text,category", '{i}.jpg,"tee {i}","tees"')
+    text = text.replace('"tee 3"', '"a 12" tee"')
+    with pytest.raises(DataError, match=r"items.csv line 5: a quotation mark opens"):
+        shop(text)
+
+
+def test_a_quoted_text_may_name_a_photo(shop: Shop) -> None:
+    text = PLAIN.replace("tee 3", '"soft\nSee size, fit, chart.jpg\nand more"')
+    assert rows(shop(text))["3.jpg"]["text"] == "soft See size, fit, chart.jpg and more"
+
+
+def test_rows_whose_photos_have_no_ending_are_not_swallowed(shop: Shop, tmp_path: Path) -> None:
+    for i in range(12):
+        (tmp_path / "shop" / f"{i}.jpg").rename(tmp_path / "shop" / f"{i}")
+    text = lines("image,text,category", '{i},"a, b {i}",tees').replace('"a, b 3"', '"a, b 3')
+    with pytest.raises(DataError, match=r"items.csv line 5"):
+        shop(text.replace('"a, b 8"', 'b 8"'))
+
+
+def test_a_long_text_is_read(shop: Shop) -> None:
+    found = rows(shop(PLAIN.replace("tee 3", '"' + "x" * 200_000 + '"')))
+    assert len(found["3.jpg"]["text"]) == 200_000
+
+
+def test_a_row_that_names_no_file_is_dropped_by_line(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "shop" / "img").mkdir()
+    text = PLAIN.replace("1.jpg", "img").replace("2.jpg", "\\" + "a" * 300)
+    report = balanced(shop(text.replace("3.jpg", "a\0b")))
+    assert sum(report["dropped"].values()) == report["rows_in"] - report["rows_kept"] == 4  # and 11
+    assert "items.csv line 3" in str(report["examples"])
+
+
+def test_half_a_character_costs_no_table(shop: Shop) -> None:
+    made = [json.dumps({"image": f"{i}.jpg", "text": "tee \ud83d"}) for i in range(12)]
+    assert rows(shop("\n".join(made), "items.jsonl"))["3.jpg"]["text"] == "tee ?"
+
+
+def test_empty_files_are_named(shop: Shop) -> None:
+    for name in ("items.csv", "items.jsonl"):
+        with pytest.raises(DataError, match=rf"{name} is empty"):
+            shop("\n", name)
+
+
+def test_a_column_that_nobody_uses_is_not_read(shop: Shop) -> None:
+    names = [f"{i}.jpg" for i in range(12)]
+    beyond = pa.array([2**62] * 12, pa.timestamp("us"))  # no date that Python knows
+    assert len(shop(pa.table({"image": names, "made": beyond}), "items.parquet")) == 12
+    with pytest.raises(DataError, match=r"used.parquet cannot be read behind row 0"):
+        shop(pa.table({"image": names, "text": beyond}), "used.parquet")
+
+
+def test_decimals_and_single_floats_are_short(shop: Shop) -> None:
+    table = pa.table(
+        {
+            "image": [f"{i}.jpg" for i in range(12)],
+            "size": pa.array([Decimal("36.00"), Decimal("36.50")] * 6),
+            "width": pa.array([36.6, 37.0] * 6, pa.float32()),
+        }
+    )
+    found = rows(shop(table, "items.parquet", attributes=["size", "width"]))
+    assert [found[f"{i}.jpg"]["size"] for i in range(2)] == ["36", "36.50"]
+    assert [found[f"{i}.jpg"]["width"] for i in range(2)] == ["36.6", "37"]
+
+
+def test_two_columns_of_one_name_in_parquet_are_refused(shop: Shop) -> None:
+    names = pa.array([f"{i}.jpg" for i in range(12)])
+    table = pa.Table.from_arrays([names, names, names], ["image", "text", "text"])
+    with pytest.raises(DataError, match="several columns of the name text"):
+        shop(table, "items.parquet")
+
+
+def test_the_paths_of_photos_in_cells_tell_products(shop: Shop, tmp_path: Path) -> None:
+    encoded = [(tmp_path / "shop" / f"{i}.jpg").read_bytes() for i in range(12)]
+    views = [f"{4700 + i // 2}-{('front', 'back')[i % 2]}.jpg" for i in range(12)]
+    cells = [{"bytes": b, "path": path} for b, path in zip(encoded, views, strict=True)]
+    groups = Grouping(
+        min_confidence=0.6,
+        names={"view": {"pattern": r"(?P<product>\d+)-\w+", "confidence": 0.9}},
+        largest=12,
+        title_similarity=0.98,
+        title_confidence=0.65,
+    )
+    found = rows(shop(pa.table({"image": cells}), "items.parquet", groups=groups))
+    assert len({row["product_id"] for row in found.values()}) == 6
+
+
+def test_ids_that_were_made_up_tell_no_product(shop: Shop, tmp_path: Path) -> None:
+    """`items.parquet row 1` to `row 12` are no photos of a product `items.parquet row`."""
+    encoded = [(tmp_path / "shop" / f"{i}.jpg").read_bytes() for i in range(12)]
+    groups = Grouping(
+        min_confidence=0.4,
+        names={"name": {"pattern": r"(?P<product>.*[^/\d])[-_. ]+\d{1,2}", "confidence": 0.5}},
+        largest=12,
+        title_similarity=0.98,
+        title_confidence=0.65,
+    )
+    table = shop(pa.table({"image": encoded}), "items.parquet", groups=groups)
+    assert {row["product_id"] for row in rows(table).values()} == {None}
+    assert len(table.splits) == 3
 
 
 def test_line_ends_in_a_quoted_text_are_no_rows(shop: Shop) -> None:

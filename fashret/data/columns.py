@@ -3,17 +3,26 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from fashret.data.report import Report
-from fashret.data.splits import SPLIT_NAMES, looks_like_split, split_named
+from fashret.data.splits import (
+    ROLES,
+    SPLIT_NAMES,
+    looks_like_split,
+    role_named,
+    split_named,
+)
 from fashret.data.tables import as_text
+from fashret.data.unknown import UNKNOWN_VALUES
 from fashret.errors import DataError
 
 STANDARD = ("item_id", "image", "text", "category", "product_id", "split", "role")
 """The columns that are found by these names unless a mapping says otherwise."""
+
+LEFT_OUT = ""
+"""The split of a row that the user does not want."""
 
 _OFTEN_NAMED = {
     "item_id": ("id", "sku", "article_id", "image_id"),
@@ -24,9 +33,6 @@ _OFTEN_NAMED = {
     "split": ("subset", "partition", "set", "fold", "phase", "evaluation_status"),
 }
 """What other tables call these columns: such a name is suggested, not taken."""
-
-_LOOKED_AT = 1000
-"""Rows that are looked at for a column of splits."""
 
 
 @dataclass(frozen=True)
@@ -102,19 +108,45 @@ class ColumnMap:
         column = self.fields.get(name)
         return "" if column is None else as_text(row.get(column), column, where)
 
-    def split(self, row: Mapping[str, Any], where: str) -> str | None:
-        """The split that a row states.
+    def split(
+        self, row: Mapping[str, Any], given: Mapping[str, str | None], where: str
+    ) -> tuple[str | None, str | None]:
+        """The split and the role that a row states, None for what it does not state.
+
+        The split is LEFT_OUT where `given` says null.
+
+        Args:
+            row: the values by column.
+            given: what the user says that names of splits mean.
+            where: the row, for messages.
 
         Raises:
             DataError: it states one of another name.
         """
         value = self.text(row, "split", where)
-        if not value:
+        stated = self._role(row, where)
+        if not value or value.casefold() in UNKNOWN_VALUES:
+            return None, stated
+        meant = given.get(value, value)
+        if meant is None:
+            return LEFT_OUT, None
+        named = split_named(meant)
+        if named is None:
+            raise DataError(
+                f"{where}: split '{value}' is none of {', '.join(SPLIT_NAMES)}: say what it is "
+                f"with data.split_names={{{value}: test}}, or cut new splits of all items with "
+                "data.stated_splits=false"
+            )
+        return named[0], stated or named[1]
+
+    def _role(self, row: Mapping[str, Any], where: str) -> str | None:
+        value = self.text(row, "role", where)
+        if not value or value.casefold() in UNKNOWN_VALUES:
             return None
-        split = split_named(value)
-        if split is None:
-            raise DataError(f"{where}: split '{value}' is none of {', '.join(SPLIT_NAMES)}")
-        return split
+        role = role_named(value)
+        if role is None:
+            raise DataError(f"{where}: role '{value}' is none of {', '.join(ROLES)}")
+        return role
 
     def report(self, report: Report, attributes: Sequence[str]) -> None:
         """Say which columns are used by another name, which are not used, and what is missing."""
@@ -136,17 +168,33 @@ class ColumnMap:
     def check_splits(self, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Make sure that no unused column states splits.
 
+        Args:
+            rows: of the table, with the unused columns that hold texts; they are read while one of
+                them may state splits.
+
         Raises:
-            DataError: all values of an unused column are names of splits, and there are several.
+            DataError: all values of an unused column are names of splits, and there are several,
+                or the column has a name that is often that of a split.
         """
         if "split" in self.fields:
             return
         held: dict[str, set[str]] = {name: set() for name in self.unused}
-        for _, row in islice(rows, _LOOKED_AT):
-            for name, values in held.items():
-                values.add(value if isinstance(value := row.get(name), str) else "")
+        for _, row in rows:
+            for name in list(held):
+                if name not in row:
+                    continue
+                value = row[name]
+                text = value.strip() if isinstance(value, str) else value
+                if text in (None, "") or str(text).casefold() in UNKNOWN_VALUES:
+                    continue
+                if isinstance(text, str) and looks_like_split(text):
+                    held[name].add(text)
+                else:
+                    del held[name]
+            if not held:
+                return
         for name, values in held.items():
-            if len(values) > 1 and all(looks_like_split(value) for value in values):
+            if len(values) > 1 or (values and _plain(name) in _OFTEN_NAMED["split"]):
                 raise DataError(
                     f"{self.table}: column {name} looks like a split ({', '.join(sorted(values))})"
                     f": use it with data.columns.split={name}, or cut new splits with "
@@ -167,6 +215,15 @@ def photo_in(value: object, where: str) -> bytes | str | None:
     if isinstance(value, Path):
         return str(value)
     return as_text(value, "image", where) or None
+
+
+def photo_path(value: object) -> str:
+    """The path that a cell names its photo by, "" where it names none.
+
+    That of Windows is written with slashes.
+    """
+    path = value.get("path") if isinstance(value, dict) else value
+    return path.strip().replace("\\", "/") if isinstance(path, str) else ""
 
 
 def _plain(name: str) -> str:

@@ -8,21 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from stat import S_ISREG
 
 from fashret.data.machine import cores
 from fashret.errors import DataError
 from fashret.progress import progress
 
 _BLOCK = 1 << 20
-_Stamp = tuple[int, int]
-"""Size and time of change, which say that a file need not be read again."""
+_Stamp = tuple[int, int, int]
+"""Size and times of change of contents and of the entry: equal ones need no reading again."""
 
 
 def contents_digest(files: Sequence[tuple[str, str | Path]], index: Path) -> str:
     """Compute one digest of the names and contents of files.
 
     It is the same wherever the files lie and whenever they were written. A file whose size and
-    time of change are those in the index is not read again.
+    times of change are those in the index is not read again.
 
     Args:
         files: name and path of each file, at least one, in a fixed order. A file that is missing
@@ -42,7 +43,7 @@ def contents_digest(files: Sequence[tuple[str, str | Path]], index: Path) -> str
         raise DataError(f"{index}, which keeps the hashes of data files, fails: {e}") from e
     whole = hashlib.blake2b(digest_size=16)
     for (name, _), path in zip(files, paths, strict=True):
-        whole.update(f"{name}\0{hashes.get(path)}\n".encode(errors="surrogateescape"))
+        whole.update(f"{name}\0{hashes.get(path)}\n".encode(errors="surrogatepass"))
     return whole.hexdigest()
 
 
@@ -50,10 +51,10 @@ def _hashes(paths: list[str], database: sqlite3.Connection) -> dict[str, str]:
     """Hashes by path of the files that exist, from the index or from their contents."""
     with database:
         database.execute(
-            "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size, changed, hash)"
+            "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size, changed, moved, hash)"
         )
-    encoded = {os.fsencode(path): path for path in paths}
-    query = "SELECT path, size, changed, hash FROM files WHERE path BETWEEN ? AND ?"
+    encoded = {_key(path): path for path in paths}
+    query = "SELECT path, size, changed, moved, hash FROM files WHERE path BETWEEN ? AND ?"
     rows = database.execute(query, (min(encoded), max(encoded)))  # a set's files lie together
     known = {encoded[row[0]]: row[1:] for row in rows if row[0] in encoded}
     found: dict[str, str] = {}
@@ -61,15 +62,17 @@ def _hashes(paths: list[str], database: sqlite3.Connection) -> dict[str, str]:
     for path in encoded.values():
         try:
             stat = os.stat(path)
-        except OSError:
+        except (OSError, ValueError):  # no such file, no such name
             continue
-        stamp, entry = (stat.st_size, stat.st_mtime_ns), known.get(path)
-        if entry is not None and entry[:2] == stamp:
-            found[path] = entry[2]
+        if not S_ISREG(stat.st_mode):
+            continue
+        stamp, entry = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns), known.get(path)
+        if entry is not None and entry[:3] == stamp:
+            found[path] = entry[3]
         else:
             changed[path] = stamp
     bar = progress(
-        total=sum(size for size, _ in changed.values()),
+        total=sum(stamp[0] for stamp in changed.values()),
         desc="hashing data files",
         unit="B",
         unit_scale=True,
@@ -80,13 +83,16 @@ def _hashes(paths: list[str], database: sqlite3.Connection) -> dict[str, str]:
         while part := list(islice(pending, 64 * cores())):
             new = dict(zip(part, pool.map(_hash, part), strict=True))
             found |= new
+            entries = [(_key(path), *changed[path], new[path]) for path in part]
             with database:  # a run that is killed goes on from here
-                database.executemany(
-                    "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-                    [(os.fsencode(path), *changed[path], new[path]) for path in part],
-                )
+                database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", entries)
             bar.update(sum(changed[path][0] for path in part))
     return found
+
+
+def _key(path: str) -> bytes:
+    """A path as the index has it, whatever bytes its name is of."""
+    return path.encode(errors="surrogatepass")
 
 
 def _hash(path: str) -> str:

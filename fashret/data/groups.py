@@ -82,6 +82,16 @@ class Grouping:
                 return match["product"], confidence
         return stem, 0.0
 
+    def not_too_large(
+        self, products: Sequence[str | None], confidences: Sequence[float]
+    ) -> list[str | None]:
+        """Products that keep their items on one side of a split: stated, or of few items."""
+        sizes = Counter(products)
+        return [
+            product if confidence >= STATED or sizes[product] <= self.largest else None
+            for product, confidence in zip(products, confidences, strict=True)
+        ]
+
     def settled(
         self, products: Sequence[str | None], confidences: Sequence[float]
     ) -> list[tuple[str | None, float]]:

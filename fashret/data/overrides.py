@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from fashret.data.report import Report
 from fashret.data.source import Item, Source
+from fashret.data.tables import read_table
 from fashret.errors import DataError
 
 DROP = "drop"
@@ -43,27 +42,31 @@ class Overrides:
         where = f"data.overrides={source.overrides}"
         if not path.is_file():
             raise DataError(f"{where}: there is no such file; `fashret-view` makes one to fill in")
-        try:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except (ValueError, UnicodeDecodeError) as e:
-            raise DataError(f"{where} is not a readable CSV: {e}") from e
+        report = Report()
+        table = read_table(path, report, key="data.overrides")
+        if report.dropped:
+            raise DataError(f"{where}: {', '.join(report.to_dict()['examples'].popitem()[1])}")
         known = ("item_id", DROP, *FIELDS, *source.attributes)
-        unknown = [str(name) for name in frame.columns if name not in known]
-        if unknown or "item_id" not in frame.columns:
+        unknown = [name for name in table.columns if name not in known]
+        if unknown or "item_id" not in table.columns:
             raise DataError(
                 f"{where}: {', '.join(unknown) or 'without a column item_id'}; the columns are "
                 f"{', '.join(known)}"
             )
         rows: dict[str, Mapping[str, str]] = {}
-        for line, cells in enumerate(frame.to_dict(orient="records"), start=2):
-            given = {str(name): str(cell).strip() for name, cell in cells.items()}
+        for line, cells in table.rows:
+            given = {name: str(cell).strip() for name, cell in cells.items()}
             item = given.pop("item_id")
             if not item or item in rows:
                 what = f"{item} stands there twice" if item else "no item_id"
-                raise DataError(f"{where} line {line}: {what}")
+                raise DataError(f"{where}: {line}: {what}")
             if given.get(DROP, "") not in ("", "yes"):
-                raise DataError(f"{where} line {line}: drop is {given[DROP]}: yes, or empty")
-            rows[item] = {name: cell for name, cell in given.items() if cell}
+                raise DataError(f"{where}: {line}: drop is {given[DROP]}: yes, or empty")
+            rows[item] = {
+                name: "unknown" if name != "text" and source.means_unknown(cell) else cell
+                for name, cell in given.items()
+                if cell
+            }
         return cls(source.overrides, rows)
 
     def identity(self) -> list[str]:

@@ -2,14 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from fashret.data.photos import SUFFIXES
 from fashret.data.report import Report
-from fashret.data.splits import looks_like_split, split_named
+from fashret.data.splits import SplitAndRole, role_named, split_named, splits_named
 from fashret.errors import DataError
 
 FOLDER_CONFIDENCE = 0.9
@@ -28,32 +28,37 @@ def walk_photos(root: Path) -> Iterator[str]:
     """Find the photos below a folder: paths below it, with slashes, sorted by folder.
 
     Hidden files and folders, what systems leave behind, and the folders of fashret's own runs are
-    left out. Links to folders are followed, but none twice on one path.
+    left out. Links to folders are followed, but none to a folder within the root, whose photos are
+    found there, and none in a circle.
     """
-    entered = {os.path.realpath(root)}
-    for folder, below, names in os.walk(root, followlinks=True):
-        if ".hydra" in below:
-            below.clear()  # a run's folder, whose pictures are no data
+    yield from _walk(os.path.abspath(root), "", (os.path.realpath(root),))
+
+
+def _walk(folder: str, below: str, entered: tuple[str, ...]) -> Iterator[str]:
+    """Yield the photos of a folder and of those in it; see `walk_photos`.
+
+    Args:
+        folder: its path.
+        below: the same below the root, with a slash at its end; "" for the root.
+        entered: real paths of the root, of the folder, and of those between.
+    """
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    if any(entry.name == ".hydra" for entry in entries):
+        return  # a run's folder, whose pictures are no data
+    folders = []
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name in _NOT_DATA:
             continue
-        below[:] = sorted(
-            name
-            for name in below
-            if not name.startswith(".")
-            and name not in _NOT_DATA
-            and _enters(os.path.realpath(os.path.join(folder, name)), entered)
-        )
-        start = os.path.relpath(folder, root)
-        for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield name if start == "." else f"{start}/{name}".replace(os.sep, "/")
-
-
-def _enters(real: str, entered: set[str]) -> bool:
-    """Whether a folder is new; it then counts as entered."""
-    if real in entered:
-        return False
-    entered.add(real)
-    return True
+        if entry.is_dir():
+            folders.append(entry)
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+            yield f"{below}{entry.name}"
+    for entry in folders:
+        real = os.path.realpath(entry.path)
+        inside = entry.is_symlink() and real.startswith(entered[0] + os.sep)
+        if real not in entered and not inside:  # what a link within the root leads to comes anyway
+            yield from _walk(entry.path, f"{below}{entry.name}/", (*entered, real))
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,17 @@ class FolderLevels:
     """What the folders of a set of photos say.
 
     Attributes:
-        split_of: the split by folder at the top; empty where the set states none.
-        levels: what each level below states, from the top: a field of an item or "" for nothing.
+        split_of: split and role by folder; None for a folder that is left out. Empty where the set
+            states none.
+        above: folders above those of the splits, which all photos share.
+        levels: what each level below says, from the top: a field of an item or "" for nothing.
             None where the last folder is the category, or the product if `products`.
-        products: whether the last folder of the deepest photos is a product.
-        depth: folders above the deepest photos, without that of the split.
+        products: whether the folders `depth` levels below are products.
+        depth: levels of folders above most photos, below those of the splits.
     """
 
-    split_of: dict[str, str]
+    split_of: Mapping[str, SplitAndRole | None]
+    above: int
     levels: Sequence[str] | None
     products: bool
     depth: int
@@ -82,6 +90,7 @@ class FolderLevels:
         root: str,
         levels: Sequence[str] | None,
         stated_splits: bool,
+        split_names: Mapping[str, str | None],
     ) -> "FolderLevels":
         """Tell from the photos' paths.
 
@@ -91,74 +100,127 @@ class FolderLevels:
             root: for messages.
             levels: what the user says that each level is; None to tell it from the photos.
             stated_splits: whether folders may be splits.
+            split_names: what the user says that names of folders mean.
 
         Raises:
-            DataError: some folders at the top are splits and others are not.
+            DataError: some folders at the top are splits and others are not, or folders further
+                down look like splits.
         """
-        split_of = _split_folders(paths, root) if stated_splits and levels is None else {}
-        folders = Counter(
-            tuple(path.split("/")[bool(split_of) : -1])
-            for path in paths
-            if not split_of or path.split("/")[0] in split_of
-        )
-        depth = max((len(folder) for folder in folders), default=0)
-        deepest = {folder: n for folder, n in folders.items() if len(folder) == depth}
-        products = levels is None and _are_products(deepest, depth)
+        folders = Counter(tuple(path.split("/")[:-1]) for path in paths)
+        above = _shared(folders)
+        split_of: Mapping[str, SplitAndRole | None] = {}
+        if stated_splits and "split" not in (levels or ()):
+            tops = dict.fromkeys(folder[above] for folder in folders if len(folder) > above)
+            split_of = splits_named(tops, split_names, where=f"data.root={root}")
+            _check_lower_levels(folders, above, f"data.root={root}")
+        skipped = above + 1 if split_of else 0
+        inner: Counter[tuple[str, ...]] = Counter()
+        for folder, photos in folders.items():
+            if not split_of or (len(folder) > above and folder[above] in split_of):
+                inner[folder[skipped:]] += photos
+        by_depth: Counter[int] = Counter()
+        for folder, photos in inner.items():
+            by_depth[len(folder)] += photos
+        depth = by_depth.most_common(1)[0][0] if by_depth else 0
+        leaves: Counter[tuple[str, ...]] = Counter()
+        for folder, photos in inner.items():
+            if len(folder) >= depth:
+                leaves[folder[:depth]] += photos
+        products = levels is None and _are_products(leaves, depth)
         if products:
-            example = "/".join(next(iter(deepest)))
+            example = "/".join(next(iter(leaves)))
+            fields = [*["null"] * (depth - 2), *["category", "product_id"][-depth:]]
             report.warn(
-                f"data.root={root}: taking each folder of the deepest level as one product "
-                f"({len(deepest)} folders such as {example}, {median(deepest.values()):g} photos "
-                "in the median); data.levels says otherwise, from the top, for example "
-                f"data.levels=[{','.join(['category'] * depth)}]"
+                f"data.root={root}: taking folders such as {example} as one product each "
+                f"({len(leaves)} folders, {median(leaves.values()):g} photos in the median), as "
+                f"data.levels=[{','.join(fields)}] does. If they are categories, say "
+                f"data.levels=[{','.join([*['null'] * (depth - 1), 'category'])}]"
             )
-        return cls(split_of, levels, products, depth)
+        return cls(split_of, above, levels, products, depth)
 
     def fields(self, path: str) -> dict[str, str] | None:
         """The fields of an item that the path of its photo states.
 
         Returns:
             By field; None for a photo beside the folders of splits.
+
+        Raises:
+            DataError: `levels` says that a folder is a split, and its name is that of none.
         """
         *folders, _ = path.split("/")
         found: dict[str, str] = {}
         if self.split_of:
-            if not folders or folders[0] not in self.split_of:
+            top = folders[self.above] if len(folders) > self.above else ""
+            stated = self.split_of.get(top)
+            if stated is None:
                 return None
-            found["split"] = self.split_of[folders[0]]
-            folders = folders[1:]
+            found["split"] = stated[0]
+            if stated[1] is not None:
+                found["role"] = stated[1]
+            folders = folders[self.above + 1 :]
         if self.levels is not None:
-            for name, folder in zip(self.levels, folders, strict=False):
+            for number, (name, folder) in enumerate(zip(self.levels, folders, strict=False), 1):
                 if name == "product_id":
-                    found[name] = "/".join(folders[: self.levels.index(name) + 1])
+                    found[name] = "/".join(folders[:number])
+                elif name in ("split", "role"):
+                    found |= _stated(name, folder, path)
                 elif name:
                     found[name] = folder
-        elif self.products and len(folders) == self.depth:
-            found["product_id"] = "/".join(folders)
-            if len(folders) > 1:
-                found["category"] = folders[-2]
+        elif self.products and len(folders) >= self.depth:
+            found["product_id"] = "/".join(folders[: self.depth])
+            if self.depth > 1:
+                found["category"] = folders[self.depth - 2]
         elif folders:
             found["category"] = folders[-1]
         return found
 
 
-def _split_folders(paths: Sequence[str], root: str) -> dict[str, str]:
-    """The split by folder at the top; empty where no folder is a split."""
-    tops = dict.fromkeys(path.split("/")[0] for path in paths if "/" in path)
-    named = {top: split for top in tops if (split := split_named(top)) is not None}
-    unclear = [top for top in tops if top not in named]
-    if (named and unclear) or any(looks_like_split(top) for top in unclear):
-        known = [top for top in tops if looks_like_split(top)]
-        raise DataError(
-            f"data.root={root}: the folders {', '.join(known[:5])} look like splits, but beside "
-            f"them are {', '.join(top for top in tops if top not in named) or 'others'}. Name all "
-            "folders train, validation or test, move the others elsewhere, or take all folders as "
-            "categories and cut new splits with data.stated_splits=false"
-        )
-    return named
+def _stated(level: str, folder: str, path: str) -> dict[str, str]:
+    """The split or role that a folder's name means."""
+    split, role = split_named(folder) or (None, None)
+    if level == "role":
+        role, split = role_named(folder), None
+    if split is None and role is None:
+        raise DataError(f"{path}: data.levels says that folder {folder} is a {level}: it is none")
+    return {name: value for name, value in (("split", split), ("role", role)) if value}
 
 
-def _are_products(folders: dict[tuple[str, ...], int], depth: int) -> bool:
+def _shared(folders: Iterable[tuple[str, ...]]) -> int:
+    """Levels of folders that all photos share, and that are no splits."""
+    first, *others = folders
+    return next(
+        (
+            level
+            for level, name in enumerate(first)
+            if split_named(name) is not None
+            or any(len(other) <= level or other[level] != name for other in others)
+        ),
+        max(0, len(first) - 1),
+    )
+
+
+def _check_lower_levels(folders: Iterable[tuple[str, ...]], above: int, where: str) -> None:
+    """Make sure that no level of folders below the first states splits.
+
+    Raises:
+        DataError: the folders of a level are splits.
+    """
+    names: dict[int, set[str]] = {}
+    for folder in folders:
+        for level, name in enumerate(folder[above + 1 :], above + 1):
+            names.setdefault(level, set()).add(name)
+    for level, held in names.items():
+        splits = {split_named(name) for name in held}
+        if None not in splits and len(splits) > 1:
+            levels = ",".join(["null"] * level + ["split"])
+            raise DataError(
+                f"{where}: the folders {', '.join(sorted(held))} look like splits, but are not at "
+                f"the top. Say what each level of folders is, for example data.levels=[{levels}], "
+                "or cut new splits with data.stated_splits=false"
+            )
+
+
+def _are_products(folders: Mapping[tuple[str, ...], int], depth: int) -> bool:
     """Whether folders of one level hold a product each, and not a category.
 
     They hold few photos; below another level there are several in most; at the top there are many,

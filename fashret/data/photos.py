@@ -71,7 +71,7 @@ def decode_photo(
         raise DataError(f"not a photo in one of the formats {', '.join(_FORMATS)}") from e
     except (
         *(OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError),
-        *(TypeError, AttributeError, KeyError, struct.error),  # of damaged headers
+        *(TypeError, AttributeError, KeyError, RuntimeError, struct.error),  # of damaged files
     ) as e:
         raise DataError(f"not a readable photo: {e}") from e
 
@@ -84,8 +84,8 @@ def read_photo(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
-    except OSError as e:
-        raise DataError(f"no readable file {path}: {e.strerror}") from e
+    except (OSError, ValueError) as e:  # ValueError: no such name, with a NUL in it
+        raise DataError(f"no readable file {path}: {getattr(e, 'strerror', e)}") from e
 
 
 def _upright(photo: Image.Image) -> Image.Image:

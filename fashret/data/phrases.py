@@ -16,15 +16,21 @@ _COMBINING = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0971-\u0dff"
 _TOKEN = re.compile(rf"[{_UNSPACED}]|\d+|(?:(?![{_UNSPACED}])[^\W\d_]|[{_COMBINING}])+|[{_MARKS}]")
 
 
+_SIGNS = re.compile(
+    "[\u2122\u2120\u00ae\u00a9\u00bc-\u00be]"
+)  # trade marks and fractions part words
+
+
 def tokenize(text: str) -> list[str]:
     """Lower-case words, numbers and marks; a hyphen parts words, an apostrophe does not.
 
     Of a script without spaces each letter is a token, so that phrases match within running text.
     """
+    plain = text.isascii()
+    if not plain:
+        text = unicodedata.normalize("NFKC", _SIGNS.sub(" ", text))
     text = text.lower().replace("\u2019", "'").replace("'s", "").replace("colour", "color")
-    if text.isascii():
-        return _ASCII_TOKEN.findall(text)
-    return _TOKEN.findall(unicodedata.normalize("NFKC", text))
+    return (_ASCII_TOKEN if plain else _TOKEN).findall(text)
 
 
 def check_phrases(phrases: object, key: str, *, one_word: bool = False) -> None:

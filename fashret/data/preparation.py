@@ -70,7 +70,9 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
             contents = contents_digest(files, index)
     overrides = Overrides.of(source).identity()
     key = digest([_FORMAT, identity, contents, source.options(), *overrides])
-    return cache_dir / "data" / f"{source.label}-{key}"
+    folder = cache_dir / "data"
+    made = sorted(folder.glob(f"*-{key}"))  # a copy of the set may bear another name
+    return made[0] if made else folder / f"{source.label}-{key}"
 
 
 def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
@@ -115,14 +117,13 @@ def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
     photos = find_copies(hashes, signatures)
     products = _products(source, kept, [hashes[row] for row in photos])
     confidences = [item.product_confidence for item in kept]
-    item_ids = [item.item_id for item in kept]
+    item_ids, groups = [item.item_id for item in kept], products
     if source.groups is not None:
         by_hand = ["product_id" in item.by_hand for item in kept]
         products, confidences = join_copies(
             item_ids, products, confidences, photos, source.groups.largest, settled=by_hand
         )
-    splits = _splits(source, kept, products, report)
-    if source.groups is not None:
+        groups = source.groups.not_too_large(products, confidences)
         settled = source.groups.settled(products, confidences)
         products, confidences = [p for p, _ in settled], [c for _, c in settled]
         told = sum(0.0 < confidence < STATED for confidence in confidences)
@@ -131,6 +132,7 @@ def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
                 f"the products of {told} of {len(kept)} items are inferred from the names of "
                 "photos and from copies of photos"
             )
+    splits = _splits(source, kept, groups, report)
     report_copies(item_ids, products, splits, photos, report)
 
     table = Dataset.from_file(draft)
@@ -181,7 +183,14 @@ def _products(source: Source, items: list[Item], hashes: list[str]) -> list[str 
 def _splits(
     source: Source, items: list[Item], products: list[str | None], report: Report
 ) -> list[str]:
-    """The split of each item: the set's own, or a cut between groups of products."""
+    """The split of each item: the set's own, or a cut between groups of products.
+
+    Args:
+        source: says how to cut.
+        items: what is split.
+        products: of the items; those of one stay on one side.
+        report: is told what is lost or added.
+    """
     groups = [
         item.split_group or product or item.item_id
         for item, product in zip(items, products, strict=True)
@@ -200,6 +209,8 @@ def _splits(
         if "validation" not in splits and "train" in splits:
             splits = _carve_validation(source, groups, splits)
             report.note("the set has no validation split: one was taken from train, by product")
+        for lost in sorted(report.stated_splits - set(splits)):
+            report.warn(f"data '{source.name}': every item of split {lost} was dropped")
     for split in SPLITS:
         asked = None in own and source.splits.get(split, 0.0) > 0.0
         if split not in splits and (asked or (split == "validation" and "train" in splits)):

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -74,9 +75,11 @@ def checked(
             if not isinstance(found, DataError) and found[1] not in journal.known
         )
         for item, found in zip(part, loaded, strict=True):
+            if item.split is not None and source.stated_splits:
+                report.stated_splits.add(item.split)
             where = item.origin or item.item_id
             if isinstance(found, DataError):
-                missing = isinstance(item.image, Path) and not item.image.exists()
+                missing = isinstance(item.image, Path) and not os.path.exists(item.image)
                 report.drop("missing photo" if missing else "corrupt photo", f"{where}: {found}")
             elif item.item_id in seen:
                 report.drop("duplicate item_id", f"{where}: {item.item_id}")

@@ -21,6 +21,7 @@ class Report:
         self.dropped: Counter[str] = Counter()
         self.repaired: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.stated_splits: set[str] = set()
         self.photo_copies: dict[str, Any] = {}
         self.coverage: dict[str, dict[str, list[int]]] = {}
         self._disagreements: defaultdict[str, Counter[str]] = defaultdict(Counter)

@@ -15,6 +15,7 @@ from fashret.data.groups import STATED, Grouping
 from fashret.data.machine import cores
 from fashret.data.report import Report
 from fashret.data.splits import SPLITS
+from fashret.data.unknown import UNKNOWN_VALUES
 from fashret.errors import ConfigError, DataError
 
 
@@ -36,7 +37,7 @@ class Item:
         truth: the attributes as they are, for a set that knows; only measured against, never
             shown to a model.
         names: what may tell its product: the photo's path below the root of the set, the item's id
-            as the set has it; the item's id alone where there are none.
+            as the set has it. An id that the source made up tells nothing.
         by_hand: the fields that a person corrected: nothing else has a say in them.
         origin: where the item stands in the source, for messages.
     """
@@ -55,10 +56,6 @@ class Item:
     names: tuple[str, ...] = ()
     by_hand: frozenset[str] = frozenset()
     origin: str = ""
-
-
-UNKNOWN_VALUES = ("unknown", "nan", "n/a", "na", "<na>", "null", "none", "nil", "-", "--", "?")
-"""How sets write that a value is not known, in any case."""
 
 
 @dataclass(kw_only=True)
@@ -178,8 +175,9 @@ class Source(ABC):
             item.split = None
         unstated = item.product_id is None and "product_id" not in item.by_hand
         if unstated and self.groups is not None:
-            told = [self.groups.by_name(name) for name in item.names or (item.item_id,)]
-            item.product_id, item.product_confidence = max(told, key=lambda found: found[1])
+            told = [self.groups.by_name(name) for name in item.names]
+            if told:
+                item.product_id, item.product_confidence = max(told, key=lambda found: found[1])
         if self.schema is None:
             return
         item.category, pattern = self.schema.split_category(item.category)
@@ -200,20 +198,24 @@ class Source(ABC):
                 report.disagree(name, stated, read, f"{item.origin or item.item_id}: {item.text}")
         item.attributes = filled
 
+    def means_unknown(self, value: str) -> bool:
+        """Whether the set writes this where a value is not known."""
+        return value.strip().casefold() in self._unknown
+
     def _mark_unknown(self, item: Item, report: Report) -> None:
         """Replace what the set writes for an unknown value."""
         where = item.origin or item.item_id
-        if item.category.strip().casefold() in self._unknown and "category" not in item.by_hand:
+        if self.means_unknown(item.category) and "category" not in item.by_hand:
             if item.category != "unknown":
                 report.repair("category: unknown value", f"{where}: {item.category}")
             item.category = "unknown"
         product = item.product_id or ""
-        if product.strip().casefold() in self._unknown and "product_id" not in item.by_hand:
+        if self.means_unknown(product) and "product_id" not in item.by_hand:
             report.repair("product_id: unknown value", f"{where}: {product}")
             item.product_id = None
         values = dict(item.attributes)
         for name, value in values.items():
-            if name not in item.by_hand and value.strip().casefold() in self._unknown:
+            if name not in item.by_hand and self.means_unknown(value):
                 if value != "unknown":
                     report.repair(f"{name}: unknown value", f"{where}: {value}")
                 values[name] = "unknown"

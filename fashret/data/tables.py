@@ -5,7 +5,9 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +23,9 @@ _JSON_LINES = (".jsonl", ".ndjson")
 SUFFIXES = (".csv", ".tsv", *_JSON_LINES, ".parquet")
 """The endings of the files that are read, in any case."""
 
-_PHOTO_NAME = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|avif)\s*$", re.IGNORECASE)
+_QUOTED = re.compile(r'\s*".*"\s*', re.DOTALL)
+_SEPARATOR = re.compile(r"sep=([,;|\t])", re.IGNORECASE)
+csv.field_size_limit(2**31 - 1)  # a description may be long
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,13 @@ class Table:
 
     Attributes:
         columns: the names of its columns.
+        texts: those that may hold texts.
         rows: where each row stands ("items.csv line 5"), and its values by column. Texts of a CSV
             stay as they are, "NA" and "007" too; other files keep their types, with None for null.
     """
 
     columns: Sequence[str]
+    texts: Sequence[str]
     rows: Iterable[tuple[str, Mapping[str, Any]]]
 
 
@@ -45,6 +51,7 @@ def read_table(
     key: str,
     encoding: str | None = None,
     columns: Sequence[str] | None = None,
+    photos: str = "image",
 ) -> Table:
     """Read a table.
 
@@ -54,6 +61,8 @@ def read_table(
         key: the config key that names the file, for messages.
         encoding: of a text file; None for UTF-8, or UTF-16 with its byte order mark.
         columns: those that the rows of a parquet file need to hold; None for all.
+        photos: the column that names photos: a line within a quoted text that looks like a row is
+            told by it.
 
     Raises:
         DataError: it cannot be read as what its ending says.
@@ -65,7 +74,7 @@ def read_table(
         if suffix in _JSON_LINES:
             return _json_lines(path, _text_of(path, key, encoding))
         if suffix in SUFFIXES:
-            return _delimited(path, _text_of(path, key, encoding), report)
+            return _delimited(path, _text_of(path, key, encoding), report, photos)
     except (OSError, pa.ArrowException) as e:
         raise DataError(f"{key}={path} cannot be read: {e}") from e
     raise DataError(f"{key}={path} has none of the endings {', '.join(SUFFIXES)}")
@@ -85,9 +94,11 @@ def as_text(value: object, column: str, where: str) -> str:
             f"{where}: column {column} holds a {kind}, and a text or a number is needed: write one "
             "value into each cell, or leave the column out"
         )
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float | Decimal) and value == int(value):
         return str(int(value))
-    return str(value).strip()
+    text = str(value).strip()
+    # Half of a pair of surrogates, where a text was cut within a character, is no Unicode.
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _text_of(path: Path, key: str, encoding: str | None) -> str:
@@ -97,7 +108,7 @@ def _text_of(path: Path, key: str, encoding: str | None) -> str:
         utf16 = encoded.startswith((b"\xff\xfe", b"\xfe\xff"))
         encoding = "utf-16" if utf16 else "utf-8-sig"
     try:
-        return encoded.decode(encoding)
+        return encoded.decode(encoding).removeprefix("\ufeff")
     except LookupError as e:
         raise DataError(f"data.encoding={encoding}: there is no such encoding") from e
     except UnicodeError as e:
@@ -118,25 +129,47 @@ class _ParquetRows:
 
     def __iter__(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         number = 0
-        for batch in pq.ParquetFile(self.path).iter_batches(columns=list(self.columns)):
-            for row in batch.to_pylist():
-                number += 1
-                named = {name: label_name(row[name], label) for name, label in self.labels.items()}
-                yield f"{self.path.name} row {number}", row | named
+        try:
+            for batch in pq.ParquetFile(self.path).iter_batches(columns=list(self.columns)):
+                for row in _shortest(batch).to_pylist():
+                    number += 1
+                    named = {n: label_name(row[n], label) for n, label in self.labels.items()}
+                    yield f"{self.path.name} row {number}", row | named
+        except (OSError, ValueError, OverflowError, pa.ArrowException) as e:
+            raise DataError(f"{self.path} cannot be read behind row {number}: {e}") from e
+
+
+def _shortest(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows, with 16- and 32-bit floats as the shortest decimals that they may be."""
+    for number, name in enumerate(batch.schema.names):
+        if batch.schema.field(number).type in (pa.float16(), pa.float32()):
+            values = [None if v is None else float(str(v)) for v in batch[number].to_numpy(False)]
+            batch = batch.set_column(number, name, pa.array(values, pa.float64()))
+    return batch
 
 
 def _parquet(path: Path, columns: Sequence[str] | None) -> Table:
     schema = pq.read_schema(path)
+    _check_names(schema.names, path)
     names = [name for name in schema.names if columns is None or name in columns]
-    written_by_datasets = b"huggingface" in (schema.metadata or {})
-    features = Features.from_arrow_schema(schema) if written_by_datasets else {}
+    features: Mapping[str, Any] = {}
+    if b"huggingface" in (schema.metadata or {}):
+        with suppress(ValueError):  # of a type that this version of datasets does not know
+            features = Features.from_arrow_schema(schema)
     labels = {n: f for n, f in features.items() if n in names and isinstance(f, ClassLabel)}
-    return Table(schema.names, _ParquetRows(path, labels, names))
+    texts = [name for name in schema.names if name in labels or _holds_text(schema.field(name))]
+    return Table(schema.names, texts, _ParquetRows(path, labels, names))
+
+
+def _holds_text(field: pa.Field) -> bool:
+    of = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return bool(pa.types.is_string(of) or pa.types.is_large_string(of))
 
 
 def label_name(value: Any, label: ClassLabel) -> str | None:
-    """Return the name of a class label of the `datasets` library; None for no label (null, -1)."""
-    return None if value is None or value == -1 else str(label.int2str(value))
+    """Return the name of a class label of the `datasets` library; None where it has none."""
+    known = value is not None and 0 <= value < label.num_classes
+    return str(label.int2str(value)) if known else None
 
 
 def _json_lines(path: Path, text: str) -> Table:
@@ -148,26 +181,34 @@ def _json_lines(path: Path, text: str) -> Table:
         where = f"{path.name} line {number}"
         try:
             row = json.loads(line)
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise DataError(f"{where} is not JSON: {e}; a line must hold one object") from e
         if not isinstance(row, dict):
             raise DataError(f"{where} holds a {type(row).__name__}: a line must hold one object")
         columns |= dict.fromkeys(row)
         rows.append((where, row))
-    return Table(list(columns), rows)
+    if not rows:
+        raise DataError(f"{path} is empty: each line should hold a JSON object")
+    return Table(list(columns), list(columns), rows)
 
 
-def _delimited(path: Path, text: str, report: Report) -> Table:
+def _delimited(path: Path, text: str, report: Report, photos: str) -> Table:
     """Parse a CSV or TSV, whichever delimiter and rules of quoting it has."""
-    first = text.partition("\n")[0]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(first)
+    lines = list(io.StringIO(text, newline=""))
+    told = _SEPARATOR.fullmatch(lines[0].strip()) if lines else None
+    if told is not None:  # Excel's own first line
+        lines[0] = "\n"
+    delimiter = told[1] if told else _delimiter(lines)
     try:
-        records = list(_records(path, text, delimiter, csv.QUOTE_MINIMAL))
+        records = list(_records(path, lines, delimiter, csv.QUOTE_MINIMAL, photos))
     except DataError:
-        # Many files do not quote at all, so that a quotation mark is a character like others.
-        records = list(_records(path, text, delimiter, csv.QUOTE_NONE))
+        # Some files do not quote at all, so that a quotation mark is a character like others.
+        records = list(_records(path, lines, delimiter, csv.QUOTE_NONE, photos))
         width = len(records[0][1])
-        if any(len(_trimmed(fields, width)) != width for _, fields in records):
+        if any(
+            len(_trimmed(fields, width)) != width or any(map(_QUOTED.fullmatch, fields))
+            for _, fields in records
+        ):
             raise
         report.note(f"{path.name} does not quote its fields: quotation marks are part of the text")
     if not records:
@@ -175,9 +216,7 @@ def _delimited(path: Path, text: str, report: Report) -> Table:
     header = [name.strip() for name in records[0][1]]
     while header and not header[-1]:
         header.pop()
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        raise DataError(f"{path} has several columns of the name {', '.join(twice)}")
+    _check_names(header, path)
     rows = []
     for where, fields in records[1:]:
         kept = _trimmed(fields, len(header))
@@ -191,27 +230,42 @@ def _delimited(path: Path, text: str, report: Report) -> Table:
             report.repair("fewer fields than columns: the last ones are empty", where)
             kept = [*kept, *[""] * (len(header) - len(kept))]
         rows.append((where, dict(zip(header, kept, strict=True))))
-    return Table([name for name in header if name], rows)
+    columns = [name for name in header if name]
+    return Table(columns, columns, rows)
 
 
-def _delimiter(header: str) -> str:
-    """The delimiter that parts a header into the most columns, a comma if several do."""
-    return max(_DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+def _check_names(columns: Sequence[str], path: Path) -> None:
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} has several columns of the name {', '.join(twice)}")
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """The delimiter that parts each of the first lines into the most fields, else a comma."""
+    first = [line for line in lines if line.strip()][:20]
+
+    def fields(mark: str) -> int:
+        try:
+            found = [len(record) for record in csv.reader(first, delimiter=mark)]
+        except csv.Error:
+            return 1
+        return min(found[: max(1, len(found) - 1)], default=1)  # the last may be cut off
+
+    return max(_DELIMITERS, key=fields)
 
 
 def _records(
-    path: Path, text: str, delimiter: str, quoting: Literal[0, 3]
+    path: Path, lines: Sequence[str], delimiter: str, quoting: Literal[0, 3], photos: str
 ) -> Iterator[tuple[str, list[str]]]:
     """The records of a file, and where each begins; blank lines are left out.
 
     Raises:
         DataError: quotation marks do not match, so that rows would become part of a field.
     """
-    lines = list(io.StringIO(text, newline=""))
     reader = csv.reader(
         lines, delimiter=delimiter, quoting=quoting, strict=True, skipinitialspace=True
     )
-    begin, width = 1, 0
+    begin, width, photo = 1, 0, -1
     while True:
         try:
             fields = next(reader)
@@ -220,19 +274,24 @@ def _records(
         except csv.Error as e:
             raise _open_quote(path, begin, reader.line_num, str(e)) from e
         end = reader.line_num
-        inner = lines[begin:end] if end > begin else []
-        if inner and any(_is_row(line, delimiter, width) for line in inner):
-            raise _open_quote(path, begin, end, "lines that look like rows of their own")
-        width = width or len(fields)
+        if width and 0 <= photo < len(fields):
+            for line in lines[begin:end]:
+                inner = line.strip().split(delimiter)
+                if len(inner) == width and _shape(inner[photo]) == _shape(fields[photo]):
+                    reason = "lines that look like rows of their own"
+                    raise _open_quote(path, begin, end, reason)
         if any(field.strip() for field in fields):
+            if not width:
+                width = len(fields)
+                names = [name.strip().casefold() for name in fields]
+                photo = names.index(photos.casefold()) if photos.casefold() in names else -1
             yield f"{path.name} line {begin}", fields
         begin = end + 1
 
 
-def _is_row(line: str, delimiter: str, width: int) -> bool:
-    """Whether a line within a quoted field looks like a whole row that names a photo."""
-    fields = line.strip().split(delimiter)
-    return len(fields) >= width and any(_PHOTO_NAME.search(field) for field in fields)
+def _shape(cell: str) -> str:
+    """What cells of one column have in common: the names of photos, say."""
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", cell.strip()))
 
 
 def _open_quote(path: Path, begin: int, end: int, why: str) -> DataError:

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from fashret.data.on_disk import OnDisk
 from fashret.data.report import Report
-from fashret.data.source import UNKNOWN_VALUES, Item
+from fashret.data.source import Item
+from fashret.data.unknown import UNKNOWN_VALUES
 from fashret.errors import DataError
 
 _COLUMNS = (

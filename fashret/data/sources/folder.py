@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fashret.data.columns import STANDARD, ColumnMap, photo_in
+from fashret.data.columns import LEFT_OUT, STANDARD, ColumnMap, photo_in, photo_path
 from fashret.data.photo_folders import FOLDER_CONFIDENCE, FolderLevels, walk_photos
 from fashret.data.photos import SUFFIXES
 from fashret.data.report import Report
@@ -36,8 +36,11 @@ class Folder(Source):
         columns: column by field, for a table with other names.
         encoding: of a CSV, TSV or JSON lines file; null for UTF-8, or UTF-16 with its byte order
             mark.
-        levels: what the folders of a set without a table say, from the top to the deepest: fields
-            of an item, null for a level without a meaning. null: told by names and photos.
+        levels: what the folders of a set without a table say, from the top to the deepest and
+            below those of splits: fields of an item, null for a level without a meaning. null: told
+            by names and photos.
+        split_names: what the set's names of splits mean, where they are not understood: train,
+            validation, test, query, gallery, or null to leave one out.
     """
 
     root: str
@@ -45,12 +48,16 @@ class Folder(Source):
     columns: Mapping[str, str | None] = field(default_factory=dict)
     encoding: str | None = None
     levels: Sequence[str | None] | None = None
+    split_names: Mapping[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         known = {*STANDARD, *self.attributes} - {"item_id", "image"}
-        for name in self.levels or ():
-            if name is not None and name not in known:
+        levels = [name for name in self.levels or () if name is not None]
+        if len(set(levels)) < len(levels):
+            raise ConfigError(f"data.levels={levels} names a field twice")
+        for name in levels:
+            if name not in known:
                 raise ConfigError(
                     f"data.levels names {name}: a level of folders is null or one of "
                     f"{', '.join(sorted(known))}"
@@ -58,8 +65,13 @@ class Folder(Source):
 
     def identity(self) -> dict[str, Any]:
         """How the files are read."""
-        options = {"columns": dict(self.columns), "encoding": self.encoding}
-        return options | {"levels": self.levels and list(self.levels), "table": self.table is None}
+        return {
+            "columns": dict(self.columns),
+            "encoding": self.encoding,
+            "levels": self.levels and list(self.levels),
+            "split_names": dict(self.split_names),
+            "table": self.table is None,
+        }
 
     def files(self) -> Iterator[tuple[str, str | Path]]:
         """The table and the photos that it names, or all photos."""
@@ -96,6 +108,7 @@ class Folder(Source):
             root=self.root,
             levels=None if self.levels is None else [name or "" for name in self.levels],
             stated_splits=self.stated_splits,
+            split_names=self.split_names,
         )
         stray = 0
         for path in paths:
@@ -106,7 +119,7 @@ class Folder(Source):
                 stray += 1
                 continue
             yield Item(
-                item_id=path,
+                item_id=os.fsencode(path).decode(errors="backslashreplace"),
                 image=root / path,
                 text=stated.get("text", ""),
                 category=stated.get("category", "unknown"),
@@ -127,7 +140,9 @@ class Folder(Source):
         table, columns = self._read(path, report)
         columns.report(report, self.attributes)
         if self.stated_splits:
-            columns.check_splits(table.rows)
+            texts = [name for name in columns.unused if name in table.texts]
+            columns.check_splits(self._read(path, Report(), only=texts)[0].rows)
+        table, _ = self._read(path, Report(), only=list(columns.fields.values()))
         for where, row in table.rows:
             report.rows_in += 1
             image = photo_in(row.get(columns.fields["image"]), where)
@@ -141,25 +156,35 @@ class Folder(Source):
                 report.drop(reason, f"{where}: {image!s}")
                 continue
             stated = columns.text(row, "item_id", where)
-            name = image if isinstance(image, str) else ""
+            name = photo_path(row.get(columns.fields["image"]))
+            split, role = columns.split(row, self.split_names, where)
+            if split == LEFT_OUT:
+                report.drop("split left out by data.split_names", where)
+                continue
             yield Item(
-                item_id=stated or name or where,
+                item_id=stated or (image if isinstance(image, str) else where),
                 image=photo,
                 text=columns.text(row, "text", where),
                 category=columns.text(row, "category", where) or "unknown",
                 product_id=columns.text(row, "product_id", where) or None,
                 attributes={n: columns.text(row, n, where) for n in self.attributes},
-                split=columns.split(row, where) if self.stated_splits else None,
-                role=columns.text(row, "role", where) or None,
-                names=tuple(n for n in (name.replace("\\", "/"), stated) if n),
+                split=split,
+                role=role,
+                names=tuple(n for n in (name, stated) if n),
                 origin=where,
             )
 
     def _read(
         self, path: Path, report: Report, only: Sequence[str] | None = None
     ) -> tuple[Table, ColumnMap]:
-        options: dict[str, Any] = {"key": "data.table", "encoding": self.encoding}
-        table = read_table(path, report, columns=only, **options)
+        table = read_table(
+            path,
+            report,
+            key="data.table",
+            encoding=self.encoding,
+            columns=only,
+            photos=self.columns.get("image") or "image",
+        )
         name = f"data.table={self.table}"
         return table, ColumnMap.over(table.columns, self.columns, self.attributes, where=name)
 
@@ -180,7 +205,7 @@ def _below(root: Path, image: str) -> Path | None:
     if "://" in image:
         return None
     path = root / image
-    if "\\" in image and not path.exists():  # written by Windows
+    if "\\" in image and not os.path.exists(path):  # written by Windows
         path = root / image.replace("\\", "/")
     inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
     return path if inside else None

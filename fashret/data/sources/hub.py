@@ -9,14 +9,12 @@ from typing import Any
 from datasets import ClassLabel, Dataset, DatasetDict, Image, load_dataset, load_from_disk
 from PIL import Image as PILImage
 
-from fashret.data.columns import ColumnMap, photo_in
+from fashret.data.columns import LEFT_OUT, ColumnMap, photo_in, photo_path
 from fashret.data.report import Report
 from fashret.data.source import Item, Source
-from fashret.data.splits import SPLIT_NAMES, looks_like_split, split_named
+from fashret.data.splits import SplitAndRole, splits_named
 from fashret.data.tables import label_name
 from fashret.errors import DataError
-
-_ROLES = ("query", "gallery")
 
 
 @dataclass(kw_only=True)
@@ -33,87 +31,119 @@ class Hub(Source):
         config: the set's configuration, null for its default.
         revision: a commit or tag of the hub, null for the newest.
         columns: column by field, for columns of other names.
+        split_names: what the set's names of splits mean, where they are not understood: train,
+            validation, test, query, gallery, or null to leave one out.
     """
 
     config: str | None = None
     revision: str | None = None
     columns: Mapping[str, str | None] = field(default_factory=dict)
+    split_names: Mapping[str, str | None] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
-        """The fingerprints of the set's splits."""
-        loaded = self._load()
-        prints = {split: ds._fingerprint for split, ds in loaded.items()}
-        return {"name": self.name, "splits": prints, "columns": dict(self.columns)}
+        """The fingerprints of the set's splits, and how they are read."""
+        prints = {split: rows._fingerprint for split, rows in self._load().items()}
+        options = {"columns": dict(self.columns), "split_names": dict(self.split_names)}
+        return {"name": None if self._is_folder else self.name, "splits": prints, **options}
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """The photos of a set that holds their paths."""
+        for split, rows in self._load().items():
+            column = self._column_map(rows).fields["image"]
+            if not isinstance(rows.features[column], Image):
+                for number, value in enumerate(rows.select_columns([column])):
+                    if path := photo_path(value[column]):
+                        yield f"{split}-{number}", path
 
     def items(self, report: Report) -> Iterator[Item]:
         """A row an item."""
         loaded = self._load()
         stated = self._stated_splits(list(loaded))
+        repeat = self._ids_repeat(loaded)
         for split, rows in loaded.items():
-            where = f"data.name={self.name}"
-            columns = ColumnMap.over(rows.column_names, self.columns, self.attributes, where=where)
+            columns = self._column_map(rows)
             columns.report(report, self.attributes)
             if self.stated_splits and not stated:
-                columns.check_splits((where, row) for row in _without_photos(rows))
-            yield from self._split_items(rows, columns, split, stated.get(split), report)
+                texts = [name for name in columns.unused if _holds_text(rows.features[name])]
+                columns.check_splits((split, row) for row in _named(rows, texts))
+            split_and_role = stated.get(split) if stated else (None, None)
+            if split_and_role is None:
+                report.rows_in += len(rows)
+                for number in range(len(rows)):
+                    reason = "split left out by data.split_names"
+                    report.drop(reason, f"{split} row {number}")
+                continue
+            prefix = f"{split}/" if repeat else ""
+            yield from self._split_items(rows, columns, split, split_and_role, prefix, report)
 
-    def _stated_splits(self, names: Sequence[str]) -> dict[str, str]:
-        """The split of an item by the set's own name for it; empty where the set is cut anew.
+    def _stated_splits(self, names: Sequence[str]) -> Mapping[str, SplitAndRole | None]:
+        """The split and role of an item by the set's own name; empty where the set is cut anew.
 
         Raises:
             DataError: some names are those of splits and others are not.
         """
-        named = {name: "test" if name in _ROLES else split_named(name) for name in names}
-        stated = {name: split for name, split in named.items() if split is not None}
-        if not self.stated_splits or list(named.values()) == ["train"]:
+        if not self.stated_splits:
             return {}
-        if len(stated) < len(named) and any(looks_like_split(name) for name in names):
-            others = ", ".join(name for name in names if name not in stated)
-            raise DataError(
-                f"data.name={self.name} has the splits {', '.join(names)}, and it is not clear "
-                f"what {others} is: splits are named {', '.join(SPLIT_NAMES)}, query and gallery. "
-                "data.stated_splits=false cuts new splits of all items"
-            )
-        return stated if len(stated) == len(named) else {}
+        stated = splits_named(names, self.split_names, where=f"data.name={self.name}")
+        return {} if list(stated.values()) == [("train", None)] else stated
 
     def _split_items(
-        self, rows: Dataset, columns: ColumnMap, split: str, stated: str | None, report: Report
+        self,
+        rows: Dataset,
+        columns: ColumnMap,
+        split: str,
+        stated: tuple[str | None, str | None],
+        prefix: str,
+        report: Report,
     ) -> Iterator[Item]:
         image = columns.fields["image"]
-        if isinstance(rows.features[image], Image):
-            rows = rows.cast_column(image, Image(decode=False))
-        labels = {n: f for n, f in rows.features.items() if isinstance(f, ClassLabel)}
-        for number, row in enumerate(rows):
+        for number, row in enumerate(_named(rows, list(columns.fields.values()))):
             report.rows_in += 1
             where = f"{split} row {number}"
-            row |= {name: label_name(row[name], label) for name, label in labels.items()}
             photo = _photo(row[image], where)
             if photo is None:
                 report.drop("missing photo", where)
                 continue
+            own = columns.split(row, self.split_names, where)
+            if own[0] == LEFT_OUT:
+                report.drop("split left out by data.split_names", where)
+                continue
             item_id = columns.text(row, "item_id", where)
             yield Item(
-                item_id=self._item_id(item_id, split, number),
+                item_id=f"{prefix}{item_id}" if item_id else f"{split}-{number}",
                 image=photo,
                 text=columns.text(row, "text", where),
                 category=columns.text(row, "category", where) or "unknown",
                 product_id=columns.text(row, "product_id", where) or None,
                 attributes={name: columns.text(row, name, where) for name in self.attributes},
-                split=(stated or columns.split(row, where)) if self.stated_splits else None,
-                role=columns.text(row, "role", where) or (split if split in _ROLES else None),
-                names=tuple(name for name in (_path(row[image]), item_id) if name),
+                split=stated[0] or own[0],
+                role=own[1] or stated[1],
+                names=tuple(name for name in (photo_path(row[image]), item_id) if name),
                 origin=where,
             )
 
-    def _item_id(self, stated: str, split: str, number: int) -> str:
-        """What the row says, or its place; a query is another item than the gallery's of its id."""
-        if not stated:
-            return f"{split}-{number}"
-        return f"{split}/{stated}" if split in _ROLES else stated
+    def _ids_repeat(self, loaded: DatasetDict) -> bool:
+        """Whether two splits have an id in common: a query is then another item than its match."""
+        held: set[Any] = set()
+        for rows in loaded.values():
+            column = self._column_map(rows).fields.get("item_id")
+            ids = set(rows[column]) - {None} if column else set()
+            if not held.isdisjoint(ids):
+                return True
+            held |= ids
+        return False
+
+    def _column_map(self, rows: Dataset) -> ColumnMap:
+        where = f"data.name={self.name}"
+        return ColumnMap.over(rows.column_names, self.columns, self.attributes, where=where)
+
+    @property
+    def _is_folder(self) -> bool:
+        return Path(self.name).expanduser().is_dir()
 
     def _load(self) -> DatasetDict:
         try:
-            if Path(self.name).expanduser().is_dir():
+            if self._is_folder:
                 loaded = load_from_disk(str(Path(self.name).expanduser()))
             else:
                 loaded = load_dataset(self.name, self.config, revision=self.revision)
@@ -135,12 +165,16 @@ def _photo(value: object, where: str) -> bytes | Path | None:
     return Path(held) if isinstance(held, str) else held
 
 
-def _path(value: object) -> str:
-    """The path that a cell names its photo by, "" where it names none."""
-    path = value.get("path") if isinstance(value, dict) else value
-    return path if isinstance(path, str) else ""
+def _holds_text(feature: Any) -> bool:
+    return isinstance(feature, ClassLabel) or getattr(feature, "dtype", None) == "string"
 
 
-def _without_photos(rows: Dataset) -> Dataset:
-    """The columns that are quick to read."""
-    return rows.remove_columns([n for n, f in rows.features.items() if isinstance(f, Image)])
+def _named(rows: Dataset, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows with some of their columns: class labels by name, photos as they were encoded."""
+    rows = rows.select_columns(list(columns))
+    for name, feature in rows.features.items():
+        if isinstance(feature, Image):
+            rows = rows.cast_column(name, Image(decode=False))
+    labels = {n: f for n, f in rows.features.items() if isinstance(f, ClassLabel)}
+    for row in rows:
+        yield row | {name: label_name(row[name], label) for name, label in labels.items()}
