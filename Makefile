@@ -19,3 +19,4 @@ docs:
 pictures:
 	python -m fashret.data.sample.sheet docs/sample.jpg
 	python scripts/screenshots.py outputs/tour/after docs
+	python scripts/board_page.py
