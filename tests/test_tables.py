@@ -344,6 +344,25 @@ def test_class_labels_are_read_by_name(tmp_path: Path, source: str) -> None:
     assert sorted(row["category"] for row in found) == ["coats"] * 5 + ["tees"] * 6 + ["unknown"]
 
 
+@pytest.mark.parametrize("source", ["hub", "parquet", "csv"])
+def test_one_column_may_hold_two_fields(tmp_path: Path, source: str) -> None:
+    files = [str(photo(tmp_path / "shop" / f"{i}.png", seed=i)) for i in range(12)]
+    made = datasets.Dataset.from_dict({"image": files, "sku": [f"s{i}" for i in range(12)]})
+    columns = {"item_id": "sku", "product_id": "sku"}
+    if source == "hub":
+        made.save_to_disk(str(tmp_path / "saved"))
+        options = COMMON | {"columns": columns}
+        held: Source = Hub(name=str(tmp_path / "saved"), attributes=[], **options)
+    else:
+        write = made.to_parquet if source == "parquet" else made.to_csv
+        write(tmp_path / "shop" / f"items.{source}")
+        held = folder(tmp_path / "shop", table=f"items.{source}", columns=columns)
+    found = rows(prepare(held, tmp_path))
+    assert {item: row["product_id"] for item, row in found.items()} == {
+        f"s{i}": f"s{i}" for i in range(12)
+    }
+
+
 def test_a_list_in_a_hub_set_is_refused_by_column_and_row(tmp_path: Path) -> None:
     files = [str(photo(tmp_path / "raw" / f"{i}.png", seed=i)) for i in range(6)]
     made = datasets.Dataset.from_dict({"image": files, "colour": [["red", "blue"]] * 6})

@@ -171,7 +171,7 @@ def _holds_text(feature: Any) -> bool:
 
 def _named(rows: Dataset, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Rows with some of their columns: class labels by name, photos as they were encoded."""
-    rows = rows.select_columns(list(columns))
+    rows = rows.select_columns(list(dict.fromkeys(columns)))  # one may hold two fields
     for name, feature in rows.features.items():
         if isinstance(feature, Image):
             rows = rows.cast_column(name, Image(decode=False))
