@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fashret.reports.metric_words import in_words
-from fashret.reports.scoreboard import REGRESSED, Row, Scoreboard, cells
+from fashret.reports.scoreboard import MUST_NOT_FALL, REGRESSED, Row, Scoreboard, cells
 from fashret.reports.screen import GAP, empty_table
 from fashret.reports.targets import INSUFFICIENT, MET, NOT_MET, PROVED
 
@@ -21,10 +21,6 @@ _NAME = 46
 
 _LEAST = 10
 """The width of a name below which numbers wrap as well."""
-
-_WIDE = 120
-_ASKED = 8
-"""The width of "must not fall" in two lines, as it stands on a screen of less than 120 columns."""
 
 _STYLES = {
     MET: "green",
@@ -59,6 +55,9 @@ def _show(
 ) -> None:
     """Print the rows that have a value as one table, if there are any."""
     found = [(row, cells(row)) for row in rows if row.value is not None]
+    for row, shown in found:
+        if row.target == MUST_NOT_FALL:
+            shown["asked"] = "no fall"  # a column of numbers otherwise
     if not found:
         return
     names = [in_words(row.name) for row, _ in found]
@@ -68,8 +67,6 @@ def _show(
         for name in (*always, *_IN_ORDER)
         if compared or name not in _NEEDS_BASELINE
     }
-    if "asked" in widths and screen.width < _WIDE:
-        widths["asked"] = min(widths["asked"], _ASKED)
     columns = _columns(widths, always, screen.width - kept)
     roomy = _LEAST + sum(GAP + widths[name] for name in columns) <= screen.width
 
@@ -80,7 +77,7 @@ def _show(
             name,
             justify="right",
             overflow="fold",
-            no_wrap=roomy and name != "asked",
+            no_wrap=roomy,
             max_width=widths[name],
         )
     for name, (row, shown) in zip(names, found, strict=True):

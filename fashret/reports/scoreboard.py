@@ -183,7 +183,7 @@ class Scoreboard:
         return "\n".join(parts) + "\n"
 
 
-_KEPT = "must not fall"
+MUST_NOT_FALL = "must not fall"
 
 _METRICS = (
     "metric", "baseline", "value", "delta", "interval", "p", "n", "verdict", "chance", "ceiling",
@@ -239,7 +239,7 @@ def _is_enough(row: Row, products: Mapping[str, int]) -> bool:
 
 def _judged(row: Row, target: Target, enough: bool) -> Row:
     """A row with what is asked of it, and whether it was reached."""
-    asked = _KEPT if target.rise is None else f"{100 * target.rise:+g}"
+    asked = MUST_NOT_FALL if target.rise is None else f"{100 * target.rise:+g}"
     if not enough or row.delta is None or row.low is None or row.high is None:
         return replace(row, target=asked, verdict=INSUFFICIENT)
     return replace(
