@@ -35,7 +35,8 @@ def output(arguments: list[str], folder: Path, width: int | None = None) -> str:
     )
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     home = os.environ.get("FASHRET_CACHE", str(Path.home() / ".cache" / "fashret"))
-    return "\n".join(lines).replace(home, "~/.cache/fashret").strip()
+    said = "\n".join(lines).replace(home, "~/.cache/fashret")
+    return said.replace(f"{folder}/", "").strip()
 
 
 def put(page: str, heading: str, block: str) -> str:
