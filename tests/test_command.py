@@ -99,7 +99,7 @@ def interrupted_at(line: str, arguments: list[str], folder: Path, cache: Path) -
 
 def test_an_interrupted_run_says_how_to_go_on_and_goes_on(tmp_path: Path, cache_dir: Path) -> None:
     arguments = [*TINY, "trainer.max_epochs=400", "hydra.run.dir=run"]
-    status, said = interrupted_at("epoch 2 of 400: ", arguments, tmp_path, cache_dir)
+    status, said = interrupted_at("epoch 2/400: ", arguments, tmp_path, cache_dir)
     assert status == 130
     assert "Traceback" not in said
     advice = said.splitlines()[-1]
@@ -108,13 +108,13 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(tmp_path: Path, cache_
     assert command is not None, said
     assert command[1] == "python train.py resume=run"
     words = shlex.split(command[1].replace("python train.py", str(ROOT / "train.py")))
-    last = int(re.findall(r"^epoch (\d+) of", "epoch 2 of 400\n" + said, re.M)[-1])
+    last = int(re.findall(r"^epoch (\d+)/", "epoch 2/400\n" + said, re.M)[-1])
     done = subprocess.run(
         [sys.executable, *words, f"trainer.max_epochs={last + 2}"],
         cwd=tmp_path, env=environment(cache_dir), capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    lines = re.findall(r"^epoch (\d+) of (\d+): ", done.stdout, re.M)
+    lines = re.findall(r"^epoch (\d+)/(\d+): ", done.stdout, re.M)
     epochs = [int(epoch) for epoch, _ in lines]
     # The line of an epoch is written before its checkpoint, so that the last may come again.
     assert epochs[0] in (last, last + 1)

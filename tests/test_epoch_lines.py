@@ -14,9 +14,9 @@ from terminal import TINY, output
 from fashret.engine.callbacks.parameter_summary import parameter_summary
 
 LINE = re.compile(
-    r"^epoch (?P<epoch>\d+) of (?P<epochs>\d+): train loss (?P<loss>[\d.]+), "
+    r"^epoch (?P<epoch>\d+)/(?P<epochs>\d+): loss (?P<loss>[\d.]+), "
     r"(?P<metric>\S+) (?P<value>[\d.]+) \(baseline (?P<baseline>[\d.]+)\), "
-    r"\d:\d\d:\d\d elapsed, (?P<left>\d:\d\d:\d\d) left$",
+    r"(?P<left>\d\d:\d\d) left$",
     re.M,
 )
 METRIC = "val/text/pair/mrr@10"
@@ -36,7 +36,7 @@ def test_each_epoch_has_a_line_and_a_resumed_run_goes_on_counting(
     second = shown(capsys.readouterr().out)
     assert [(line["epoch"], line["epochs"]) for line in first] == [("1", "2"), ("2", "2")]
     assert [(line["epoch"], line["epochs"]) for line in second] == [("3", "3")]
-    assert first[-1]["left"] == second[-1]["left"] == "0:00:00"
+    assert first[-1]["left"] == second[-1]["left"] == "00:00"
     logged = lines(folder)
     for line, held in zip([*first, *second], logged[1:], strict=True):
         assert line["metric"] == METRIC
@@ -81,10 +81,16 @@ def test_a_file_has_no_control_characters_and_a_terminal_the_same_lines(
         assert [line["epoch"] for line in shown(text)] == ["1", "2"]
     else:
         assert "━" in text
-        said = re.sub(r"\s+", " ", text)
+        plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text).replace("\r", "\n")
         for epoch in (1, 2):
-            line = rf"epoch {epoch} of 2: train loss [\d.]+, {METRIC} [\d.]+ \(baseline [\d.]+\), "
-            assert len(re.findall(line + r"\S+ elapsed, \S+ left", said)) == 1
+            line = rf"^epoch {epoch}/2: loss [\d.]+, {METRIC} [\d.]+ \(baseline [\d.]+\), "
+            assert len(re.findall(rf"{line}[\d:]+ left *$", plain, re.M)) == 1
+        bars = [line for line in plain.splitlines() if "━" in line]
+        assert bars
+        for bar in bars:  # none is parted in two
+            assert re.fullmatch(
+                r"(Epoch \d/\d|Validation) +━.* \d+/\d+ \d:.* \S+ *(\S+: [\d.]+)?", bar
+            )
     assert json.loads((tmp_path / "run" / "scoreboard.json").read_text())["rows"]
 
 

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelSummary, ProgressBar
 
 from fashret.config import build, monitored_metric
-from fashret.engine.callbacks import ParameterSummary
+from fashret.engine.callbacks import CompactProgressBar, ParameterSummary
 
 
 def make_trainer(cfg: DictConfig) -> pl.Trainer:
@@ -21,10 +21,13 @@ def make_trainer(cfg: DictConfig) -> pl.Trainer:
     summary = any(isinstance(callback, ModelSummary) for callback in callbacks)
     if cfg.trainer.enable_model_summary and not summary:
         callbacks.append(ParameterSummary())
+    show_bar = cfg.trainer.enable_progress_bar and (bar or sys.stdout.isatty())
+    if show_bar and not bar:
+        callbacks.append(CompactProgressBar())
     trainer: pl.Trainer = build(
         cfg.trainer,
         callbacks=callbacks,
-        enable_progress_bar=cfg.trainer.enable_progress_bar and (bar or sys.stdout.isatty()),
+        enable_progress_bar=show_bar,
         logger=_made(cfg.logger) or False,
     )
     return trainer

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 class EpochLines(pl.Callback):
     """Prints one line at the end of each epoch; in a terminal it stays above the progress bar.
 
-        epoch 2 of 6: train loss 1.839, val/text/pair/mrr@10 31.24 (baseline 20.10), 0:00:23 elapsed, 0:00:46 left
+        epoch 2/6: loss 1.839, val/text/pair/mrr@10 31.24 (baseline 20.10), 00:46 left
 
     Validation metrics are in points (0 to 100). The time that is left follows from the steps of
     this start, so that it is right for a resumed run too. Only the first process prints.
@@ -21,7 +21,7 @@ class EpochLines(pl.Callback):
 
     Attributes:
         baseline: the metric's value before training, between 0 and 1; None where it is not known.
-    """  # noqa: E501
+    """
 
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor
@@ -70,17 +70,16 @@ class EpochLines(pl.Callback):
         parts = []
         if self._losses:
             mean = sum(float(loss) for loss in self._losses) / len(self._losses)
-            parts.append(f"train loss {mean:#.4g}")
+            parts.append(f"loss {mean:#.4g}")
         if self._value is not None:
             before = "" if self.baseline is None else f" (baseline {self._shown(self.baseline)})"
             parts.append(f"{self.monitor} {self._shown(self._value)}{before}")
         elapsed = time.perf_counter() - self._start
-        parts.append(f"{_duration(elapsed)} elapsed")
         done = trainer.global_step - self._first_step
         if known and done > 0:
             left = elapsed / done * max(0, steps - trainer.global_step)
             parts.append(f"{_duration(left)} left")
-        of_all = f" of {math.ceil(steps / an_epoch)}" if known else ""
+        of_all = f"/{math.ceil(steps / an_epoch)}" if known else ""
         return f"epoch {trainer.current_epoch + 1}{of_all}: {', '.join(parts)}"
 
     def _shown(self, value: float) -> str:
@@ -89,4 +88,5 @@ class EpochLines(pl.Callback):
 
 
 def _duration(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    """Minutes and seconds, after an hour also hours: 3:07, 1:03:07."""
+    return str(timedelta(seconds=round(seconds))).removeprefix("0:")
