@@ -266,7 +266,7 @@ def test_the_search_page_searches(
             files.items.add(new File([new Uint8Array([1, 2, 3])], "broken.png"));
             dispatchEvent(new DragEvent("drop", {dataTransfer: files, cancelable: true}))"""
         browser.driver.execute_script(dropped)
-        browser.until_said("not a readable photo")
+        browser.until_said("not a photo in one of the formats")
 
 
 def test_the_viewer_corrects(
