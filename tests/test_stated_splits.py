@@ -180,6 +180,10 @@ def test_queries_and_gallery_are_roles_in_folders_and_tables(tmp_path: Path) -> 
         found = [(row["split"], row["role"]) for row in rows(prepared).values()]
         assert found.count(("test", "query")) == found.count(("test", "gallery")) == 6
         assert {role for split, role in found if split != "test"} == {None}
+    source = folder(tmp_path / "photos", table="items.csv", stated_splits=False)
+    anew = prepare(source, tmp_path)
+    assert "role" not in anew.dataset.column_names
+    assert len(anew.splits) == 3
     (tmp_path / "photos" / "items.csv").write_text(written.replace("QUERY", "asker"))
     with pytest.raises(DataError, match=r"role 'asker' is none of query, gallery"):
         prepare(folder(tmp_path / "photos", table="items.csv"), tmp_path)

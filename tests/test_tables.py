@@ -1,10 +1,11 @@
 """Tables as people export them: each quirk is read as it was meant, or refused by line."""
 
 import json
+import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import pyarrow as pa
@@ -375,6 +376,15 @@ def test_paths_that_windows_wrote_are_found(shop: Shop, tmp_path: Path) -> None:
     for i in range(12):
         photo(tmp_path / "shop" / "img" / f"{i}.jpg", seed=i)
     assert len(shop(lines("image", "img\\{i}.jpg"))) == 12
+
+
+@pytest.mark.parametrize(("written", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_are_found_however_they_are_written(
+    shop: Shop, tmp_path: Path, written: Literal["NFC", "NFD"], on_disk: Literal["NFC", "NFD"]
+) -> None:
+    for i in range(12):
+        photo(tmp_path / "shop" / unicodedata.normalize(on_disk, f"café {i}.jpg"), seed=i)
+    assert len(shop(unicodedata.normalize(written, lines("image", "café {i}.jpg")))) == 12
 
 
 def test_photos_behind_a_link_are_found_and_those_outside_are_not(

@@ -80,7 +80,8 @@ class Source(ABC):
             leaves their products unknown.
         schema: how attributes that the set does not state are read from the text; null reads none.
         overrides: a CSV of values that were corrected by hand; null for none.
-        stated_splits: whether the splits that a set states are kept; false cuts new ones.
+        stated_splits: whether the splits and roles that a set states are kept; false cuts new
+            splits.
         unknown_values: how the set writes that a category, an attribute or a product id is not
             known, in any case.
     """
@@ -172,7 +173,7 @@ class Source(ABC):
         """
         self._mark_unknown(item, report)
         if not self.stated_splits:
-            item.split = None
+            item.split = item.role = None
         unstated = item.product_id is None and "product_id" not in item.by_hand
         if unstated and self.groups is not None:
             told = [self.groups.by_name(name) for name in item.names]
