@@ -208,9 +208,7 @@ def _below(root: Path, image: str) -> Path | None:
     path = root / image
     if "\\" in image and not os.path.exists(path):  # written by Windows
         path = root / image.replace("\\", "/")
-    if not image.isascii() and not os.path.exists(
-        path
-    ):  # Macs part accents from letters
+    if not image.isascii() and not os.path.exists(path):  # Macs part accents from letters
         forms = (root / unicodedata.normalize(form, image) for form in ("NFC", "NFD"))
         path = next(filter(os.path.exists, forms), path)
     inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
