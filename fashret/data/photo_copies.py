@@ -175,7 +175,7 @@ def report_copies(
     Args:
         item_ids: of N items.
         products: of the items, None where there is none.
-        splits: of the items.
+        splits: the split of each item.
         photos: (N,) codes, equal for copies.
         report: gets the section `photo_copies`.
     """

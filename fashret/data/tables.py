@@ -61,8 +61,8 @@ def read_table(
         key: the config key that names the file, for messages.
         encoding: of a text file; None for UTF-8, or UTF-16 with its byte order mark.
         columns: those that the rows of a parquet file need to hold; None for all.
-        photos: the column that names photos: a line within a quoted text that looks like a row is
-            told by it.
+        photos: the column that names photos: a line within a quoted text counts as a
+            row of its own if its cell of this column looks like the others.
 
     Raises:
         DataError: it cannot be read as what its ending says.
