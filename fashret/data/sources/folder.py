@@ -38,8 +38,8 @@ class Folder(Source):
         encoding: of a CSV, TSV or JSON lines file; null for UTF-8, or UTF-16 with its byte order
             mark.
         levels: what the folders of a set without a table say, from the top to the deepest and
-            below those of splits: fields of an item, null for a level without a meaning. null: inferred
-            from their names and the photos in them.
+            below those of splits: fields of an item, null for a level without a meaning. null:
+            inferred from their names and the photos in them.
         split_names: what the set's names of splits mean, where they are not understood: train,
             validation, test, query, gallery, or null to leave one out.
     """
