@@ -31,10 +31,11 @@ from tqdm.auto import tqdm
 from fashret.catalog.store import open_catalog
 from fashret.engine.ranking import Embedded, rank
 from fashret.functional.blocks import Layout
-from fashret.functional.bootstrap import holm, interval, resampled_means, two_sided_p, widened
+from fashret.functional.bootstrap import holm
 from fashret.functional.retrieval import METRICS
 from fashret.metrics import intervals
-from fashret.metrics.evaluation import Evaluation, variance_factors
+from fashret.metrics.comparison import compare
+from fashret.metrics.evaluation import Evaluation
 from fashret.metrics.intervals import list_depth
 from fashret.metrics.options import RetrievalOptions
 from fashret.metrics.protocol import Protocol
@@ -164,15 +165,22 @@ def measure(
             Evaluation.of(protocol, {mode: ranking for mode, (_, ranking) in found.items()})
         )
     keys = headlines(protocol)
-    first = _interval([made[0]], keys)
-    result = {"value": first[0], "value_low": first[1], "value_high": first[2]}
-    change = _interval([made[1], made[0]], keys)
-    result |= {"delta": change[0], "delta_low": change[1], "delta_high": change[2]}
+    first, means = made[0].results(keys), [one.means() for one in made]
+    change = compare(made[1], made[0], keys)
+    result = {
+        "value": [means[0][key] for key in keys],
+        "value_low": [first[key]["low"] for key in keys],
+        "value_high": [first[key]["high"] for key in keys],
+        "delta": [means[1][key] - means[0][key] for key in keys],
+        "delta_low": [change[key].low for key in keys],
+        "delta_high": [change[key].high for key in keys],
+    }
     if len(made) == 4:
-        equal = _interval([made[3], made[2]], keys)
-        adjusted = np.array(holm(equal[3].tolist()))
-        result["regressed"] = (adjusted < 0.05) & (equal[0] < 0.0)
-    return result
+        equal = compare(made[3], made[2], keys)
+        adjusted = holm([equal[key].p for key in keys])
+        fell = [means[3][key] < means[2][key] for key in keys]
+        result["regressed"] = [p < 0.05 and down for p, down in zip(adjusted, fell, strict=True)]
+    return {name: np.array(numbers) for name, numbers in result.items()}
 
 
 def headlines(protocol: Protocol) -> list[str]:
@@ -184,24 +192,6 @@ def headlines(protocol: Protocol) -> list[str]:
             keys.append(f"test/{mode}/{relevance}/{metric}@10")
     assert set(METRICS) >= {"hit", "precision"}
     return keys
-
-
-def _interval(made: list[Evaluation], keys: list[str]) -> tuple[NDArray[np.float64], ...]:
-    """Mean, low, high and p of a value, or of the difference of two systems."""
-    columns = torch.stack([made[0].columns[key].values for key in keys], dim=1)
-    if len(made) == 2:
-        columns = columns - torch.stack([made[1].columns[key].values for key in keys], dim=1)
-    protocol = made[0].protocol
-    options = protocol.options
-    drawn = resampled_means(
-        columns, protocol.codes.product, resamples=options.resamples, seed=options.seed
-    )
-    effects = variance_factors(made, keys)
-    factors = torch.tensor([effects[key] for key in keys], dtype=torch.float64)
-    centre = columns.nanmean(dim=0)
-    drawn = widened(drawn, centre, factors)
-    low, high = interval(drawn)
-    return centre.numpy(), low.numpy(), high.numpy(), two_sided_p(drawn).numpy()
 
 
 def table(

@@ -8,6 +8,7 @@ from fashret.functional.bootstrap import (
     mean_interval,
     resampled_means,
     two_sided_p,
+    widen_equal_values,
 )
 
 
@@ -119,3 +120,29 @@ def test_holm_never_exceeds_one_nor_falls_below_a_smaller_p() -> None:
     # 0.02 x 2 is 0.04, and 0.03 x 1 is not below it.
     assert holm([0.03, 0.02]) == pytest.approx([0.04, 0.04])
     assert holm([]) == []
+
+
+def test_equal_values_leave_the_interval_that_wilson_gives_none_of_n() -> None:
+    """None of 10 units failed, two photos a unit: 1.96^2 / (10 + 1.96^2) = 0.2775 may yet fail."""
+    ones = torch.ones(20, 1, dtype=torch.float64)
+    units = torch.arange(20) // 2
+    low, high = mean_interval(ones, units, resamples=20)
+    assert (float(low), float(high)) == (pytest.approx(1.0 - 0.27753, abs=1e-5), 1.0)
+    low, high = mean_interval(ones - 1.0, units, resamples=20)
+    assert (float(low), float(high)) == (0.0, pytest.approx(0.27753, abs=1e-5))
+    low, high = mean_interval(ones * 0.2, units, resamples=20)  # an exception may be anything
+    assert float(low) == pytest.approx(0.2 - 0.27753 * 0.2, abs=1e-5)
+    assert float(high) == pytest.approx(0.2 + 0.27753 * 0.8, abs=1e-5)
+    factors = torch.tensor([2.0])  # half as many independent units: 3.8415 / (5 + 3.8415)
+    wide = widen_equal_values(torch.zeros(2, 1), ones - 1.0, units, factors, paired=True)
+    assert wide[:, 0].tolist() == pytest.approx([-0.43448, 0.43448], abs=1e-5)
+
+
+def test_values_that_vary_and_columns_without_any_keep_their_interval() -> None:
+    values = torch.tensor([[1.0, torch.nan], [0.0, torch.nan]], dtype=torch.float64)
+    bounds = torch.tensor([[0.1, torch.nan], [0.9, torch.nan]], dtype=torch.float64)
+    kept = widen_equal_values(bounds, values, torch.arange(2), torch.ones(2))
+    assert torch.equal(kept.nan_to_num(-1.0), bounds.nan_to_num(-1.0))
+    shifted = torch.full((2, 1), 0.3, dtype=torch.float64)  # a difference that is not 0
+    kept = widen_equal_values(bounds[:, :1], shifted, torch.arange(2), torch.ones(1), paired=True)
+    assert torch.equal(kept, bounds[:, :1])

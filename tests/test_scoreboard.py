@@ -15,6 +15,7 @@ from fashret.cli.outcome import check_regressions
 from fashret.cli.setup import _given_targets
 from fashret.errors import ConfigError, RegressionError
 from fashret.functional.bootstrap import holm, resampled_means, two_sided_p
+from fashret.functional.topk import Ranking
 from fashret.metrics.comparison import compare
 from fashret.metrics.evaluation import Column, Evaluation
 from fashret.reports.results import products_behind
@@ -25,8 +26,13 @@ KEY = "val/image/neckline/precision@10"
 QUERIES = 300
 
 
-def evaluation(values: torch.Tensor) -> Evaluation:
-    """An evaluation of one metric over 300 queries of 300 products, with three necklines."""
+def evaluation(values: torch.Tensor, ranked: int = 0) -> Evaluation:
+    """An evaluation of one metric over 300 queries of 300 products, with three necklines.
+
+    Args:
+        values: of the queries.
+        ranked: the row that every query found.
+    """
     codes = torch.arange(QUERIES) % 100
     codes = torch.where(codes < 60, 0, torch.where(codes < 95, 1, 2))  # 180, 105 and 15 queries
     names = ["round", "square", "high"]
@@ -43,7 +49,9 @@ def evaluation(values: torch.Tensor) -> Evaluation:
     )
     ones = torch.ones(QUERIES, dtype=torch.float64)
     column = Column(values, ones, ones * 0.1)
-    return Evaluation(protocol, {}, {}, {KEY: column}, {KEY: (codes, names)})
+    rows = torch.full((QUERIES, 1), ranked)
+    rankings = {"image": Ranking(rows, torch.ones(QUERIES, 1))}
+    return Evaluation(protocol, rankings, {}, {KEY: column}, {KEY: (codes, names)})
 
 
 def board(
@@ -234,6 +242,32 @@ def test_a_difference_is_that_of_a_paired_bootstrap() -> None:
 def test_equal_systems_do_not_differ() -> None:
     found = compare(evaluation(noise(0)), evaluation(noise(0)), [KEY])[KEY]
     assert (found.low, found.high, found.p) == (0.0, 0.0, 1.0)
+
+
+def test_two_systems_without_an_exception_are_not_certain_to_stay_equal() -> None:
+    """Both find everything, by other rankings: of 300 queries without a difference, Wilson's
+    bound leaves 1.96^2 / (300 + 1.96^2) = 1.26 % that may differ."""
+    values = torch.ones(QUERIES, dtype=torch.float64)
+    found = compare(evaluation(values, 1), evaluation(values, 2), [KEY, f"{KEY}[high]"])
+    share = 1.959964**2 / (300 + 1.959964**2)
+    small = 3.84 / (15 + 3.84)  # 15 queries, and Student's t widens by more
+    assert found[KEY].low == pytest.approx(-share, rel=0.1)
+    assert found[KEY].high == -found[KEY].low
+    assert found[KEY].p == 1.0
+    assert -2.0 * small < found[f"{KEY}[high]"].low < -small
+    verdict = Scoreboard.of(
+        "t", evaluation(values, 1), evaluation(values, 1).results(), evaluation(values, 2),
+        [asked(rise=None), asked("[high]", rise=None)], {},
+    ).targets  # fmt: skip
+    assert [row.verdict for row in verdict] == [MET, INSUFFICIENT]
+
+
+def test_a_metric_at_its_bound_is_not_certain() -> None:
+    ones = torch.ones(QUERIES, dtype=torch.float64)
+    share = 1.959964**2 / (300 + 1.959964**2)
+    best, worst = (evaluation(v).results([KEY])[KEY] for v in (ones, 0.0 * ones))
+    assert (best["low"], best["high"]) == (pytest.approx(1.0 - share, abs=1e-3), 1.0)
+    assert (worst["low"], worst["high"]) == (0.0, pytest.approx(share, abs=1e-3))
 
 
 def test_p_is_never_zero() -> None:

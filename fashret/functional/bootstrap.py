@@ -5,11 +5,21 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+NORMAL = 1.959964
+"""The two-sided 95 % quantile of the normal distribution."""
+
 
 def mean_interval(
-    values: Tensor, groups: Tensor, *, resamples: int = 10_000, seed: int = 0, level: float = 0.95
+    values: Tensor,
+    groups: Tensor,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Tensor:
     """Percentile intervals of the means of many columns; see `resampled_means`.
+
+    A column whose values are all equal has the interval of `widen_equal_values`.
 
     Args:
         values: (Q, C) float64: a query a row, a metric a column; NaN where a query does not count.
@@ -21,7 +31,9 @@ def mean_interval(
     Returns:
         (2, C) float64: low and high; NaN for a column without a counted query.
     """
-    return interval(resampled_means(values, groups, resamples=resamples, seed=seed), level=level)
+    drawn = resampled_means(values, groups, resamples=resamples, seed=seed)
+    factors = torch.ones(values.shape[1], dtype=torch.float64)
+    return widen_equal_values(interval(drawn, level=level), values, groups, factors)
 
 
 def resampled_means(values: Tensor, groups: Tensor, *, resamples: int, seed: int) -> Tensor:
@@ -67,6 +79,38 @@ def interval(means: Tensor, *, level: float = 0.95) -> Tensor:
     return torch.cat(
         [torch.nanquantile(part, bounds, dim=0) for part in means.split(256, dim=1)], dim=1
     )
+
+
+def widen_equal_values(
+    bounds: Tensor, values: Tensor, groups: Tensor, factors: Tensor, *, paired: bool = False
+) -> Tensor:
+    """Replace the intervals of columns whose values are all equal, which no resample can vary.
+
+    A bootstrap would call such a mean certain. Of n units without an exception, a share of up to
+    z^2 / (n + z^2) of new ones may be exceptions (Wilson, Probable Inference, the Law of
+    Succession, and Statistical Inference, 1927, at 0 of n and 95 %), and an exception may have
+    any value from 0 to 1, or from -1 to 1 for a difference.
+
+    Args:
+        bounds: (2, C) float64: low and high of each column, as `interval` gives them.
+        values: (Q, C) float64; NaN where a query does not count.
+        groups: (Q,) long, as for `resampled_means`.
+        factors: (C,) design effects, which divide the number of units.
+        paired: whether the values are differences of two systems, of which only those are
+            replaced that are 0 for every query.
+
+    Returns:
+        (2, C) float64.
+    """
+    low, high = values.nan_to_num(nan=torch.inf).amin(dim=0), values.nan_to_num(nan=-torch.inf)
+    equal = low == high.amax(dim=0)
+    if paired:
+        equal &= low == 0.0
+    lowest = -1.0 if paired else 0.0
+    num_units = (_group_sums(values, groups)[1] > 0).sum(dim=0) / factors
+    share = NORMAL**2 / (num_units + NORMAL**2)
+    certain = torch.stack([low - share * (low - lowest), low + share * (1.0 - low)])
+    return torch.where(equal, certain, bounds)
 
 
 def two_sided_p(means: Tensor) -> Tensor:

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_NORMAL = 1.959964
-"""The two-sided 95 % quantile of the normal distribution."""
+from fashret.functional.bootstrap import NORMAL
 
 
 def small_sample_factor(products: int) -> float:
@@ -35,7 +34,7 @@ def small_sample_factor(products: int) -> float:
     Returns:
         (t / z)^2 P / (P - 1), with t by the expansion of Fisher and Cornish (1960).
     """
-    z, freedom = _NORMAL, max(2.0, products / 3.0)
+    z, freedom = NORMAL, max(2.0, products / 3.0)
     t = z + (z**3 + z) / (4.0 * freedom)
     t += (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / (96.0 * freedom**2)
     return (t / z) ** 2 * products / (products - 1.0)

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from fashret.errors import ConfigError
-from fashret.functional.bootstrap import interval, resampled_means, two_sided_p, widened
+from fashret.functional.bootstrap import (
+    interval,
+    resampled_means,
+    two_sided_p,
+    widen_equal_values,
+    widened,
+)
 from fashret.metrics.evaluation import Evaluation, variance_factors
 from fashret.metrics.intervals import MACRO
 
@@ -55,15 +61,10 @@ def compare(
         columns |= parts
         members[key] = list(parts)
     places = {name: i for i, name in enumerate(columns)}
-    rows = torch.from_numpy(evaluation.protocol.queries)
+    products = evaluation.protocol.codes.product[torch.from_numpy(evaluation.protocol.queries)]
     options = evaluation.protocol.options
     stacked = torch.stack(list(columns.values()), dim=1)
-    means = resampled_means(
-        stacked,
-        evaluation.protocol.codes.product[rows],
-        resamples=options.resamples,
-        seed=options.seed,
-    )
+    means = resampled_means(stacked, products, resamples=options.resamples, seed=options.seed)
     drawn = torch.stack(
         [means[:, [places[name] for name in members[key]]].nanmean(dim=1) for key in keys], dim=1
     )
@@ -74,8 +75,21 @@ def compare(
     effects = variance_factors([evaluation, baseline], keys)
     factors = torch.tensor([effects[key] for key in keys], dtype=torch.float64)
     drawn = widened(drawn, centre, factors)
-    (low, high), p = interval(drawn).tolist(), two_sided_p(drawn).tolist()
+    bounds = interval(drawn)
+    differs = [not _ranked_alike(evaluation, baseline, key) for key in keys]
+    whole = [i for i, key in enumerate(keys) if len(members[key]) == 1 and differs[i]]
+    own = stacked[:, [places[members[keys[i]][0]] for i in whole]]
+    bounds[:, whole] = widen_equal_values(
+        bounds[:, whole], own, products, factors[whole], paired=True
+    )
+    (low, high), p = bounds.tolist(), two_sided_p(drawn).tolist()
     return {key: Difference(*numbers) for key, *numbers in zip(keys, low, high, p, strict=True)}
+
+
+def _ranked_alike(evaluation: Evaluation, baseline: Evaluation, key: str) -> bool:
+    """Whether both rank the very same: then a difference of 0 is certain, for any products."""
+    mode = key.split("/")[1]
+    return torch.equal(evaluation.rankings[mode].rows, baseline.rankings[mode].rows)
 
 
 def _difference(evaluation: Evaluation, baseline: Evaluation, key: str) -> dict[str, Tensor]:

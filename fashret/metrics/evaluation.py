@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fashret.functional.bootstrap import interval, resampled_means, widened
+from fashret.functional.bootstrap import interval, resampled_means, widen_equal_values, widened
 from fashret.functional.retrieval import METRICS, ceiling, chance, per_query
 from fashret.functional.topk import Excluded, Ranking
 from fashret.metrics.intervals import (
@@ -112,7 +112,8 @@ class Evaluation:
         effects = variance_factors([self], names)
         factors = torch.tensor([effects[name] for name in names], dtype=torch.float64)
         centre = torch.tensor([means[name] for name in names], dtype=torch.float64)
-        low, high = interval(widened(drawn, centre, factors)).clamp(0.0, 1.0)
+        bounds = interval(widened(drawn, centre, factors)).clamp(0.0, 1.0)
+        low, high = widen_equal_values(bounds, table, groups, factors)
         results = {}
         for i, (name, part) in enumerate(zip(names, parts, strict=True)):
             results[name] = {

@@ -7,7 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fashret.functional.bootstrap import interval, mean_interval, resampled_means, two_sided_p
+from fashret.functional.bootstrap import (
+    interval,
+    mean_interval,
+    resampled_means,
+    two_sided_p,
+    widen_equal_values,
+)
 from fashret.functional.retrieval import METRICS, ceiling, chance, graded_ndcg
 from fashret.functional.similarity import Vectors
 from fashret.functional.topk import Excluded, Ranking, topk
@@ -133,7 +139,11 @@ class Outcome:
         """Low and high of the difference of each metric to another system's, and its p."""
         table = torch.stack([self.columns[m] - other.columns[m] for m in self.columns], dim=1)
         means = resampled_means(table, self.units, resamples=resamples, seed=seed)
-        (low, high), p = interval(means).tolist(), two_sided_p(means).tolist()
+        bounds = interval(means)
+        if not torch.equal(self.ranking.rows, other.ranking.rows):
+            factors = torch.ones(len(self.columns))
+            bounds = widen_equal_values(bounds, table, self.units, factors, paired=True)
+        (low, high), p = bounds.tolist(), two_sided_p(means).tolist()
         return dict(zip(self.columns, zip(low, high, p, strict=True), strict=True))
 
     @property
