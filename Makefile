@@ -17,6 +17,6 @@ docs:
 	PYTHONPATH=. mkdocs build --strict
 
 pictures:
-	python -m fashret.data.sample.sheet docs/sample.jpg
+	python -m fashret.data.synthetic.sheet docs/sample.jpg
 	python scripts/screenshots.py outputs/tour/after docs
 	python scripts/board_page.py

@@ -18,8 +18,8 @@ from hydra import compose, initialize_config_dir
 from measure import Options, Row, benchmark
 
 from fashret.config import build, config_dir
-from fashret.data.attributes import Schema
-from fashret.data.groups import Grouping
+from fashret.data.attribute_parser import Schema
+from fashret.data.product_grouping import Grouping
 from fashret.functional.mining import hard_negatives
 from fashret.functional.pairing import draw_pairs
 from fashret.functional.tiers import TIERS, TierCodes

@@ -29,16 +29,16 @@ from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
 from fashret.catalog.store import open_catalog
-from fashret.engine.ranking import Embedded, rank
+from fashret.evaluation import intervals
+from fashret.evaluation.comparison import compare
+from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.intervals import list_depth
+from fashret.evaluation.options import RetrievalOptions
+from fashret.evaluation.ranking import Embedded, rank
+from fashret.evaluation.split_search import Protocol
 from fashret.functional.blocks import Layout
 from fashret.functional.bootstrap import holm
 from fashret.functional.retrieval import METRICS
-from fashret.metrics import intervals
-from fashret.metrics.comparison import compare
-from fashret.metrics.evaluation import Evaluation
-from fashret.metrics.intervals import list_depth
-from fashret.metrics.options import RetrievalOptions
-from fashret.metrics.protocol import Protocol
 
 RESAMPLES = 500
 SEED = 20_000

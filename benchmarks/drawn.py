@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fashret.data.sample.captions import caption
-from fashret.data.sample.draw import draw_views
-from fashret.data.sample.garments import Product, make_products
+from fashret.data.synthetic.captions import caption
+from fashret.data.synthetic.draw import draw_views
+from fashret.data.synthetic.garments import Product, make_products
 from fashret.functional.tiers import TierCodes
 from fashret.types import UNKNOWN
 

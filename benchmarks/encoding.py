@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader, Dataset
 from fashret.catalog.build import ensure_catalog
 from fashret.catalog.store import Catalog
 from fashret.config import build, config_dir
-from fashret.data.batches import ItemCodes
+from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
 from fashret.data.preparation import prepare

@@ -21,9 +21,9 @@ from measure import Options, Row, alternate, benchmark, cost, installed
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fashret.evaluation.evaluator import _slice_means
 from fashret.functional.retrieval import ceiling, chance, per_query
 from fashret.functional.topk import topk
-from fashret.metrics.evaluation import _slice_means
 
 QUERIES, ITEMS, DIM, K = 14_218, 12_612, 512, 10
 RELEVANCES = 8

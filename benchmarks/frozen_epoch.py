@@ -25,11 +25,11 @@ from measure import Options, Ratio, Row, benchmark
 from torch.nn.functional import cross_entropy, normalize
 
 from fashret.config import build, config_dir
-from fashret.data.batches import FeatureLoader
 from fashret.data.photos import decode_photo
-from fashret.data.samplers import ShuffledBatches
 from fashret.engine.module import RetrievalModule
 from fashret.engine.schedules import constant
+from fashret.loading.batches import FeatureLoader
+from fashret.loading.samplers import ShuffledBatches
 from fashret.losses import AttributeBlocks, InfoNCE
 from fashret.miners import NoMiner
 from fashret.models.backbone import load_backbone

@@ -20,9 +20,9 @@ from torch.nn.functional import normalize
 
 from fashret.functional.mining import HardPairs, hard_negatives
 from fashret.functional.pairing import draw_pairs
+from fashret.functional.relevance import Equal
 from fashret.functional.topk import topk
-from fashret.protocols.relevance import Equal
-from fashret.protocols.task import Outcome, Task
+from fashret.tasks.base import Outcome, Task
 
 QUERIES, DIM, MINED_DIM, VALUES = 1000, 128, 64, 200
 METRICS = [f"{m}@{k}" for m in ("hit", "recall", "precision", "mrr", "ndcg") for k in (1, 10)]

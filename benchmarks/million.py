@@ -19,9 +19,9 @@ from measure import Options, Row, alternate, benchmark
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fashret.functional.relevance import Equal
 from fashret.functional.topk import topk
-from fashret.protocols.relevance import Equal
-from fashret.protocols.task import Outcome, Task
+from fashret.tasks.base import Outcome, Task
 
 DIM, K, CHUNK, VALUES = 512, 10, 16_384, 200
 METRICS = [f"{m}@{k}" for m in ("hit", "recall", "precision", "mrr", "ndcg") for k in (1, 10)]

@@ -24,7 +24,7 @@ from measure import alternate
 from PIL import Image
 
 from fashret.config import build, config_dir
-from fashret.data import reading
+from fashret.data import photo_checks as reading
 from fashret.data.items import ItemTable
 from fashret.data.photo_copies import SIGNATURE_BYTES, find_copies, signature
 from fashret.data.photos import decode_photo

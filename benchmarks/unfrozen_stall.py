@@ -24,10 +24,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from measure import Options, Ratio, Row, benchmark
 
-from fashret.cli.setup import Setup
-from fashret.cli.training import make_module, training_items
 from fashret.config import config_dir
 from fashret.engine.module import RetrievalModule
+from fashret.pipelines.session import Setup
+from fashret.pipelines.train import make_module, training_items
 from fashret.types import Batch
 
 SIZE, BATCH = (480, 640), 64

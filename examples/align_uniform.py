@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from fashret.types import Relations, no_pairs
+from fashret.losses.base import no_pairs
+from fashret.types import Relations
 
 
 class AlignUniform(nn.Module):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item, Source, existing_root
 
 

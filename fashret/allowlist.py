@@ -16,7 +16,7 @@ from fashret.errors import ConfigError
 EXTENSIONS = "FASHRET_EXTENSIONS"
 """The environment variable that names packages of the user's own, separated by commas."""
 
-OWN_PACKAGES = ("data", "engine", "losses", "metrics", "miners", "models", "protocols", "reports")
+OWN_PACKAGES = ("data", "engine", "evaluation", "losses", "miners", "models", "reports")
 """The packages of fashret whose public classes may be named; the commands' and server's may not."""
 
 OWN_FUNCTIONS = ("fashret.engine.schedules",)

@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypedDict
+from typing import Protocol, TypedDict
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from fashret.data.samplers import RowBatches
 
 UNKNOWN = -1
 """The code of a value that is not known: it equals nothing, itself included."""
@@ -96,62 +93,3 @@ class Baseline(Protocol):
     def text(self) -> Tensor:
         """(N, D), L2-normalised; zero where an item has no text."""
         ...
-
-
-class Loss(Protocol):
-    """A differentiable scalar over rows, columns and how they relate.
-
-    A loss with `several_positives` set is given all photos of a product as positives, another only
-    an item's own caption.
-    """
-
-    def __call__(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
-        """Compare `rows` (B, D) with `columns` (M, D), both L2-normalised.
-
-        Returns a scalar. Where no pair is valid it is zero and depends on the embeddings and on
-        every parameter of the loss (`no_pairs`).
-        """
-        ...
-
-
-class Term(Protocol):
-    """What a composite loss adds to its contrastive part."""
-
-    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
-        """Learn of the items, and of the untrained model's catalog of them, before training."""
-        ...
-
-    def __call__(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
-        """Judge the L2-normalised (B, D) embeddings of a batch: a scalar, weighted already."""
-        ...
-
-
-class Miner(Protocol):
-    """Chooses which of the valid pairs a loss is to see."""
-
-    def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
-        """Mine the untrained model's catalog of the items, once before training."""
-        ...
-
-    def compose(self, batches: "RowBatches", *, seed: int) -> "RowBatches":
-        """Put what was mined into the batches that a sampler draws."""
-        ...
-
-    def select(self, rows: Tensor, columns: Tensor, relations: Relations) -> Relations:
-        """Narrow the relations of one batch; called without gradient."""
-        ...
-
-
-def no_pairs(rows: Tensor, columns: Tensor, *parameters: Tensor) -> Tensor:
-    """The loss of a batch without a valid pair: zero, with a zero gradient for everything.
-
-    Args:
-        rows: (B, D) embeddings.
-        columns: (M, D) embeddings.
-        parameters: the loss's own parameters. Every process needs a gradient for each of them in
-            every step (DistributedDataParallel ends a run otherwise).
-    """
-    total = rows.sum() + columns.sum()
-    for parameter in parameters:
-        total = total + parameter.sum()
-    return total * torch.zeros((), dtype=rows.dtype, device=rows.device)

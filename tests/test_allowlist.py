@@ -17,10 +17,10 @@ from omegaconf import OmegaConf
 from fashret.allowlist import LIBRARIES, allowed_target
 from fashret.cli.demo import demo
 from fashret.cli.resumed_overrides import with_resumed
-from fashret.cli.setup import check_composed, plain
 from fashret.cli.train import train
 from fashret.config import build
 from fashret.errors import CheckpointError, ConfigError
+from fashret.pipelines.session import check_composed, plain
 
 ROOT = Path(__file__).parents[1]
 
@@ -152,7 +152,7 @@ def test_public_classes_are_allowed(target: str) -> None:
         "fashret.cli.command.subprocess.Popen",
         "fashret.cli.command.as_a_command",  # the commands
         "fashret.data.photos.Path",
-        "fashret.data.batches.ItemTable",  # a class of fashret, by a module that only imports it
+        "fashret.loading.batches.ItemTable",  # a class of fashret, by a module that only imports it
         "fashret.data.preparation.prepare",  # a function
         "fashret.engine.schedules.LambdaLR",  # there only functions of its own
         "fashret.models.backbone._Cut",

@@ -8,7 +8,7 @@ import pytest
 from conftest import composed
 
 from fashret.config import build
-from fashret.data.attributes import Schema
+from fashret.data.attribute_parser import Schema
 from fashret.data.preparation import prepare
 from fashret.errors import ConfigError
 

@@ -8,10 +8,11 @@ import torch
 from conftest import Run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fashret.data.balance import Balance, BalancedBatches, Described
-from fashret.data.mined import MinedBatches
-from fashret.data.samplers import DUE_EVERY, RowBatches, Rows, ShuffledBatches, due_in_epoch
+from fashret.data.balance import Balance, Described
 from fashret.errors import ConfigError
+from fashret.loading.balanced_sampler import BalancedBatches
+from fashret.loading.mined_sampler import MinedBatches
+from fashret.loading.samplers import DUE_EVERY, RowBatches, Rows, ShuffledBatches, due_in_epoch
 
 RNG = np.random.default_rng(0)
 ROWS = np.arange(100, 700)

@@ -12,14 +12,15 @@ from conftest import Run
 from PIL import Image
 
 from fashret.data.augment import Augment
-from fashret.data.batches import ItemCodes, PhotoDataset
-from fashret.data.captions import Captions
+from fashret.data.caption_templates import Captions
+from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.data.preparation import prepare
-from fashret.data.samplers import Rows
 from fashret.data.sources import Folder
 from fashret.errors import ConfigError
 from fashret.functional.relations import pair_relations
+from fashret.loading.batches import PhotoDataset
+from fashret.loading.samplers import Rows
 
 ITEMS = [  # text, category, colour
     ("A bright red shirt", "shirts", "red"),
@@ -134,6 +135,6 @@ def test_a_template_of_an_unknown_column_is_answered(table: ItemTable) -> None:
 
 
 def test_captions_need_towers_that_learn(run: Run) -> None:
-    captions = "{_target_: fashret.data.captions.Captions, own: 0.5, templates: []}"
+    captions = "{_target_: fashret.data.caption_templates.Captions, own: 0.5, templates: []}"
     with pytest.raises(ConfigError, match=r"data\.captions needs towers that learn"):
         run("train", "model.train=heads", f"data.captions={captions}")

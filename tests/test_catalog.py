@@ -64,7 +64,7 @@ def test_a_killed_build_goes_on_and_encodes_nothing_twice(
     table: ItemTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = build(table, tmp_path / "whole")
-    monkeypatch.setattr("fashret.data.samplers.EVALUATION_BATCH", 32)
+    monkeypatch.setattr("fashret.loading.samplers.EVALUATION_BATCH", 32)
     seen: list[int] = []
 
     def counting(after: int | None) -> Retriever:

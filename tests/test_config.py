@@ -10,9 +10,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 
 from fashret.cli.command import _explain
-from fashret.cli.setup import check_composed, plain
 from fashret.config import build, config_dir
 from fashret.errors import ConfigError
+from fashret.pipelines.session import check_composed, plain
 
 CONF = Path(config_dir())
 ROOT = Path(__file__).parents[1]

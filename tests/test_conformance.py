@@ -19,11 +19,11 @@ from torch import Tensor
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx would compile for a minute
 import ranx
 
+from fashret.functional.full_ranking import whole_rankings
+from fashret.functional.relevance import Equal, Listed
 from fashret.functional.retrieval import average_precision, graded_ndcg, per_query
 from fashret.functional.topk import Ranking, topk
-from fashret.functional.whole import whole_rankings
-from fashret.protocols.relevance import Equal, Listed
-from fashret.protocols.task import Outcome, Task
+from fashret.tasks.base import Outcome, Task
 
 DOCS = Path(__file__).parents[1] / "docs" / "conformance.md"
 KS = (1, 3, 5, 10, 50)

@@ -18,11 +18,11 @@ from conftest import SMALL, composed
 from PIL import Image
 from starlette.testclient import TestClient
 
-from fashret.cli.systems import judged_system
 from fashret.demo.search import Query, Search, Shelf
 from fashret.demo.server import Limits, application
-from fashret.engine.evaluation import embed_texts
+from fashret.evaluation.embed import embed_texts
 from fashret.functional.blocks import Layout
+from fashret.pipelines.systems import judged_system
 
 
 @pytest.fixture(scope="module")

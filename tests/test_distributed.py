@@ -204,7 +204,7 @@ def test_a_sweep_of_two_processes_makes_a_folder_a_job_and_outlives_one_that_fai
 def test_two_processes_train_on_every_item_once() -> None:
     import numpy as np
 
-    from fashret.data.samplers import ShuffledBatches
+    from fashret.loading.samplers import ShuffledBatches
 
     rows = np.arange(50, 114)
     seen: list[int] = []

@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Glob
 from PIL import Image
 from test_protocols import inshop
 
-from fashret.cli.setup import check_composed
+from fashret.pipelines.session import check_composed
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

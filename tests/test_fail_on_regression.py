@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from fashret.cli.outcome import check_regressions
 from fashret.errors import RegressionError
+from fashret.evaluation.targets import INSUFFICIENT, MET, NOT_MET, PROVED
+from fashret.pipelines.evaluate import check_regressions
 from fashret.reports.scoreboard import REGRESSED, Row, Scoreboard
-from fashret.reports.targets import INSUFFICIENT, MET, NOT_MET, PROVED
 
 
 def row(name: str, verdict: str, high: float | None = 0.1) -> Row:

@@ -15,8 +15,8 @@ from support.sources import folder as photo_folder
 from torch.nn.functional import normalize
 
 from fashret.config import build
-from fashret.data.groups import Grouping
 from fashret.data.preparation import prepare
+from fashret.data.product_grouping import Grouping
 from fashret.data.sources import Hub
 from fashret.errors import ConfigError
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fashret.functional.health import Health, health
+from fashret.functional.collapse import Health, health
 
 
 def test_orthogonal_items_fill_as_many_directions() -> None:

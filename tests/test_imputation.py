@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fashret.engine.ranking import Embedded, rank
+from fashret.evaluation.options import RetrievalOptions
+from fashret.evaluation.ranking import Embedded, rank
+from fashret.evaluation.split_search import Protocol
 from fashret.functional.blocks import Layout
 from fashret.functional.imputation import impute_texts
-from fashret.metrics.options import RetrievalOptions
-from fashret.metrics.protocol import Protocol
 
 PLAIN = Layout.of({"general": 16})
 

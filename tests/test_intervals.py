@@ -10,8 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fashret.engine.evaluation import evaluate
-from fashret.engine.ranking import Embedded
+from fashret.evaluation import intervals
+from fashret.evaluation.comparison import compare
+from fashret.evaluation.embed import evaluate
+from fashret.evaluation.evaluator import Evaluation, variance_factors
+from fashret.evaluation.intervals import list_depth, search_one_another
+from fashret.evaluation.options import RetrievalOptions
+from fashret.evaluation.ranking import Embedded
+from fashret.evaluation.split_search import Protocol
 from fashret.functional.blocks import Layout
 from fashret.functional.retrieval import METRICS, per_query
 from fashret.functional.split_half import (
@@ -22,12 +28,6 @@ from fashret.functional.split_half import (
     random_halves,
     small_sample_factor,
 )
-from fashret.metrics import intervals
-from fashret.metrics.comparison import compare
-from fashret.metrics.evaluation import Evaluation, variance_factors
-from fashret.metrics.intervals import list_depth, search_one_another
-from fashret.metrics.options import RetrievalOptions
-from fashret.metrics.protocol import Protocol
 
 KEY = "test/image/category/precision@10"
 

@@ -10,9 +10,9 @@ import torch
 from conftest import Run
 from torch import Tensor
 
-from fashret.engine import latency
-from fashret.engine.latency import percentiles, search_latency, text_query_latency
 from fashret.errors import CheckpointError
+from fashret.evaluation import latency
+from fashret.evaluation.latency import percentiles, search_latency, text_query_latency
 from fashret.functional.topk import Ranking
 
 
@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(latency, "topk", find)
     monkeypatch.setattr(latency, "embed_texts", embed)
-    monkeypatch.setattr("fashret.engine.latency.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("fashret.evaluation.latency.time.perf_counter", lambda: now[0])
     return asked
 
 
@@ -85,7 +85,7 @@ def test_a_run_leaves_its_latency_in_its_metrics_and_on_its_page(
     def lost(*args: object) -> None:
         raise CheckpointError("the weights are not here")
 
-    monkeypatch.setattr("fashret.cli.setup.load_backbone", lost)
+    monkeypatch.setattr("fashret.pipelines.session.load_backbone", lost)
     without = run("evaluate", f"run={folder}", "latency=true", folder="without", small=False)
     assert set(measured(without)) == {"device", "items", "search_ms"}
     off = run("evaluate", f"run={folder}", "latency=false", folder="off", small=False)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from conftest import QUIET, SMALL, Run, lines
 
-from fashret.cli.launched import again, processes, rank, with_one_folder
 from fashret.errors import ConfigError
+from fashret.launch_env import again, processes, rank, with_one_folder
 
 ROOT = Path(__file__).parents[1]
 CPU = ("trainer.accelerator=cpu", "trainer.devices=1", "device=cpu", "gallery=false")

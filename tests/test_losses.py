@@ -15,7 +15,8 @@ from fashret.losses import (
     SupCon,
     Triplet,
 )
-from fashret.types import Batch, Loss, Relations
+from fashret.losses.base import Loss
+from fashret.types import Batch, Relations
 
 EVERY = [InfoNCE(), SigLIP(), SupCon(), Triplet(), MultiSimilarity(), Circle()]
 

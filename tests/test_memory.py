@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fashret.models.memory import WithinMemory
+from fashret.models.oom_retry import WithinMemory
 
 
 class Small:

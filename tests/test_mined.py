@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from fashret.data.mined import MinedBatches
-from fashret.data.samplers import RowBatches, Rows, ShareLimit
+from fashret.loading.mined_sampler import MinedBatches
+from fashret.loading.samplers import RowBatches, Rows, ShareLimit
 
 
 class Given(RowBatches):

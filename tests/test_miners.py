@@ -10,16 +10,17 @@ from conftest import Run
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fashret.data.mined import MinedBatches
-from fashret.data.samplers import ShuffledBatches
 from fashret.functional.mining import hard_negatives
+from fashret.loading.mined_sampler import MinedBatches
+from fashret.loading.samplers import ShuffledBatches
 from fashret.miners import (
     DistanceWeightedMiner,
     MultiSimilarityMiner,
     NoMiner,
     SemiHardMiner,
 )
-from fashret.types import Miner, Relations
+from fashret.miners.base import Miner
+from fashret.types import Relations
 
 ONLINE = [NoMiner(), SemiHardMiner(), MultiSimilarityMiner(), DistanceWeightedMiner(keep=3)]
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from fashret.data.samplers import ShuffledBatches
 from fashret.errors import ConfigError
 from fashret.functional.tiers import TIERS, TierCodes, pair_tiers
+from fashret.loading.samplers import ShuffledBatches
 from fashret.miners import HardMiner, PairMiner
 from fashret.miners.hard import partner_table
 from fashret.types import Relations, TrainingItems

@@ -114,7 +114,7 @@ def test_a_mutant_is_loaded_in_the_place_of_its_module(mutants: ModuleType) -> N
     before = path.read_text()
     mutant = mutants.Mutant("functional", path, 1, before.replace("> 0.98", "> 7.0"))
     assert mutant.source != before
-    assert mutant.module == "fashret.functional.health"
+    assert mutant.module == "fashret.functional.collapse"
     assert "return self.mean_similarity > 7.0" in mutant.diff()
     finder = mutants._MutantLoader(mutant)
     assert finder.find_spec("fashret.functional", None) is None

@@ -11,7 +11,7 @@ import torch
 from conftest import Run
 from PIL import Image
 
-from fashret.data.attributes import Schema
+from fashret.data.attribute_parser import Schema
 from fashret.data.augment import Augment
 from fashret.data.items import ItemTable
 from fashret.data.preparation import prepare

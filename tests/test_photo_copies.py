@@ -20,12 +20,12 @@ from fashret.config import build
 from fashret.data.items import ItemTable
 from fashret.data.photo_copies import find_copies, join_copies, near_pairs, signature
 from fashret.data.preparation import prepare
-from fashret.engine.ranking import Embedded, rank
 from fashret.errors import DataError
+from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.options import RetrievalOptions
+from fashret.evaluation.ranking import Embedded, rank
+from fashret.evaluation.split_search import Protocol
 from fashret.functional.blocks import Layout
-from fashret.metrics.evaluation import Evaluation
-from fashret.metrics.options import RetrievalOptions
-from fashret.metrics.protocol import Protocol
 from fashret.types import UNKNOWN
 
 

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from fashret.config import build
 from fashret.errors import ConfigError, FashretError
-from fashret.functional.whole import whole_rankings
-from fashret.protocols import (
+from fashret.evaluation.benchmarks import (
     AttributeSpecific,
     FashionIQ,
     Keyword,
@@ -29,9 +28,10 @@ from fashret.protocols import (
     Paired,
     QueryToGallery,
 )
-from fashret.protocols.protocol import OfficialProtocol, Stage, not_itself
-from fashret.protocols.relevance import Equal, Fitting, Listed, Relevance
-from fashret.protocols.task import Outcome, Task
+from fashret.evaluation.benchmarks.base import OfficialProtocol, Stage, not_itself
+from fashret.functional.full_ranking import whole_rankings
+from fashret.functional.relevance import Equal, Fitting, Listed, Relevance
+from fashret.tasks.base import Outcome, Task
 from fashret.types import UNKNOWN
 
 

@@ -13,10 +13,10 @@ import torch
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx would compile for a minute
 
+from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.split_search import _sample
 from fashret.functional.retrieval import METRICS, ceiling, chance, graded_ndcg, per_query
 from fashret.functional.topk import Excluded, Ranking
-from fashret.metrics.evaluation import Evaluation
-from fashret.metrics.protocol import _sample
 
 KS = (1, 3, 5, 10)
 

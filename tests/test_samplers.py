@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fashret.data.samplers import (
+from fashret.loading.samplers import (
     DUE_EVERY,
     EVALUATION_BATCH,
     EvaluationBatches,

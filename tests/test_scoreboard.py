@@ -11,16 +11,16 @@ import pytest
 import torch
 from conftest import Run, composed
 
-from fashret.cli.outcome import check_regressions
-from fashret.cli.setup import _given_targets
 from fashret.errors import ConfigError, RegressionError
+from fashret.evaluation.comparison import compare
+from fashret.evaluation.evaluator import Column, Evaluation
+from fashret.evaluation.targets import INSUFFICIENT, MET, NOT_MET, PROVED, Target, usable_targets
 from fashret.functional.bootstrap import holm, resampled_means, two_sided_p
 from fashret.functional.topk import Ranking
-from fashret.metrics.comparison import compare
-from fashret.metrics.evaluation import Column, Evaluation
+from fashret.pipelines.evaluate import check_regressions
+from fashret.pipelines.session import _given_targets
 from fashret.reports.results import products_behind
 from fashret.reports.scoreboard import REGRESSED, Scoreboard
-from fashret.reports.targets import INSUFFICIENT, MET, NOT_MET, PROVED, Target, usable_targets
 
 KEY = "val/image/neckline/precision@10"
 QUERIES = 300

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from support.sources import COMMON, balanced, folder, photo, rows
 
-from fashret.data import reading
+from fashret.data import photo_checks as reading
 from fashret.data.photos import decode_photo
 from fashret.data.preparation import prepare
 from fashret.data.source import Source

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from support.sources import COMMON, balanced, folder, photo, rows
 
-from fashret.data.groups import Grouping
 from fashret.data.items import ItemTable
 from fashret.data.preparation import prepare
+from fashret.data.product_grouping import Grouping
 from fashret.data.source import Source
 from fashret.data.sources import Hub
 from fashret.errors import DataError

@@ -12,12 +12,12 @@ from conftest import Run, composed
 from PIL import Image
 from torch import Tensor
 
-from fashret.cli.setup import Setup
-from fashret.data.captions import CaptionTable
+from fashret.data.caption_templates import CaptionTable
 from fashret.data.tokens import CaptionTokens
 from fashret.functional.relations import pair_relations
 from fashret.models.backbone import load_tokenizer
 from fashret.models.spec import ModelSpec
+from fashret.pipelines.session import Setup
 
 SPEC = ModelSpec(
     name="fashret-tiny", pretrained=None, train="heads", train_blocks=1, heads=True,

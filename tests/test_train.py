@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fashret.catalog.store import open_catalog
 from fashret.errors import CatalogError, CheckpointError, ConfigError, TrainingError
-from fashret.functional.health import Health, health
+from fashret.functional.collapse import Health, health
 from fashret.losses import InfoNCE
 from fashret.models.spec import OWN
 from fashret.types import Relations
@@ -153,7 +153,7 @@ def test_one_typed_query_needs_no_brackets(run: Run, monkeypatch: pytest.MonkeyP
         drawn.extend(query for query, _ in found)
         return Image.new("RGB", (4, 4))
 
-    monkeypatch.setattr("fashret.cli.typed.photo_rows", rows)
+    monkeypatch.setattr("fashret.pipelines.search.photo_rows", rows)
     run("evaluate", "queries='red dress'")
     run("evaluate", "queries=[red dress,501]")
     assert drawn == ["red dress", "red dress", "501"]
@@ -168,7 +168,7 @@ def test_a_frozen_run_encodes_once_and_begins_at_the_baseline(
     def refuse(*args: object) -> None:
         raise AssertionError("a tower was loaded")
 
-    monkeypatch.setattr("fashret.cli.setup.load_backbone", refuse)
+    monkeypatch.setattr("fashret.pipelines.session.load_backbone", refuse)
     second = run("train", *frozen, folder="second")
     assert lines(first)[1]["val/text/pair/mrr@10"] == lines(second)[1]["val/text/pair/mrr@10"]
     untouched = run("train", *frozen, "optimizer.lr=0", folder="untouched")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fashret.functional import whole
+from fashret.functional import full_ranking as whole
+from fashret.functional.full_ranking import whole_rankings
 from fashret.functional.topk import Excluded
-from fashret.functional.whole import whole_rankings
 
 
 def by_hand(

@@ -25,12 +25,12 @@ from fashret.catalog.encode import (
     merge_features,
     remove_parts,
 )
-from fashret.catalog.processes import Alone, Processes
 from fashret.catalog.store import Catalog, checksum, open_catalog, verify
 from fashret.data.items import ItemTable
-from fashret.data.samplers import EVALUATION_BATCH
 from fashret.errors import CatalogError
+from fashret.loading.samplers import EVALUATION_BATCH
 from fashret.models.retriever import Retriever
+from fashret.process_sync import Alone, Processes
 from fashret.types import UNKNOWN
 
 log = logging.getLogger(__name__)

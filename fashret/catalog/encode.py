@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fashret.catalog import store
-from fashret.catalog.processes import Processes
-from fashret.data.batches import BatchLoader, CaptionDataset, ItemCodes, PhotoDataset
+from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
-from fashret.data.samplers import EvaluationBatches
 from fashret.errors import CatalogError
-from fashret.models.memory import WithinMemory
+from fashret.loading.batches import BatchLoader, CaptionDataset, PhotoDataset
+from fashret.loading.samplers import EvaluationBatches
+from fashret.models.oom_retry import WithinMemory
 from fashret.models.retriever import Retriever
+from fashret.process_sync import Processes
 from fashret.progress import progress
 from fashret.types import UNKNOWN, Batch
 

@@ -15,8 +15,8 @@ def build_catalog(cfg: DictConfig) -> None:
     from pathlib import Path
 
     from fashret.catalog.store import verify
-    from fashret.cli.checkpoints import embedding_catalog, named_checkpoint
-    from fashret.cli.setup import Setup, check_composed
+    from fashret.pipelines.checkpoints import embedding_catalog, named_checkpoint
+    from fashret.pipelines.session import Setup, check_composed
 
     check_composed(cfg, "build_catalog")
     cfg, state = named_checkpoint(cfg)

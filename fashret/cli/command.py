@@ -22,12 +22,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fashret import __version__
-from fashret.cli.launched import with_one_folder
 from fashret.cli.resumed_overrides import with_resumed
 from fashret.cli.run_folder import removed_if_empty
 from fashret.cli.sweep import FAILED
 from fashret.config import config_dir, monitored_metric, nearest_key
 from fashret.errors import FashretError, TrainingError
+from fashret.launch_env import with_one_folder
 
 _TRACE = "HYDRA_FULL_ERROR"
 
@@ -176,7 +176,7 @@ def as_a_command(cfg: DictConfig, folder: Path) -> float | None:
 
 def _has_several(cfg: DictConfig) -> bool:
     """Whether a job has several processes."""
-    from fashret.cli.processes import several
+    from fashret.pipelines.process_group import several
 
     return "trainer" in cfg and several(cfg)
 

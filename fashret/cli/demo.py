@@ -17,10 +17,10 @@ def demo(cfg: DictConfig) -> None:
 
     import torch
 
-    from fashret.cli.setup import check_composed
-    from fashret.cli.systems import System, judged_system
     from fashret.errors import ConfigError
     from fashret.functional.imputation import impute_texts
+    from fashret.pipelines.session import check_composed
+    from fashret.pipelines.systems import System, judged_system
 
     try:
         import uvicorn

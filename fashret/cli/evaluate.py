@@ -14,13 +14,13 @@ def evaluate(cfg: DictConfig) -> None:
     """One evaluation, against the same model untrained, another run, or a catalog."""
     from torch.utils.tensorboard import SummaryWriter
 
-    from fashret.cli import outcome
-    from fashret.cli.held_out import check_held_out
-    from fashret.cli.official import judge_officially
-    from fashret.cli.setup import check_composed
-    from fashret.cli.systems import compared_system, judged_system, split_to_judge
-    from fashret.cli.typed import draw_typed, typed_queries
     from fashret.errors import ConfigError
+    from fashret.pipelines import evaluate as outcome
+    from fashret.pipelines.benchmark import judge_officially
+    from fashret.pipelines.held_out import check_held_out
+    from fashret.pipelines.search import draw_typed, typed_queries
+    from fashret.pipelines.session import check_composed
+    from fashret.pipelines.systems import compared_system, judged_system, split_to_judge
 
     if cfg.get("protocol") is not None:
         judge_officially(cfg)

@@ -14,12 +14,12 @@ def export(cfg: DictConfig) -> None:
     """Write one bundle, and say how to use it."""
     from pathlib import Path
 
-    from fashret.cli.checkpoints import named_checkpoint, with_weights
-    from fashret.cli.setup import check_composed
     from fashret.config import build
     from fashret.models.backbone import load_backbone
     from fashret.models.bundle import write_bundle
     from fashret.models.retriever import Retriever
+    from fashret.pipelines.checkpoints import named_checkpoint, with_weights
+    from fashret.pipelines.session import check_composed
 
     check_composed(cfg, "export")
     cfg, state = named_checkpoint(cfg)

@@ -17,10 +17,10 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from fashret.cli.seeds import OverSeeds, over_seeds, without_seed
 from fashret.config import monitored_metric
 from fashret.reports.metric_words import in_words
 from fashret.reports.screen import console, show_table
+from fashret.reports.seed_summary import OverSeeds, over_seeds, without_seed
 
 _REACHED = ("met", "proved")
 

@@ -18,12 +18,13 @@ def train(cfg: DictConfig) -> float:
     """
     from pytorch_lightning import seed_everything
 
-    from fashret.cli import outcome, training
-    from fashret.cli.held_out import check_same_data
-    from fashret.cli.setup import Setup, check_composed, check_weights
-    from fashret.cli.systems import System
-    from fashret.cli.trainer import make_trainer
     from fashret.data.leakage import write_training_record
+    from fashret.pipelines import evaluate as outcome
+    from fashret.pipelines import train as training
+    from fashret.pipelines.held_out import check_same_data
+    from fashret.pipelines.session import Setup, check_composed, check_weights
+    from fashret.pipelines.systems import System
+    from fashret.pipelines.trainer import make_trainer
 
     check_composed(cfg, "train")
     training.check_regime(cfg)

@@ -12,9 +12,9 @@ def main() -> None:
 
 def view(cfg: DictConfig) -> None:
     """Prepare the data, and write a page of it."""
-    from fashret.cli.setup import Setup, check_composed
-    from fashret.cli.systems import System
     from fashret.config import build
+    from fashret.pipelines.session import Setup, check_composed
+    from fashret.pipelines.systems import System
     from fashret.reports.viewer import Lookalikes, Viewer
 
     check_composed(cfg, "view")

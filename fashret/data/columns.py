@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.splits import (
     ROLES,
     SPLIT_NAMES,
@@ -15,7 +15,7 @@ from fashret.data.splits import (
     split_named,
 )
 from fashret.data.tables import as_text
-from fashret.data.unknown import UNKNOWN_VALUES
+from fashret.data.unknown_values import UNKNOWN_VALUES
 from fashret.errors import DataError
 
 STANDARD = ("item_id", "image", "text", "category", "product_id", "split", "role")

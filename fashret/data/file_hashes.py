@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from stat import S_ISREG
 
-from fashret.data.machine import cores
+from fashret.cpu import cores
 from fashret.errors import DataError
 from fashret.progress import progress
 

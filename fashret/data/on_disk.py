@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Source
 from fashret.errors import DataError
 

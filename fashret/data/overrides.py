@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item, Source
 from fashret.data.tables import read_table
 from fashret.errors import DataError

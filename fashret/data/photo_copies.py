@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from fashret.data.groups import STATED
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
+from fashret.data.product_grouping import STATED
 
 log = logging.getLogger(__name__)
 

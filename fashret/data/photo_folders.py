@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from fashret.data.photos import SUFFIXES
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.splits import SplitAndRole, role_named, split_named, splits_named
 from fashret.errors import DataError
 

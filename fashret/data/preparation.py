@@ -15,12 +15,12 @@ from datasets.arrow_writer import ArrowWriter
 from filelock import FileLock
 
 from fashret.data.file_hashes import contents_digest
-from fashret.data.groups import STATED
 from fashret.data.items import ItemTable
 from fashret.data.overrides import Overrides
+from fashret.data.photo_checks import Journal, checked
 from fashret.data.photo_copies import find_copies, join_copies, report_copies
-from fashret.data.reading import Journal, checked
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
+from fashret.data.product_grouping import STATED
 from fashret.data.source import Item, Source
 from fashret.data.splits import SPLITS, assign_splits, digest
 from fashret.errors import DataError

@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fashret.data.attributes import Schema
+from fashret.cpu import cores
+from fashret.data.attribute_parser import Schema
 from fashret.data.augment import Augment
 from fashret.data.balance import Balance
-from fashret.data.captions import Captions
-from fashret.data.groups import STATED, Grouping
-from fashret.data.machine import cores
-from fashret.data.report import Report
+from fashret.data.caption_templates import Captions
+from fashret.data.preparation_report import Report
+from fashret.data.product_grouping import STATED, Grouping
 from fashret.data.splits import SPLITS
-from fashret.data.unknown import UNKNOWN_VALUES
+from fashret.data.unknown_values import UNKNOWN_VALUES
 from fashret.errors import ConfigError, DataError
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features
 
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.errors import DataError
 
 _DELIMITERS = ",;\t|"

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from fashret.data.batches import ItemCodes
+from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
-from fashret.engine.evaluation import embed_photos, embed_texts
 from fashret.errors import DataError
+from fashret.evaluation.embed import embed_photos, embed_texts
 from fashret.functional.similarity import Fused, Vectors
 from fashret.functional.topk import topk
 from fashret.models.retriever import Retriever

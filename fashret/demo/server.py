@@ -18,7 +18,7 @@ from fashret.data.photos import decode_photo
 from fashret.demo.search import Query, Search
 from fashret.demo.workers import Busy, Workers
 from fashret.errors import DataError
-from fashret.reports.picture import thumbnail
+from fashret.reports.contact_sheet import thumbnail
 from fashret.reports.web import render
 
 _SIDE = 256

@@ -16,8 +16,9 @@ from fashret.engine.weight_decay import DecayToInitial
 from fashret.errors import CheckpointError, TrainingError
 from fashret.functional.relations import pair_relations
 from fashret.losses import AttributeBlocks, Composite
+from fashret.miners.base import Miner
 from fashret.models.retriever import Retriever
-from fashret.types import CODES, Batch, Miner, Relations
+from fashret.types import CODES, Batch, Relations
 
 _RETRIEVER = "retriever."
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from fashret.errors import ConfigError
-from fashret.types import UNKNOWN, Baseline, Batch, TrainingItems, no_pairs
+from fashret.losses.base import no_pairs
+from fashret.types import UNKNOWN, Baseline, Batch, TrainingItems
 
 
 class AttributeClassification(nn.Module):

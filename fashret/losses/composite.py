@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from fashret.types import Baseline, Batch, Relations, Term, TrainingItems
+from fashret.losses.base import Term
+from fashret.types import Baseline, Batch, Relations, TrainingItems
 
 
 class Composite(nn.Module):

@@ -9,7 +9,8 @@ from torch.nn.functional import softplus
 from fashret.errors import ConfigError
 from fashret.functional.relations import pair_relations
 from fashret.functional.tiers import TierCodes, pair_tiers
-from fashret.types import Baseline, Batch, TrainingItems, no_pairs
+from fashret.losses.base import no_pairs
+from fashret.types import Baseline, Batch, TrainingItems
 
 
 class HardNegatives(nn.Module):

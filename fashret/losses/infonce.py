@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from fashret.losses.tempered import Tempered
-from fashret.types import Relations, no_pairs
+from fashret.losses.base import no_pairs
+from fashret.losses.temperature import Tempered
+from fashret.types import Relations
 
 
 class InfoNCE(Tempered):

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from fashret.losses.directions import in_both_directions, masked_logsumexp
+from fashret.losses.symmetric import in_both_directions, masked_logsumexp
 from fashret.types import Relations
 
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from fashret.errors import ConfigError
 from fashret.functional.tiers import TierCodes, pair_tiers
+from fashret.losses.base import no_pairs
 from fashret.losses.supcon import SupCon
-from fashret.types import Baseline, Batch, TrainingItems, no_pairs
+from fashret.types import Baseline, Batch, TrainingItems
 
 
 class PairTiers(nn.Module):

@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fashret.losses.tempered import check_scale, clamp_log_scale
-from fashret.types import Relations, no_pairs
+from fashret.losses.base import no_pairs
+from fashret.losses.temperature import check_scale, clamp_log_scale
+from fashret.types import Relations
 
 
 class SigLIP(nn.Module):

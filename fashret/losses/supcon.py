@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from fashret.losses.directions import in_both_directions, masked_logsumexp
-from fashret.losses.tempered import Tempered
+from fashret.losses.symmetric import in_both_directions, masked_logsumexp
+from fashret.losses.temperature import Tempered
 from fashret.types import Relations
 
 

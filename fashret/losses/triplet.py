@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fashret.losses.directions import in_both_directions
+from fashret.losses.symmetric import in_both_directions
 from fashret.types import Relations
 
 

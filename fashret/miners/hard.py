@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashret.data.mined import MinedBatches
-from fashret.data.samplers import RowBatches
 from fashret.errors import ConfigError
 from fashret.functional.mining import HardPairs, hard_negatives
+from fashret.loading.mined_sampler import MinedBatches
+from fashret.loading.samplers import RowBatches
 from fashret.types import Baseline, Relations, TrainingItems
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from fashret.data.samplers import RowBatches
+from fashret.loading.samplers import RowBatches
 from fashret.types import Baseline, Relations, TrainingItems
 
 

@@ -1,44 +1,44 @@
 """Low-rank adapters in the towers' blocks, by peft."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from torch import nn
-
-if TYPE_CHECKING:
-    from fashret.models.backbone import Backbone
 
 _MARK = ".lora_"
 
 
-def add_adapters(backbone: "Backbone", *, rank: int, alpha: float) -> None:
+def add_adapters(
+    towers: nn.Module, blocks: Iterable[Iterable[nn.Module]], *, rank: int, alpha: float
+) -> None:
     """Put an adapter beside every attention, linear map and convolution of the blocks.
 
     They begin by adding nothing (Hu et al., LoRA: Low-Rank Adaptation of Large Language Models,
     2021). Towers that have adapters keep them.
 
     Args:
-        backbone: the towers, changed in place.
-        rank: of what is added to each weight.
-        alpha: the factor of what is added, times the rank.
+        towers: changed in place.
+        blocks: the transformer blocks, or stages, of each tower, which get adapters.
+        rank: LoRA rank of the update of each weight.
+        alpha: LoRA alpha; the update is scaled by alpha / rank.
 
     Raises:
         ConfigError: the towers have no list of blocks.
     """
-    if any(True for _ in adapter_parameters(backbone)):
+    if any(True for _ in adapter_parameters(towers)):
         return
     from peft import LoraConfig, inject_adapter_in_model
 
-    inside = {id(block) for blocks in backbone.blocks() for block in blocks}
+    inside = {id(block) for tower in blocks for block in tower}
     names = [
         name
-        for block_name, block in backbone.named_modules()
+        for block_name, block in towers.named_modules()
         if id(block) in inside
         for name in _maps(block, block_name)
     ]
     inject_adapter_in_model(
         LoraConfig(r=rank, lora_alpha=alpha, target_modules=names),  # type: ignore[arg-type]  # a float serves
-        backbone,
+        towers,
     )
 
 

@@ -147,7 +147,12 @@ class Retriever(nn.Module):
                 that the towers do not know.
         """
         if spec.train == "lora" and self.backbone is not None:
-            add_adapters(self.backbone, rank=spec.lora_rank, alpha=spec.lora_alpha)
+            add_adapters(
+                self.backbone,
+                self.backbone.blocks(),
+                rank=spec.lora_rank,
+                alpha=spec.lora_alpha,
+            )
         self.requires_grad_(False)
         for parameter in self._to_train(spec):
             parameter.requires_grad_(True)

@@ -6,10 +6,10 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from fashret.evaluation.targets import INSUFFICIENT, MET, NOT_MET, PROVED
 from fashret.reports.metric_words import in_words
 from fashret.reports.scoreboard import MUST_NOT_FALL, REGRESSED, Row, Scoreboard, cells
 from fashret.reports.screen import GAP, empty_table
-from fashret.reports.targets import INSUFFICIENT, MET, NOT_MET, PROVED
 
 _ALWAYS = ("value", "delta", "interval", "verdict", "n")
 _IN_ORDER = ("ceiling", "baseline", "p", "chance")

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashret.data.items import ItemTable
-from fashret.engine.evaluation import Judged
-from fashret.engine.ranking import Embedded
 from fashret.errors import ConfigError
-from fashret.metrics.evaluation import Evaluation
-from fashret.metrics.protocol import KEY_NAMES, MODES
+from fashret.evaluation.embed import Judged
+from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.ranking import Embedded
+from fashret.evaluation.split_search import KEY_NAMES, MODES
 from fashret.reports.files import write_text
-from fashret.reports.shown import item_facts, thumbnails
+from fashret.reports.item_cards import item_facts, thumbnails
 from fashret.reports.web import render
 
 

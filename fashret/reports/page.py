@@ -12,10 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from fashret import __version__
-from fashret.engine.evaluation import Judged
-from fashret.engine.likeness import kinds_of_pairs, likeness
-from fashret.metrics.confusion import confusion
-from fashret.metrics.evaluation import Evaluation
+from fashret.evaluation.confusion import confusion
+from fashret.evaluation.embed import Judged
+from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.pair_similarity import kinds_of_pairs, likeness
 from fashret.reports.files import write_text
 from fashret.reports.scoreboard import Scoreboard
 from fashret.reports.web import render, vendored

@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
-from fashret.engine.evaluation import Judged
+from fashret.evaluation.embed import Judged
 
 _MOST = 500
 _SIDE = 48

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 
 from fashret.data.items import ItemTable
-from fashret.metrics.evaluation import Evaluation
-from fashret.metrics.protocol import Protocol
+from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.split_search import Protocol
 from fashret.reports.files import write_text
 from fashret.reports.scoreboard import Scoreboard
 from fashret.types import UNKNOWN

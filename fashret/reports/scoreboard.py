@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from fashret.evaluation.comparison import Difference, compare
+from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.split_search import KEY_NAMES, MODES, Protocol
+from fashret.evaluation.targets import INSUFFICIENT, NOT_MET, Target, verdict
 from fashret.functional.bootstrap import holm
-from fashret.metrics.comparison import Difference, compare
-from fashret.metrics.evaluation import Evaluation
-from fashret.metrics.protocol import KEY_NAMES, MODES, Protocol
-from fashret.reports.targets import INSUFFICIENT, NOT_MET, Target, verdict
 
 log = logging.getLogger(__name__)
 

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashret.data.groups import STATED
 from fashret.data.items import ItemTable
 from fashret.data.overrides import DROP, FIELDS, Overrides
+from fashret.data.product_grouping import STATED
 from fashret.data.source import Source
 from fashret.errors import ConfigError
 from fashret.functional.topk import Excluded, topk
 from fashret.reports.files import write_text
-from fashret.reports.shown import item_facts, thumbnails
+from fashret.reports.item_cards import item_facts, thumbnails
 from fashret.reports.web import render
 
 _OF_A_PRODUCT = 12

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fashret.data.on_disk import OnDisk, read_list
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item
 from fashret.data.sources.deepfashion_inshop import official_attributes
 from fashret.errors import ConfigError, DataError

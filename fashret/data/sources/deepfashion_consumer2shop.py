@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import ClassVar
 
 from fashret.data.on_disk import OnDisk, read_list
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item
 from fashret.data.sources.deepfashion_inshop import official_attributes
 from fashret.errors import DataError

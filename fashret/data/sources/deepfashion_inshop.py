@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from fashret.data.on_disk import OnDisk, read_json, read_list
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item
 from fashret.errors import DataError
 

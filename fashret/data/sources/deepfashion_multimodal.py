@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fashret.data.on_disk import OnDisk, read_json
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item
 
 _NAME = re.compile(

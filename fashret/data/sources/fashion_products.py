@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from fashret.data.on_disk import OnDisk
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item
-from fashret.data.unknown import UNKNOWN_VALUES
+from fashret.data.unknown_values import UNKNOWN_VALUES
 from fashret.errors import DataError
 
 _COLUMNS = (

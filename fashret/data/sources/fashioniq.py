@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from fashret.data.on_disk import OnDisk, read_json
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item
 
 KINDS = ("dress", "shirt", "toptee")

@@ -10,7 +10,7 @@ from typing import Any
 from fashret.data.columns import LEFT_OUT, STANDARD, ColumnMap, photo_in, photo_path
 from fashret.data.photo_folders import FOLDER_CONFIDENCE, FolderLevels, walk_photos
 from fashret.data.photos import SUFFIXES
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item, Source, existing_root
 from fashret.data.tables import Table, read_table
 from fashret.errors import ConfigError, DataError

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Image, load_dataset, load
 from PIL import Image as PILImage
 
 from fashret.data.columns import LEFT_OUT, ColumnMap, photo_in, photo_path
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item, Source
 from fashret.data.splits import SplitAndRole, splits_named
 from fashret.data.tables import label_name

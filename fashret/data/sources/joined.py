@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fashret.data.report import Report
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item, Source
 from fashret.data.splits import split_of
 from fashret.errors import ConfigError

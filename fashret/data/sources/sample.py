@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fashret.data.machine import cores
-from fashret.data.report import Report
-from fashret.data.sample.draw import draw_views
-from fashret.data.sample.garments import Product, make_products
+from fashret.cpu import cores
+from fashret.data.preparation_report import Report
 from fashret.data.source import Item, Source
+from fashret.data.synthetic.draw import draw_views
+from fashret.data.synthetic.garments import Product, make_products
 from fashret.errors import ConfigError
 
 _VERSION = 2

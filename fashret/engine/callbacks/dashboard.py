@@ -10,8 +10,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from fashret.data.items import ItemTable
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 from fashret.errors import ConfigError
-from fashret.metrics.protocol import Protocol
-from fashret.reports.picture import photo_rows
+from fashret.evaluation.split_search import Protocol
+from fashret.reports.contact_sheet import photo_rows
 
 
 class Dashboard(pl.Callback):

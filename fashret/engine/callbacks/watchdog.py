@@ -8,7 +8,7 @@ import torch
 from fashret.engine.callbacks.recovery import advice, last_good_weights
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 from fashret.errors import TrainingError
-from fashret.functional.health import Health, health
+from fashret.functional.collapse import Health, health
 
 _SAMPLE = 2000
 

@@ -1,0 +1,132 @@
+"""The Lightning data module: which loader serves which regime."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+
+from fashret.catalog.store import Catalog
+from fashret.data.codes import ItemCodes
+from fashret.data.items import ItemTable
+from fashret.data.source import Source
+from fashret.evaluation.split_search import Protocol
+from fashret.loading.balanced_sampler import BalancedBatches
+from fashret.loading.batches import BatchLoader, FeatureLoader, PhotoDataset, tokenized
+from fashret.loading.samplers import EvaluationBatches, RowBatches, ShuffledBatches
+from fashret.miners.base import Miner
+from fashret.models.backbone import Backbone
+from fashret.types import TrainingItems
+
+
+class FashionData(pl.LightningDataModule):
+    """Serves a prepared set: stored features while towers are frozen, photos while they learn.
+
+    Args:
+        table: the items.
+        codes: of the table.
+        source: batch size, workers and augmentation.
+        protocol: who is judged after each epoch.
+        baseline: the untrained model's catalog, whose features are served while towers are frozen.
+        backbone: how photos and texts are prepared, where towers learn; None while they do not.
+        training: what is trained on, and which products it is of; by default the training split.
+        miner: puts what it mined into the training batches.
+        seed: of the order and of the augmentation.
+    """
+
+    def __init__(
+        self,
+        table: ItemTable,
+        codes: ItemCodes,
+        source: Source,
+        protocol: Protocol,
+        *,
+        baseline: Catalog,
+        backbone: Backbone | None = None,
+        training: TrainingItems | None = None,
+        miner: Miner | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.table = table
+        self.codes = codes
+        self.source = source
+        self.protocol = protocol
+        self.baseline = baseline
+        self.backbone = backbone
+        self.training = training
+        self.miner = miner
+        self.seed = seed
+        self._done = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """What a checkpoint keeps: the batches that were learned from, of an epoch that goes on."""
+        assert self.trainer is not None
+        loop = self.trainer.fit_loop
+        epochs: Any = loop.epoch_progress.current
+        batches: Any = loop.epoch_loop.batch_progress.current
+        return {"done": batches.processed if epochs.ready > epochs.processed else 0}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Leave them out when the epoch goes on."""
+        self._done = state_dict["done"]
+        # Lightning asks the loader for this, but only after it was made.
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+
+    def train_dataloader(self) -> FeatureLoader | BatchLoader:
+        """Every training item once an epoch, shuffled; or as the balance says."""
+        rank, world = self._place()
+        rows = self.table.rows("train") if self.training is None else self.training.rows.numpy()
+        size, place = self.source.batch_size, {"seed": self.seed, "rank": rank, "world": world}
+        overfits = bool(getattr(self.trainer, "overfit_batches", 0))
+        batches: RowBatches
+        if self.source.balance is None or overfits:
+            batches = ShuffledBatches(rows, batch_size=size, reshuffle=not overfits, **place)
+        else:
+            codes = {
+                n: (codes.numpy(), values) for n, (codes, values) in self.codes.described.items()
+            }
+            batches = BalancedBatches(rows, self.source.balance, codes, batch_size=size, **place)
+        if self.miner is not None and not overfits:
+            batches = self.miner.compose(batches, seed=self.seed)
+        batches.done, self._done = self._done, 0
+        return self._loader(batches, training=True)
+
+    def val_dataloader(self) -> FeatureLoader | BatchLoader:
+        """Every item that the protocol needs embedded, in order."""
+        rank, world = self._place()
+        needed = self.protocol.rows
+        parts = [np.intersect1d(self.table.rows(split), needed) for split in self.table.splits]
+        batches = EvaluationBatches(parts, rank=rank, world=world, even=True)
+        return self._loader(batches, training=False)
+
+    def _loader(self, batches: RowBatches, *, training: bool) -> FeatureLoader | BatchLoader:
+        codes = self.codes
+        if training and self.training is not None:
+            codes = codes.with_products(self.training.product)
+        if self.backbone is None:
+            features = self.baseline.image_features, self.baseline.text_features
+            return FeatureLoader(codes, *features, batches)
+        captions = (
+            self.source.captions.over(self.table) if training and self.source.captions else None
+        )
+        texts = self.codes.captions if captions is None else captions.captions
+        tokens = tokenized(self.backbone.tokenize, texts)
+        photos = PhotoDataset(
+            self.table,
+            codes,
+            self.backbone.photo_transform(),
+            tokens,
+            augment=self.source.augment if training else None,
+            captions=None if captions is None else captions.by_tokens(tokens),
+            tokenize=self.backbone.tokenize,
+            seed=self.seed,
+            least=self.backbone.least,
+        )
+        return BatchLoader(photos, batches, num_workers=self.source.workers)
+
+    def _place(self) -> tuple[int, int]:
+        """Tell this process's rank and the number of processes."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size

@@ -1,0 +1,19 @@
+"""The protocols that the field's sets are judged by, one a file."""
+
+from fashret.evaluation.benchmarks.attribute_specific import AttributeSpecific
+from fashret.evaluation.benchmarks.fashioniq import FashionIQ
+from fashret.evaluation.benchmarks.keyword import Keyword
+from fashret.evaluation.benchmarks.lookbench import LookBench
+from fashret.evaluation.benchmarks.marqo import Marqo
+from fashret.evaluation.benchmarks.paired import Paired
+from fashret.evaluation.benchmarks.query_to_gallery import QueryToGallery
+
+__all__ = [
+    "AttributeSpecific",
+    "FashionIQ",
+    "Keyword",
+    "LookBench",
+    "Marqo",
+    "Paired",
+    "QueryToGallery",
+]

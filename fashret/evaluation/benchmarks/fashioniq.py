@@ -1,0 +1,117 @@
+"""FashionIQ's composed retrieval (Wu et al., CVPR 2021): a photo, but as a text says."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fashret.data.sources.fashioniq import KINDS, Wish, wishes
+from fashret.errors import ConfigError
+from fashret.evaluation.benchmarks.base import OfficialProtocol, Stage, mean_of
+from fashret.functional.relevance import Listed
+from fashret.functional.topk import Excluded
+from fashret.tasks.base import Outcome, Task
+
+_SPLITS = {"train": "train", "validation": "val", "test": "test"}
+GALLERIES = ("split", "named")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FashionIQ(OfficialProtocol):
+    """A reference photo and two sentences find the wanted photo, kind by kind.
+
+    Both galleries that papers use, which are not comparable: `split` is every photo of the
+    split's list, `named` only those that its captions name. The query is normalize(w photo +
+    (1 - w) text), the text both sentences joined by "and".
+
+    Args:
+        root: the set's folder, which holds the captions.
+        weight_image: w.
+        exclude_reference: whether a query does not find its own reference photo.
+        k: the cut-offs.
+    """
+
+    root: str | None
+    weight_image: float
+    exclude_reference: bool
+    k: Sequence[int]
+
+    def tasks(self, stage: Stage) -> Iterator[Task]:
+        """A row a gallery and kind."""
+        if self.root is None or self.split not in _SPLITS:
+            raise ConfigError("protocol=fashioniq needs data=fashioniq data.root=<its folder>")
+        root = Path(self.root).expanduser()
+        asked = {kind: wishes(root, kind, _SPLITS[self.split]) for kind in KINDS}
+        if not any(w.target is not None for said in asked.values() for w in said):
+            raise ConfigError(
+                f"protocol.split={self.split}: no caption in {root / 'captions'} has a target"
+            )
+        known = {name: place for place, name in enumerate(stage.names())}
+        wanted = {
+            kind: [w for w in said if w.reference in known and w.target in known]
+            for kind, said in asked.items()
+        }
+        if not any(wanted.values()):
+            raise ConfigError(
+                f"protocol.split={self.split}: of no query are both photos in the data; "
+                "report.json of the data says what was dropped"
+            )
+        for gallery in GALLERIES:
+            for kind in KINDS:
+                if wanted[kind]:
+                    lost = len(asked[kind]) - len(wanted[kind])
+                    yield self._task(stage, kind, gallery, wanted[kind], lost, known)
+
+    def _task(
+        self,
+        stage: Stage,
+        kind: str,
+        gallery: str,
+        wanted: Sequence[Wish],
+        lost: int,
+        known: Mapping[str, int],
+    ) -> Task:
+        named = {name for w in wanted for name in (w.reference, w.target)}
+        inside = [name for name in known if name.startswith(f"{kind}/")]
+        if gallery == "named":
+            inside = [name for name in inside if name in named]
+        documents = torch.tensor([known[name] for name in inside], dtype=torch.long)
+        place = {name: i for i, name in enumerate(inside)}
+        references = torch.tensor([known[w.reference] for w in wanted], dtype=torch.long)
+        texts = stage.embed_texts([" and ".join(w.texts) for w in wanted])
+        mixed = self.weight_image * stage.image[references] + (1.0 - self.weight_image) * texts
+        number = torch.arange(len(wanted))
+        return Task(
+            name=f"{kind} ({gallery} gallery)",
+            queries=stage.weighted(torch.nn.functional.normalize(mixed, dim=-1)),
+            documents=stage.image[documents],
+            query_names=[f"{w.reference}: {' and '.join(w.texts)}" for w in wanted],
+            document_names=inside,
+            relevance=Listed(
+                number,
+                torch.tensor([place[str(w.target)] for w in wanted], dtype=torch.long),
+                torch.ones(len(wanted), dtype=torch.float64),
+                len(wanted),
+                len(inside),
+            ),
+            metrics=[f"hit@{k}" for k in self.k],
+            excluded=Excluded(
+                number, torch.tensor([place[w.reference] for w in wanted], dtype=torch.long)
+            )
+            if self.exclude_reference
+            else None,
+            notes=[f"{kind}: {lost} queries without their photos or target"] if lost else [],
+        )
+
+    def summary(self, outcomes: Sequence[Outcome]) -> Mapping[str, Mapping[str, float]]:
+        """The mean over kinds, gallery by gallery."""
+        by_gallery = {
+            gallery: [o for o in outcomes if f"({gallery} gallery)" in o.task.name]
+            for gallery in GALLERIES
+        }
+        return {
+            f"mean over kinds ({name} gallery)": mean_of(found)
+            for name, found in by_gallery.items()
+            if found
+        }

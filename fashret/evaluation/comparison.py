@@ -1,0 +1,107 @@
+"""Two systems on the same queries: by how much they differ, with intervals and p values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fashret.errors import ConfigError
+from fashret.evaluation.evaluator import Evaluation, variance_factors
+from fashret.evaluation.intervals import MACRO
+from fashret.functional.bootstrap import (
+    interval,
+    resampled_means,
+    two_sided_p,
+    widen_equal_values,
+    widened,
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of value minus baseline over the queries.
+
+    Attributes:
+        low: lower bound of its 95 % interval; NaN where no query counts.
+        high: upper bound.
+        p: two-sided.
+    """
+
+    low: float
+    high: float
+    p: float
+
+
+def compare(
+    evaluation: Evaluation, baseline: Evaluation, keys: Sequence[str]
+) -> Mapping[str, Difference]:
+    """The differences of two evaluations of one protocol.
+
+    Interval and p come from a paired bootstrap over whole products, widened by the design effect
+    of a gallery that the queries are a part of (`functional.split_half`).
+
+    Args:
+        evaluation: of one system.
+        baseline: of the other, over the same queries.
+        keys: of metrics, slices (`[<value>]`) and macro means (`[macro]`).
+
+    Raises:
+        ConfigError: the queries are not the same.
+    """
+    if not np.array_equal(evaluation.protocol.queries, baseline.protocol.queries):
+        raise ConfigError("the two evaluations have other queries: they cannot be compared")
+    if not keys:
+        return {}
+    columns: dict[str, Tensor] = {}
+    members: dict[str, list[str]] = {}
+    for key in keys:
+        parts = _difference(evaluation, baseline, key)
+        columns |= parts
+        members[key] = list(parts)
+    places = {name: i for i, name in enumerate(columns)}
+    products = evaluation.protocol.codes.product[torch.from_numpy(evaluation.protocol.queries)]
+    options = evaluation.protocol.options
+    stacked = torch.stack(list(columns.values()), dim=1)
+    means = resampled_means(stacked, products, resamples=options.resamples, seed=options.seed)
+    drawn = torch.stack(
+        [means[:, [places[name] for name in members[key]]].nanmean(dim=1) for key in keys], dim=1
+    )
+    observed = stacked.nanmean(dim=0)
+    centre = torch.stack(
+        [observed[[places[name] for name in members[key]]].nanmean() for key in keys]
+    )
+    effects = variance_factors([evaluation, baseline], keys)
+    factors = torch.tensor([effects[key] for key in keys], dtype=torch.float64)
+    drawn = widened(drawn, centre, factors)
+    bounds = interval(drawn)
+    differs = [not _ranked_alike(evaluation, baseline, key) for key in keys]
+    whole = [i for i, key in enumerate(keys) if len(members[key]) == 1 and differs[i]]
+    own = stacked[:, [places[members[keys[i]][0]] for i in whole]]
+    bounds[:, whole] = widen_equal_values(
+        bounds[:, whole], own, products, factors[whole], paired=True
+    )
+    (low, high), p = bounds.tolist(), two_sided_p(drawn).tolist()
+    return {key: Difference(*numbers) for key, *numbers in zip(keys, low, high, p, strict=True)}
+
+
+def _ranked_alike(evaluation: Evaluation, baseline: Evaluation, key: str) -> bool:
+    """Whether both rank the very same: then a difference of 0 is certain, for any products."""
+    mode = key.split("/")[1]
+    return torch.equal(evaluation.rankings[mode].rows, baseline.rankings[mode].rows)
+
+
+def _difference(evaluation: Evaluation, baseline: Evaluation, key: str) -> dict[str, Tensor]:
+    """The (Q,) differences whose mean a key is: one column, or one for each value of a macro."""
+    whole, _, value = key.partition("[")
+    value = value.removesuffix("]")
+    change = evaluation.columns[whole].values - baseline.columns[whole].values
+    if not value:
+        return {key: change}
+    codes, values = evaluation.slices[whole]
+    wanted = values if value == MACRO else [value]
+    return {
+        f"{whole}[{name}]": torch.where(codes == values.index(name), change, torch.nan)
+        for name in wanted
+    }
