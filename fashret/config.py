@@ -13,8 +13,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fashret.allowlist import allowed_target, target_faults
-from fashret.errors import ConfigError, FashretError
+from fashret.allowlist import allowed_target
+from fashret.errors import ConfigError
+from fashret.instantiate import instantiate
 
 DEFAULT_MONITOR = "val/text/pair/mrr@10"
 """The metric that `monitor: null` stands for."""
@@ -45,25 +46,25 @@ def build(node: DictConfig, **live: Any) -> Any:
     Raises:
         ConfigError: a target is not allowed; a value does not fit.
     """
-    from hydra.utils import instantiate
-
     try:
         resolved = _resolved(node)
-        path = str(node._get_full_key(None))
-        plain = OmegaConf.to_container(resolved, resolve=False)
-        faults = [*_unresolved(resolved, path), *target_faults(plain, path)]
-        if faults:
-            raise ConfigError("; ".join(faults))
-        return instantiate(resolved, _convert_="all", **live)
-    except FashretError:
-        raise
-    except Exception as e:
-        cause = e.__cause__
-        if isinstance(cause, FashretError):
-            raise cause from None
-        if isinstance(cause, TypeError | ValueError) or isinstance(e, OmegaConfBaseException):
-            raise ConfigError(f"{node.get('_target_')} cannot be made: {cause or e}") from e
-        raise
+    except OmegaConfBaseException as e:
+        raise ConfigError(f"{node.get('_target_')} cannot be made: {e}") from e
+    path = str(node._get_full_key(None))
+    if faults := list(_unresolved(resolved, path)):
+        raise ConfigError("; ".join(faults))
+    return instantiate(_container(resolved, resolve=False), path, **live)
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration as plain containers, which safe loading allows in a checkpoint."""
+    return _container(cfg, resolve=True)
+
+
+def _container(cfg: DictConfig, *, resolve: bool) -> dict[str, Any]:
+    container = OmegaConf.to_container(cfg, resolve=resolve)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
 
 
 def check(cfg: DictConfig, reference: DictConfig, live: Mapping[str, set[str]]) -> None:

@@ -22,7 +22,15 @@ def processes() -> int:
     return int(os.environ["SLURM_NTASKS"]) if _by_srun() else 1
 
 
-def again() -> bool:
+def is_first() -> bool:
+    """Whether this is the first of the processes of a run, whoever started them."""
+    own = rank()
+    if own is not None:
+        return own == 0
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("NODE_RANK", "LOCAL_RANK"))
+
+
+def is_restart() -> bool:
     """Whether this is not the first time: SLURM queued the job again, torchrun restarted it."""
     names = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
     return any(int(os.environ.get(name, "0")) > 0 for name in names)

@@ -18,9 +18,8 @@ from conftest import SMALL, composed
 from PIL import Image
 from starlette.testclient import TestClient
 
-from fashret.demo.search import Query, Search, Shelf
+from fashret.demo.search import Query, Search, IndexedModel
 from fashret.demo.server import Limits, application
-from fashret.evaluation.embed import embed_texts
 from fashret.functional.blocks import Layout
 from fashret.pipelines.systems import judged_system
 
@@ -33,7 +32,7 @@ def search(cache_dir: Path) -> Search:
     system = judged_system(cfg)
     rows = system.setup.rows(None)
     image = system.embeddings.image[torch.from_numpy(rows)].float()
-    shelf = Shelf(system.name, system.towers, image, system.embeddings.text[rows].float())
+    shelf = IndexedModel(system.name, system.towers, image, system.embeddings.text[rows].float())
     return Search([shelf], system.setup.table, system.setup.codes, rows, results=10)
 
 
@@ -55,7 +54,7 @@ def hits(client: TestClient, photo: bytes = b"", **query: Any) -> list[dict[str,
 
 
 def test_an_item_asked_with_finds_what_is_nearest_to_it(client: TestClient, search: Search) -> None:
-    image = search.shelves[0].image
+    image = search.models[0].image
     alike = (image[7] @ image.T).numpy()
     alike[7] = -2.0
     found = hits(client, item=int(search.rows[7]))
@@ -75,10 +74,10 @@ def test_a_photo_and_a_text_ask_as_a_fused_query_of_the_evaluation(
     client: TestClient, search: Search
 ) -> None:
     """The photo is compared with the photos of the items, the text with their texts."""
-    shelf = search.shelves[0]
+    shelf = search.models[0]
     place = int(np.searchsorted(search.rows, 5))
     of_photo = shelf.image[place] @ shelf.image.T
-    of_text = embed_texts(shelf.towers, ["red dress"])[0] @ shelf.text.T
+    of_text = shelf.towers.embed_texts(["red dress"])[0] @ shelf.text.T
     for weight in (0.0, 0.3, 1.0):
         scores = (weight * of_photo + (1 - weight) * of_text).double()
         scores[place] = -2.0
@@ -101,15 +100,15 @@ def test_filters_hold_for_every_hit(client: TestClient) -> None:
 
 
 def test_a_block_counts_as_much_as_it_is_weighed(search: Search) -> None:
-    towers = search.shelves[0].towers
+    towers = search.models[0].towers
 
     class Steered:
         """The same towers, with half of the embedding taken for the block of an attribute."""
 
         layout = Layout.of({"general": towers.dim // 2, "neckline": towers.dim // 2})
 
-    image = search.shelves[0].image
-    shelf = Shelf("steered", Steered(), image, image)  # type: ignore[arg-type]
+    image = search.models[0].image
+    shelf = IndexedModel("steered", Steered(), image, image)  # type: ignore[arg-type]
     steered = Search([shelf], search.table, search.codes, search.rows, results=3)
     assert steered.steered == ["neckline"]
     half = towers.dim // 2

@@ -176,9 +176,11 @@ def as_a_command(cfg: DictConfig, folder: Path) -> float | None:
 
 def _has_several(cfg: DictConfig) -> bool:
     """Whether a job has several processes."""
-    from fashret.pipelines.process_group import several
+    if "trainer" not in cfg:
+        return False
+    from fashret.cli.compose import process_options
 
-    return "trainer" in cfg and several(cfg)
+    return process_options(cfg).several
 
 
 def _hush() -> None:

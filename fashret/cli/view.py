@@ -1,4 +1,4 @@
-"""`fashret-view`: a page of a prepared set, to look at and to correct."""
+"""`fashret view`: a page of a prepared set, to look at and to correct."""
 
 from omegaconf import DictConfig
 
@@ -12,19 +12,12 @@ def main() -> None:
 
 def view(cfg: DictConfig) -> None:
     """Prepare the data, and write a page of it."""
+    from fashret.cli.compose import Composed
     from fashret.config import build
-    from fashret.pipelines.session import Setup, check_composed
-    from fashret.pipelines.systems import System
-    from fashret.reports.viewer import Lookalikes, Viewer
+    from fashret.pipelines.view import write_view
 
-    check_composed(cfg, "view")
-    viewer: Viewer = build(cfg.view)
-    setup = Setup.of(cfg)
-    lookalikes = None
-    if viewer.alike is not None and len(setup.table) > 1:
-        image = System.untrained(setup).embeddings.image.float()
-        lookalikes = Lookalikes.among(image, setup.table.products(), viewer.alike)
-    page = viewer.write(setup.output_dir, setup.table, setup.source, lookalikes)
+    composed = Composed.checked(cfg, "view")
+    page = write_view(composed.session(), build(cfg.view))
     print(
         f"look at it: {page}\n"
         f"correct by hand: {page.with_name('overrides.csv')}, then data.overrides=<that file>"

@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fashret.data.items import ItemTable
+from fashret.data.product_grouping import STATED
+from fashret.types import UNKNOWN
 
 TRAINING_ITEMS = "training_items.parquet"
 """The record in a run folder."""
@@ -78,6 +82,31 @@ def write_training_record(folder: Path, table: ItemTable, rows: NDArray[np.int64
     partial = folder / f"{TRAINING_ITEMS}.partial"
     pq.write_table(pa.table(columns).replace_schema_metadata({_KEY: table.key}), partial)
     os.replace(partial, folder / TRAINING_ITEMS)
+
+
+def leaking(
+    table: ItemTable, rows: Tensor, product: Tensor, joined: Tensor, confidence: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Find the training items whose product or photo also occurs in another split.
+
+    Stated products go to one split each, so that only inferred ones can leak.
+
+    Args:
+        table: all N items.
+        rows: (n,) long: the training items.
+        product: (N,) long: code of each item's product.
+        joined: (N,) bool: the product was found by title and photo.
+        confidence: (N,) how sure each product is.
+
+    Returns:
+        (n,) bool: those that leak; (n,) bool: those whose photo itself is in another split.
+    """
+    elsewhere = torch.ones(len(table), dtype=torch.bool)
+    elsewhere[rows] = False
+    inferred = (joined | (confidence < STATED))[rows] & (product[rows] != UNKNOWN)
+    photo = torch.from_numpy(table.photo_codes)
+    copied = torch.isin(photo[rows], photo[elsewhere])
+    return copied | (inferred & torch.isin(product[rows], product[elsewhere])), copied
 
 
 def _found(values: list[str], trained: Set[str], rows: NDArray[np.int64]) -> NDArray[np.int64]:

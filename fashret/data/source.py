@@ -124,6 +124,11 @@ class Source(ABC):
         return min(16, cores()) if self.num_workers is None else self.num_workers
 
     @property
+    def min_confidence(self) -> float:
+        """How sure a product must be."""
+        return 0.0 if self.groups is None else self.groups.min_confidence
+
+    @property
     def label(self) -> str:
         """The name as a part of a file name."""
         return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(self.name).name)[:60] or "data"

@@ -14,7 +14,6 @@ from torch import Tensor
 from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.errors import DataError
-from fashret.evaluation.embed import embed_photos, embed_texts
 from fashret.functional.similarity import Fused, Vectors
 from fashret.functional.topk import topk
 from fashret.models.retriever import Retriever
@@ -23,7 +22,7 @@ from fashret.types import UNKNOWN
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """What somebody looks for. Without a text and a photo it is a look at the shelf.
+    """What somebody looks for. Without a text and a photo it is a look at all items.
 
     Attributes:
         text: typed; empty for none.
@@ -42,7 +41,7 @@ class Query:
     filters: Mapping[str, str] = field(default_factory=dict)
 
 
-class Shelf(NamedTuple):
+class IndexedModel(NamedTuple):
     """What one model makes of the items that can be found.
 
     Attributes:
@@ -63,14 +62,14 @@ class Search:
     """Items that models search side by side.
 
     Attributes:
-        shelves: a model each, the one in question first.
+        models: a model each, the one in question first.
         table: the items.
         codes: of the table.
-        rows: ascending, the rows of the table that can be found: those of the shelves.
+        rows: ascending, the rows of the table that can be found: those of the models.
         results: how many are shown.
     """
 
-    shelves: Sequence[Shelf]
+    models: Sequence[IndexedModel]
     table: ItemTable
     codes: ItemCodes
     rows: NDArray[np.int64]
@@ -88,19 +87,19 @@ class Search:
     @property
     def steered(self) -> list[str]:
         """The attributes that a system has a block of."""
-        layouts = [shelf.towers.layout for shelf in self.shelves]
+        layouts = [model.towers.layout for model in self.models]
         return list(dict.fromkeys(name for layout in layouts for name in layout.attributes))
 
     @torch.inference_mode()
     def find(self, query: Query) -> list[dict[str, Any]]:
-        """The best items of each shelf.
+        """The best items of each model.
 
         A photo and a text together are a fused query as in evaluation: the photo is compared with
         the items' photos, the text with their texts, weighed by `weight_image`. A text or a photo
         alone is compared with the items' photos.
 
         Returns:
-            For each shelf its `name`, and `hits`: row, score, likeness to the photo and to the
+            For each model its `name`, and `hits`: row, score, likeness to the photo and to the
             text that ask (None for what was not asked with), text and values.
 
         Raises:
@@ -108,7 +107,7 @@ class Search:
         """
         shown = self._candidates(query)
         return [
-            {"name": shelf.name, "hits": self._hits(shelf, shown, query)} for shelf in self.shelves
+            {"name": model.name, "hits": self._hits(model, shown, query)} for model in self.models
         ]
 
     def _candidates(self, query: Query) -> NDArray[np.int64]:
@@ -128,15 +127,17 @@ class Search:
             left &= self.rows != query.item
         return np.flatnonzero(left)
 
-    def _hits(self, shelf: Shelf, shown: NDArray[np.int64], query: Query) -> list[dict[str, Any]]:
-        photo, text = self._asked(shelf, query)
+    def _hits(
+        self, model: IndexedModel, shown: NDArray[np.int64], query: Query
+    ) -> list[dict[str, Any]]:
+        photo, text = self._asked(model, query)
         parts = {"photo": photo, "text": text}
         asked = [part for part in (photo, text) if part is not None]
         if not asked or not len(shown):
             return [self._hit(int(place), None, {}) for place in shown[: self.results]]
-        layout = shelf.towers.layout
-        places = torch.from_numpy(shown).to(shelf.image.device)
-        image, text_of_items = shelf.image[places], shelf.text[places]
+        layout = model.towers.layout
+        places = torch.from_numpy(shown).to(model.image.device)
+        image, text_of_items = model.image[places], model.text[places]
         queries: Vectors = layout.weighted(asked[0], query.weights)
         items: Vectors = image
         compared = {"photo": image, "text": image}
@@ -158,14 +159,14 @@ class Search:
             )
         ]
 
-    def _asked(self, shelf: Shelf, query: Query) -> tuple[Tensor | None, Tensor | None]:
+    def _asked(self, model: IndexedModel, query: Query) -> tuple[Tensor | None, Tensor | None]:
         """The (1, D) embeddings of the photo and of the text that ask."""
         photo = None
         if query.photo is not None:
-            photo = embed_photos(shelf.towers, [query.photo])
+            photo = model.towers.embed_photos([query.photo])
         elif query.item is not None:
-            photo = shelf.image[int(np.searchsorted(self.rows, query.item))][None]
-        return photo, embed_texts(shelf.towers, [query.text]) if query.text.strip() else None
+            photo = model.image[int(np.searchsorted(self.rows, query.item))][None]
+        return photo, model.towers.embed_texts([query.text]) if query.text.strip() else None
 
     def _hit(
         self, place: int, score: float | None, parts: Mapping[str, float | None]

@@ -72,7 +72,7 @@ def application(search: Search, title: str, host: str, limits: Limits | None = N
 
     def page(_: Request) -> Response:
         facts = {
-            "systems": [shelf.name for shelf in search.shelves],
+            "systems": [shelf.name for shelf in search.models],
             "values": search.values,
             "steered": search.steered,
             "items": len(search.rows),

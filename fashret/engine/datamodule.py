@@ -10,7 +10,7 @@ from fashret.catalog.store import Catalog
 from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.data.source import Source
-from fashret.evaluation.split_search import Protocol
+from fashret.evaluation.split_search import SplitSearch
 from fashret.loading.balanced_sampler import BalancedBatches
 from fashret.loading.batches import BatchLoader, FeatureLoader, PhotoDataset, tokenized
 from fashret.loading.samplers import EvaluationBatches, RowBatches, ShuffledBatches
@@ -26,7 +26,7 @@ class FashionData(pl.LightningDataModule):
         table: the items.
         codes: of the table.
         source: batch size, workers and augmentation.
-        protocol: who is judged after each epoch.
+        plan: who is judged after each epoch.
         baseline: the untrained model's catalog, whose features are served while towers are frozen.
         backbone: how photos and texts are prepared, where towers learn; None while they do not.
         training: what is trained on, and which products it is of; by default the training split.
@@ -39,7 +39,7 @@ class FashionData(pl.LightningDataModule):
         table: ItemTable,
         codes: ItemCodes,
         source: Source,
-        protocol: Protocol,
+        plan: SplitSearch,
         *,
         baseline: Catalog,
         backbone: Backbone | None = None,
@@ -51,7 +51,7 @@ class FashionData(pl.LightningDataModule):
         self.table = table
         self.codes = codes
         self.source = source
-        self.protocol = protocol
+        self.plan = plan
         self.baseline = baseline
         self.backbone = backbone
         self.training = training
@@ -93,9 +93,9 @@ class FashionData(pl.LightningDataModule):
         return self._loader(batches, training=True)
 
     def val_dataloader(self) -> FeatureLoader | BatchLoader:
-        """Every item that the protocol needs embedded, in order."""
+        """Every item that the plan needs embedded, in order."""
         rank, world = self._place()
-        needed = self.protocol.rows
+        needed = self.plan.rows
         parts = [np.intersect1d(self.table.rows(split), needed) for split in self.table.splits]
         batches = EvaluationBatches(parts, rank=rank, world=world, even=True)
         return self._loader(batches, training=False)

@@ -13,14 +13,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from fashret.engine.memory import retry_forward, retry_step
 from fashret.engine.sharding import clip_by_norm, is_shared_out, local_part, shard
 from fashret.engine.weight_decay import DecayToInitial
-from fashret.errors import CheckpointError, TrainingError
+from fashret.errors import TrainingError
 from fashret.functional.relations import pair_relations
 from fashret.losses import AttributeBlocks, Composite
 from fashret.miners.base import Miner
+from fashret.models.checkpoint import RETRIEVER, check_state
 from fashret.models.retriever import Retriever
 from fashret.types import CODES, Batch, Relations
-
-_RETRIEVER = "retriever."
 
 
 class RetrievalModule(pl.LightningModule):
@@ -273,11 +272,11 @@ class RetrievalModule(pl.LightningModule):
 
     def what_learned(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A state of this module without the weights that stay as they are."""
-        learned = {_RETRIEVER + name for name in self.retriever.learned_state()}
+        learned = {RETRIEVER + name for name in self.retriever.learned_state()}
         return {
             name: value
             for name, value in state.items()
-            if name in learned or not name.startswith(_RETRIEVER)
+            if name in learned or not name.startswith(RETRIEVER)
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -288,38 +287,6 @@ class RetrievalModule(pl.LightningModule):
 
 def _is_head(name: str) -> bool:
     """Whether a parameter is the matrix of a head."""
-    return name.startswith((f"{_RETRIEVER}image_head", f"{_RETRIEVER}text_head")) or (
-        name.startswith(f"{_RETRIEVER}block_") and name.endswith("weight")
+    return name.startswith((f"{RETRIEVER}image_head", f"{RETRIEVER}text_head")) or (
+        name.startswith(f"{RETRIEVER}block_") and name.endswith("weight")
     )
-
-
-def check_state(state: Mapping[str, Tensor], retriever: Retriever) -> None:
-    """Compare the names and shapes of a checkpoint with what learns.
-
-    Raises:
-        CheckpointError: they differ, so that loading would leave weights as they were.
-    """
-    expected = {_RETRIEVER + name: value for name, value in retriever.learned_state().items()}
-    held = {name: value for name, value in state.items() if name.startswith(_RETRIEVER)}
-    missing, unexpected = expected.keys() - held.keys(), held.keys() - expected.keys()
-    shapes = [n for n in expected.keys() & held.keys() if expected[n].shape != held[n].shape]
-    if missing or unexpected or shapes:
-        raise CheckpointError(
-            f"the checkpoint is of another model: missing {sorted(missing)[:3]}, unexpected "
-            f"{sorted(unexpected)[:3]}, of another shape {sorted(shapes)[:3]}"
-        )
-
-
-def load_learned(state: Mapping[str, Tensor], retriever: Retriever) -> None:
-    """Give a retriever the weights of a checkpoint.
-
-    Raises:
-        CheckpointError: see `check_state`.
-    """
-    check_state(state, retriever)
-    held = {
-        name.removeprefix(_RETRIEVER): value
-        for name, value in state.items()
-        if name.startswith(_RETRIEVER)
-    }
-    retriever.load_state_dict(held, strict=False)

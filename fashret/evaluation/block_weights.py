@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from fashret.evaluation.comparison import compare
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.intervals import list_depth
+from fashret.evaluation.plan import KEY_NAMES
 from fashret.evaluation.ranking import Embedded, rank
-from fashret.evaluation.split_search import KEY_NAMES, Protocol
+from fashret.evaluation.split_search import SplitSearch
 
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Of an attribute's block, beside 1 for the general one."""
@@ -56,7 +57,7 @@ class Curve:
 
 
 def steer(
-    protocol: Protocol,
+    plan: SplitSearch,
     embedded: Embedded,
     baseline: Evaluation | None,
     asked: Mapping[str, float],
@@ -65,26 +66,26 @@ def steer(
     """Search the same catalog with each attribute's block at rising weights.
 
     Args:
-        protocol: who searches what.
+        plan: who searches what.
         embedded: by its rows, in blocks.
         baseline: of the untrained model, over the same queries; None if there is none.
         asked: by how much metrics should rise over it, by key without split.
         weights: rising, from 0.
     """
-    split, k = KEY_NAMES[protocol.split], max(protocol.options.k)
+    split, k = KEY_NAMES[plan.split], max(plan.options.k)
     overall = [
         f"{split}/{name}@{k}"
         for name in ("image/product/hit", "image/category/precision", "text/pair/hit")
     ]
     before = {} if baseline is None else baseline.means()
-    plain = _search(protocol, embedded, {})
+    plain = _search(plan, embedded, {})
     curves = []
     for attribute in embedded.layout.attributes:
         key = f"{split}/image/{attribute}/precision@{k}"
         rise = asked.get(key.partition("/")[2])
         points: list[Point] = []
         for weight in weights:
-            evaluation = _search(protocol, embedded, {attribute: weight}) if weight else plain
+            evaluation = _search(plan, embedded, {attribute: weight}) if weight else plain
             means = evaluation.means()
             now = {name: means[name] for name in overall if means[name] == means[name]}
             first = points[0].overall if points else now
@@ -98,8 +99,15 @@ def steer(
     return curves
 
 
-def _search(protocol: Protocol, embedded: Embedded, weights: Mapping[str, float]) -> Evaluation:
+def _search(plan: SplitSearch, embedded: Embedded, weights: Mapping[str, float]) -> Evaluation:
     """Photos and texts search with some weights."""
-    weighted = replace(protocol, options=replace(protocol.options, weights=weights))
-    found = rank(weighted, embedded, modes=("image", "text"), depth=list_depth(protocol))
-    return Evaluation.of(weighted, {mode: ranking for mode, (_, ranking) in found.items()})
+    weighted = replace(plan, options=replace(plan.options, weights=weights))
+    found = rank(
+        weighted,
+        embedded,
+        modes=("image", "text"),
+        depth=list_depth(plan.searches["image"], max(plan.options.k)),
+    )
+    return Evaluation.from_rankings(
+        weighted, {mode: ranking for mode, (_, ranking) in found.items()}
+    )

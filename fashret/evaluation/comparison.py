@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fashret.errors import ConfigError
-from fashret.evaluation.evaluator import Evaluation, variance_factors
-from fashret.evaluation.intervals import MACRO
+from fashret.evaluation.evaluator import Evaluation, keys_by_queries
+from fashret.evaluation.intervals import MACRO, variance_factors
 from fashret.functional.bootstrap import (
     interval,
     resampled_means,
@@ -50,37 +50,47 @@ def compare(
     Raises:
         ConfigError: the queries are not the same.
     """
-    if not np.array_equal(evaluation.protocol.queries, baseline.protocol.queries):
-        raise ConfigError("the two evaluations have other queries: they cannot be compared")
+    for name, search in evaluation.plan.searches.items():
+        if not np.array_equal(search.query_rows, baseline.plan.searches[name].query_rows):
+            raise ConfigError("the two evaluations have other queries: they cannot be compared")
     if not keys:
         return {}
+    effects = variance_factors(evaluation.plan, [evaluation.lists, baseline.lists], keys)
+    found: dict[str, Difference] = {}
+    for some in keys_by_queries(evaluation, keys):
+        found |= _compare(evaluation, baseline, some, effects)
+    return {key: found[key] for key in keys}
+
+
+def _compare(
+    evaluation: Evaluation, baseline: Evaluation, keys: Sequence[str], effects: Mapping[str, float]
+) -> dict[str, Difference]:
+    """The differences of metrics that count the same queries."""
     columns: dict[str, Tensor] = {}
     members: dict[str, list[str]] = {}
     for key in keys:
         parts = _difference(evaluation, baseline, key)
         columns |= parts
         members[key] = list(parts)
-    places = {name: i for i, name in enumerate(columns)}
-    products = evaluation.protocol.codes.product[torch.from_numpy(evaluation.protocol.queries)]
-    options = evaluation.protocol.options
+    index = {name: i for i, name in enumerate(columns)}
+    groups, options = evaluation.search(keys[0]).groups, evaluation.plan.options
     stacked = torch.stack(list(columns.values()), dim=1)
-    means = resampled_means(stacked, products, resamples=options.resamples, seed=options.seed)
+    means = resampled_means(stacked, groups, resamples=options.resamples, seed=options.seed)
     drawn = torch.stack(
-        [means[:, [places[name] for name in members[key]]].nanmean(dim=1) for key in keys], dim=1
+        [means[:, [index[name] for name in members[key]]].nanmean(dim=1) for key in keys], dim=1
     )
     observed = stacked.nanmean(dim=0)
     centre = torch.stack(
-        [observed[[places[name] for name in members[key]]].nanmean() for key in keys]
+        [observed[[index[name] for name in members[key]]].nanmean() for key in keys]
     )
-    effects = variance_factors([evaluation, baseline], keys)
     factors = torch.tensor([effects[key] for key in keys], dtype=torch.float64)
     drawn = widened(drawn, centre, factors)
     bounds = interval(drawn)
     differs = [not _ranked_alike(evaluation, baseline, key) for key in keys]
     whole = [i for i, key in enumerate(keys) if len(members[key]) == 1 and differs[i]]
-    own = stacked[:, [places[members[keys[i]][0]] for i in whole]]
+    own = stacked[:, [index[members[keys[i]][0]] for i in whole]]
     bounds[:, whole] = widen_equal_values(
-        bounds[:, whole], own, products, factors[whole], paired=True
+        bounds[:, whole], own, groups, factors[whole], paired=True
     )
     (low, high), p = bounds.tolist(), two_sided_p(drawn).tolist()
     return {key: Difference(*numbers) for key, *numbers in zip(keys, low, high, p, strict=True)}
@@ -88,8 +98,8 @@ def compare(
 
 def _ranked_alike(evaluation: Evaluation, baseline: Evaluation, key: str) -> bool:
     """Whether both rank the very same: then a difference of 0 is certain, for any products."""
-    mode = key.split("/")[1]
-    return torch.equal(evaluation.rankings[mode].rows, baseline.rankings[mode].rows)
+    name = evaluation.search(key).name
+    return torch.equal(evaluation.rankings[name].rows, baseline.rankings[name].rows)
 
 
 def _difference(evaluation: Evaluation, baseline: Evaluation, key: str) -> dict[str, Tensor]:

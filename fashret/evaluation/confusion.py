@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.split_search import SplitSearch
 from fashret.types import UNKNOWN
 
 
@@ -30,9 +31,10 @@ def confusion(evaluation: Evaluation, mode: str, relevance: str) -> Confusion:
 
     Items of an unknown value are left out of the shares.
     """
-    protocol = evaluation.protocol
-    asked, held = protocol.relevance_codes(relevance)
-    values = protocol.codes.described[relevance][1]
+    plan = evaluation.plan
+    assert isinstance(plan, SplitSearch)
+    asked, held = plan.relevance_codes(relevance)
+    values = plan.codes.described[relevance][1]
     rows = evaluation.rankings[mode].rows
     found = torch.where(rows >= 0, held[rows.clamp(min=0)], UNKNOWN)  # (Q, K)
     known = (asked[:, None] != UNKNOWN) & (found != UNKNOWN)

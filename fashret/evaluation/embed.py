@@ -1,12 +1,10 @@
 """Judge embeddings without a training run."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
+from numpy.typing import NDArray
 
 from fashret.catalog.store import Catalog
 from fashret.data.codes import ItemCodes
@@ -14,36 +12,48 @@ from fashret.data.items import ItemTable
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.intervals import list_depth
 from fashret.evaluation.ranking import Embedded, rank
-from fashret.evaluation.split_search import Protocol
+from fashret.evaluation.split_search import SplitSearch
 from fashret.loading.batches import FeatureLoader
 from fashret.loading.samplers import EvaluationBatches
 from fashret.models.retriever import Retriever
 
 
-class Judged(NamedTuple):
-    """A system, what it found, and its embeddings of the protocol's rows."""
+class EvaluatedSystem(NamedTuple):
+    """A system, what it found, and its embeddings of the items.
+
+    Attributes:
+        name: what reports call it.
+        evaluation: what it found.
+        rows: (n,) rows of the item table, ascending.
+        embedded: of those rows.
+    """
 
     name: str
     evaluation: Evaluation
+    rows: NDArray[np.int64]
     embedded: Embedded
 
 
-def evaluate(protocol: Protocol, embedded: Embedded) -> Evaluation:
-    """Search as deep as intervals need, and compute every metric."""
-    found = rank(protocol, embedded, depth=list_depth(protocol))
-    return Evaluation.of(protocol, {mode: ranking for mode, (_, ranking) in found.items()})
+def evaluate(plan: SplitSearch, embedded: Embedded) -> Evaluation:
+    """Search as deep as intervals need, and compute every metric of a split's scoreboard."""
+    depth = list_depth(plan.searches["image"], max(plan.options.k))
+    found = rank(plan, embedded, depth=depth)
+    return Evaluation.from_rankings(plan, {mode: ranking for mode, (_, ranking) in found.items()})
 
 
 @torch.inference_mode()
 def embed_stored(
-    retriever: Retriever, catalog: Catalog, table: ItemTable, codes: ItemCodes, protocol: Protocol
+    retriever: Retriever,
+    catalog: Catalog,
+    table: ItemTable,
+    codes: ItemCodes,
+    rows: NDArray[np.int64],
 ) -> Embedded:
-    """The embeddings that a retriever's heads make of a catalog's features.
+    """Embed rows of a table by a retriever's heads over a catalog's stored features.
 
     The batches are those of a training run's own evaluation, so that the numbers are too.
     """
     device = retriever.image_head.weight.device
-    rows = protocol.rows
     image = torch.zeros(len(rows), retriever.dim, device=device)
     text = torch.zeros_like(image)
     batches = EvaluationBatches([np.intersect1d(table.rows(s), rows) for s in table.splits])
@@ -54,22 +64,3 @@ def embed_stored(
         batch["caption"] = batch["caption"].to(device)
         image[places], text[places] = retriever(batch)
     return Embedded(image, text, retriever.layout)
-
-
-@torch.inference_mode()
-def embed_texts(retriever: Retriever, texts: Sequence[str]) -> Tensor:
-    """(n, D) embeddings of typed texts, under a retriever with towers."""
-    assert retriever.backbone is not None, "new texts need towers"
-    device = retriever.text_head.weight.device
-    tokens = retriever.backbone.tokenize(texts).to(device)
-    known = torch.ones(len(texts), dtype=torch.bool, device=device)
-    return retriever.embed_text(retriever.backbone.encode_text(tokens), known)
-
-
-@torch.inference_mode()
-def embed_photos(retriever: Retriever, photos: Sequence[Image.Image]) -> Tensor:
-    """(n, D) embeddings of new photos, under a retriever with towers."""
-    assert retriever.backbone is not None, "new photos need towers"
-    device = retriever.image_head.weight.device
-    prepared = torch.stack([retriever.backbone.photo_transform()(photo) for photo in photos])
-    return retriever.embed_image(retriever.backbone.encode_image(prepared.to(device)))

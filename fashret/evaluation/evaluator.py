@@ -2,34 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fashret.evaluation.intervals import (
-    MACRO,
-    Judged,
-    design_effects,
-    hits_of,
-    list_depth,
-    search_one_another,
-)
-from fashret.evaluation.split_search import KEY_NAMES, MODES, Protocol, relevances_of
+from fashret.evaluation.intervals import MACRO, variance_factors
+from fashret.evaluation.judging import Judgment, judge
+from fashret.evaluation.plan import Plan, task_of
 from fashret.functional.bootstrap import interval, resampled_means, widen_equal_values, widened
-from fashret.functional.retrieval import METRICS, ceiling, chance, per_query
-from fashret.functional.topk import Excluded, Ranking
+from fashret.functional.retrieval import METRICS, Metric, ceiling, chance, graded_ndcg
+from fashret.functional.topk import Ranking
+from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
 
 
 @dataclass(frozen=True)
 class Column:
-    """One metric of one relevance and mode.
+    """One metric of one task.
 
     Attributes:
         values: (Q,) float64, NaN where a query does not count.
-        ceiling: (Q,) the best that each query could reach.
-        chance: (Q,) what a random ranking is expected to reach.
+        ceiling: (Q,) the best that each query could reach; NaN where that is not known.
+        chance: (Q,) what a random ranking is expected to reach; NaN where that is not known.
     """
 
     values: Tensor
@@ -38,51 +34,97 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The result of one evaluation.
+class TaskResult:
+    """What one task gave.
 
     Attributes:
-        protocol: who searched what.
-        rankings: the ranking of each mode; rows are positions in the protocol's catalog.
-        hits: (Q, K) bool by mode and relevance.
-        columns: metrics by key, without slices.
-        slices: for each sliced key, the code of each query and the names of the values.
-        lists: (Q, L) rows of the rankings by mode, deeper than the largest k where intervals need
-            it (`list_depth`).
+        task: what was asked.
+        judgment: of its ranked items.
+        columns: by metric, such as hit@10.
     """
 
-    protocol: Protocol
-    rankings: Mapping[str, Ranking]
-    hits: Mapping[tuple[str, str], Tensor]
+    task: Task
+    judgment: Judgment
     columns: Mapping[str, Column]
-    slices: Mapping[str, tuple[Tensor, list[str]]] = field(default_factory=dict)
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric over its queries; NaN where no query counts."""
+        return {name: float(column.values.nanmean()) for name, column in self.columns.items()}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of one evaluation: of a split's scoreboard, or of a published benchmark.
+
+    Attributes:
+        plan: who searched what.
+        rankings: of each search, of at most the largest k columns; rows are gallery positions.
+        results: by task.
+        lists: (Q, L) rows of the rankings by search, deeper than the largest k where intervals
+            need it (`intervals.list_depth`).
+    """
+
+    plan: Plan
+    rankings: Mapping[str, Ranking]
+    results_by_task: Mapping[str, TaskResult]
     lists: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, protocol: Protocol, rankings: Mapping[str, Ranking]) -> "Evaluation":
-        """Compute every metric of rankings of at least the largest k columns."""
-        lists = {mode: ranking.rows for mode, ranking in rankings.items()}
-        k = max(protocol.options.k)
-        rankings = {m: Ranking(r.rows[:, :k], r.scores[:, :k]) for m, r in rankings.items()}
-        hits: dict[tuple[str, str], Tensor] = {}
-        columns: dict[str, Column] = {}
-        slices: dict[str, tuple[Tensor, list[str]]] = {}
-        for mode, ranking in rankings.items():
-            for relevance in protocol.relevances(mode):
-                right, ranked = _judged(protocol, mode, relevance)
-                found, relevant = hits_of(right, ranking.rows), right.relevant
-                hits[mode, relevance] = found
-                stem = f"{KEY_NAMES[protocol.split]}/{mode}/{relevance}"
-                for name, column in _columns(protocol, found, relevant, ranked).items():
-                    columns[f"{stem}/{name}"] = column
-                    if (
-                        relevance in protocol.described
-                        and name.split("@")[0] in protocol.options.slice_metrics
-                    ):
-                        values = protocol.codes.described[relevance][1]
-                        codes = protocol.relevance_codes(relevance)[0]
-                        slices[f"{stem}/{name}"] = (codes, values)
-        return cls(protocol, rankings, hits, columns, slices, lists)
+    def from_rankings(
+        cls,
+        plan: Plan,
+        rankings: Mapping[str, Ranking],
+        whole: Mapping[str, Mapping[str, Tensor]] | None = None,
+    ) -> "Evaluation":
+        """Compute every metric of the tasks whose searches were made.
+
+        Args:
+            plan: who searched what.
+            rankings: by search, of at least the largest k columns.
+            whole: by task the (Q,) values of its metrics over whole rankings.
+        """
+        kept: dict[str, Ranking] = {}
+        results: dict[str, TaskResult] = {}
+        for task in plan.tasks:
+            if task.search not in rankings:
+                continue
+            k = max((cut_off(metric) or 1 for metric in task.metrics), default=1)
+            found = rankings[task.search]
+            cut = Ranking(found.rows[:, :k], found.scores[:, :k])
+            if task.search not in kept or kept[task.search].rows.shape[1] < k:
+                kept[task.search] = cut
+            judgment = judge(task, plan.searches[task.search], cut.rows)
+            columns = _columns(task, judgment, plan.options.metrics, (whole or {}).get(task.name))
+            results[task.name] = TaskResult(task, judgment, columns)
+        return cls(plan, kept, results, {name: found.rows for name, found in rankings.items()})
+
+    @cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """Every metric by its key, without slices."""
+        return {
+            f"{self.plan.prefix}/{name}/{metric}": column
+            for name, result in self.results_by_task.items()
+            for metric, column in result.columns.items()
+        }
+
+    @cached_property
+    def slices(self) -> Mapping[str, tuple[Tensor, list[str]]]:
+        """For each key that is also given by value, the code of each query and the values."""
+        sliced = self.plan.options.slice_metrics
+        return {
+            f"{self.plan.prefix}/{name}/{metric}": result.task.values
+            for name, result in self.results_by_task.items()
+            for metric in result.columns
+            if result.task.values is not None and metric.split("@")[0] in sliced
+        }
+
+    def hits(self, task: str) -> Tensor:
+        """(Q, K) bool: which ranked items are relevant to the queries of a task."""
+        return self.results_by_task[task].judgment.hits
+
+    def search(self, key: str) -> Search:
+        """Return the search that the metric of a key judges."""
+        return self.plan.searches[self.results_by_task[task_of(self.plan, key)[0]].task.search]
 
     def means(self) -> dict[str, float]:
         """Every metric with its slices and macro means, by key; NaN where no query counts."""
@@ -103,41 +145,38 @@ class Evaluation:
             keys: of metrics and slices; None for every one, with the means over the values.
         """
         means = self.means()  # the values: those of a training log, to the last digit
-        wanted = [(key, part) for key, part in self._parts() if keys is None or key in keys]
-        names, parts = [key for key, _ in wanted], [part for _, part in wanted]
-        table = torch.stack([part.values for part in parts], dim=1)  # (Q, C)
-        groups = self.protocol.codes.product[torch.from_numpy(self.protocol.queries)]
-        options = self.protocol.options
-        drawn = resampled_means(table, groups, resamples=options.resamples, seed=options.seed)
-        effects = variance_factors([self], names)
-        factors = torch.tensor([effects[name] for name in names], dtype=torch.float64)
-        centre = torch.tensor([means[name] for name in names], dtype=torch.float64)
-        bounds = interval(widened(drawn, centre, factors)).clamp(0.0, 1.0)
-        low, high = widen_equal_values(bounds, table, groups, factors)
-        results = {}
-        for i, (name, part) in enumerate(zip(names, parts, strict=True)):
-            results[name] = {
+        wanted = {key: part for key, part in self._parts() if keys is None or key in keys}
+        effects = variance_factors(self.plan, [self.lists], list(wanted))
+        bounds: dict[str, tuple[Tensor, Tensor]] = {}
+        for names in keys_by_queries(self, list(wanted)):
+            table = torch.stack([wanted[name].values for name in names], dim=1)  # (Q, C)
+            groups = self.search(names[0]).groups
+            options = self.plan.options
+            drawn = resampled_means(table, groups, resamples=options.resamples, seed=options.seed)
+            factors = torch.tensor([effects[name] for name in names], dtype=torch.float64)
+            centre = torch.tensor([means[name] for name in names], dtype=torch.float64)
+            ends = interval(widened(drawn, centre, factors)).clamp(0.0, 1.0)
+            low, high = widen_equal_values(ends, table, groups, factors)
+            bounds |= {name: (low[i], high[i]) for i, name in enumerate(names)}
+        results = {
+            name: {
                 "value": _number(means[name]),
-                "low": _number(low[i]),
-                "high": _number(high[i]),
+                "low": _number(bounds[name][0]),
+                "high": _number(bounds[name][1]),
                 "n": int((~part.values.isnan()).sum()),
                 "ceiling": _number(part.ceiling.nanmean()),
                 "chance": _number(part.chance.nanmean()),
             }
+            for name, part in wanted.items()
+        }
         return self._with_macro(results) if keys is None else results
 
     def unanswerable(self) -> dict[str, int]:
-        """Queries with a known value and nothing relevant to find, by mode and relevance."""
-        counts = {}
-        for mode in self.rankings:
-            for relevance in self.protocol.relevances(mode):
-                known = self.protocol.relevance_codes(relevance)[0] != UNKNOWN
-                if mode == "text":  # an item without text is no text query
-                    known &= self.protocol.relevance_codes("pair")[0] != UNKNOWN
-                stem = f"{KEY_NAMES[self.protocol.split]}/{mode}/{relevance}"
-                column = self.columns[f"{stem}/hit@{self.protocol.options.k[0]}"]
-                counts[f"{mode}/{relevance}"] = int((known & column.values.isnan()).sum())
-        return counts
+        """Queries with a known value and nothing relevant to find, by task."""
+        return {
+            name: int((result.judgment.known & (result.judgment.num_relevant <= 0)).sum())
+            for name, result in self.results_by_task.items()
+        }
 
     def _parts(self) -> list[tuple[str, Column]]:
         """Every column, whole and by slice."""
@@ -161,10 +200,10 @@ class Evaluation:
         for key, (_, values) in self.slices.items():
             of_values = [results[f"{key}[{value}]"] for value in values]
             counted = [result for result in of_values if result["n"]]
-            mean = {
-                name: sum(r[name] for r in counted) / len(counted) if counted else None
-                for name in ("value", "ceiling", "chance")
-            }
+            mean = {}
+            for name in ("value", "ceiling", "chance"):
+                known = [result[name] for result in counted if result[name] is not None]
+                mean[name] = sum(known) / len(known) if known else None
             results[f"{key}[{MACRO}]"] = {
                 "value": mean["value"],
                 "low": None,
@@ -176,70 +215,52 @@ class Evaluation:
         return results
 
 
-def variance_factors(evaluations: Sequence[Evaluation], keys: Sequence[str]) -> dict[str, float]:
-    """By how much the variance of metrics exceeds that of their queries alone.
-
-    It is 1 where queries search a fixed gallery.
-
-    Args:
-        evaluations: one, or two of one protocol, whose difference is meant.
-        keys: of metrics, slices and macro means.
-    """
-    protocol, prefix = evaluations[0].protocol, KEY_NAMES[evaluations[0].protocol.split]
-    if not all(one.lists for one in evaluations) or not search_one_another(protocol):
-        return dict.fromkeys(keys, 1.0)
-    needed = list_depth(protocol)
-    for mode, rows in ((m, r) for one in evaluations for m, r in one.lists.items()):
-        assert rows.shape[1] >= needed, f"{mode} rankings have {rows.shape[1]} of {needed} columns"
-    judged, values = {}, {}
+def keys_by_queries(evaluation: Evaluation, keys: Sequence[str]) -> list[list[str]]:
+    """Group keys by the queries that they count: one matrix of resamples serves each group."""
+    groups: dict[int, list[str]] = {}
     for key in keys:
-        whole, _, value = key.partition("[")
-        mode, relevance = whole.split("/")[1:3]
-        if (mode, relevance) not in judged:
-            judged[mode, relevance] = _judged(protocol, mode, relevance)[0]
-        if value:
-            values[mode, relevance] = evaluations[0].slices[whole]
-    found = design_effects(protocol, [one.lists for one in evaluations], judged, values)
-    factors = {}
-    for key in keys:
-        whole, _, value = key.removeprefix(f"{prefix}/").partition("[")
-        factors[key] = found[whole][value.removesuffix("]")]
-    return factors
+        groups.setdefault(id(evaluation.search(key).query_rows), []).append(key)
+    return list(groups.values())
 
 
-def _judged(protocol: Protocol, mode: str, relevance: str) -> tuple[Judged, Tensor]:
-    """What is right for each query of a mode, and how many rows it ranks, (Q,)."""
-    of_query, of_item = protocol.relevance_codes(relevance)
-    known = of_query != UNKNOWN
-    if mode == "text":  # an item without text is no text query
-        known &= protocol.relevance_codes("pair")[0] != UNKNOWN
-    num_codes = 1 + int(max(of_query.max(), of_item.max(), torch.tensor(0)))
-    counts = torch.bincount(of_item[of_item != UNKNOWN], minlength=num_codes)
-    relevant = torch.where(known, counts[of_query.clamp(min=0)], 0)
-    ranked = torch.full_like(relevant, len(of_item))
-    excluded = protocol.excluded(mode)
-    lost_pairs = None
-    if excluded is not None:
-        lost = (of_query[excluded.queries] == of_item[excluded.rows]) & known[excluded.queries]
-        relevant.index_add_(0, excluded.queries, lost.long(), alpha=-1)
-        ranked.index_add_(0, excluded.queries, torch.ones_like(lost, dtype=torch.long), alpha=-1)
-        lost_pairs = Excluded(excluded.queries[lost], excluded.rows[lost])
-    return Judged(of_query, of_item, known, relevant, lost_pairs), ranked
+def cut_off(metric: str) -> int | None:
+    """Return the k of a metric's name; None for one of the whole ranking."""
+    _, _, k = metric.partition("@")
+    return int(k) if k else None
 
 
 def _columns(
-    protocol: Protocol, found: Tensor, relevant: Tensor, ranked: Tensor
+    task: Task,
+    judgment: Judgment,
+    own: Mapping[str, Metric],
+    whole: Mapping[str, Tensor] | None,
 ) -> dict[str, Column]:
-    """Every metric at every k, with ceiling and chance worked out once for equal queries."""
-    ks = protocol.options.k
-    pairs = torch.stack([relevant, ranked], dim=1)
-    distinct, inverse = pairs.unique(dim=0, return_inverse=True)
+    """Every metric of a task; ceiling and chance are worked out once for equal queries."""
+    relevant, ranked = judgment.num_relevant, judgment.num_ranked
+    distinct, inverse = torch.stack([relevant, ranked], dim=1).unique(dim=0, return_inverse=True)
+    unknown = torch.full(relevant.shape, torch.nan, dtype=torch.float64)
+    gains = judgment.gains
+    graded = gains is not None and not bool(((gains == 0) | (gains == 1)).all())
     columns = {}
-    for key, values in per_query(found, relevant, ks).items():
-        name, k = key.split("@")
-        top = ceiling(name, distinct[:, 0], int(k))[inverse]
-        expected = chance(name, distinct[:, 0], distinct[:, 1], int(k))[inverse]
-        columns[key] = Column(values, top, expected)
+    for metric in task.metrics:
+        name, k = metric.partition("@")[0], cut_off(metric)
+        if k is None:
+            assert whole is not None, f"{metric} needs whole rankings"
+            values = whole[name]
+        elif name == "ndcg" and gains is not None:
+            assert judgment.ideal is not None
+            values = graded_ndcg(gains, judgment.ideal, k)
+        else:
+            function = METRICS[name] if name in METRICS else own[name]
+            values = function(judgment.hits, relevant, k)
+        missing = 0.0 if task.zero_without_answer else torch.nan
+        values = torch.where(relevant > 0, values, missing)
+        if k is None or name not in METRICS or (name == "ndcg" and graded):
+            columns[metric] = Column(values, unknown, unknown)
+        else:
+            top = ceiling(name, distinct[:, 0], k)[inverse]
+            expected = chance(name, distinct[:, 0], distinct[:, 1], k)[inverse]
+            columns[metric] = Column(values, top, expected)
     return columns
 
 
@@ -257,25 +278,3 @@ def _number(value: Tensor | float) -> float | None:
     """A float that JSON can hold: NaN becomes null."""
     number = float(value)
     return None if number != number else number
-
-
-def metric_keys(protocol: Protocol) -> list[str]:
-    """The keys, without slices, that an evaluation of this protocol gives."""
-    names = metric_names(protocol.described, protocol.options.k)
-    return [f"{KEY_NAMES[protocol.split]}/{name}" for name in names]
-
-
-def metric_names(described: Sequence[str], ks: Sequence[int]) -> list[str]:
-    """The metrics of an evaluation, without split and slices.
-
-    Args:
-        described: the category and the attributes.
-        ks: the cut-offs.
-    """
-    return [
-        f"{mode}/{relevance}/{name}@{k}"
-        for mode in MODES
-        for relevance in (*relevances_of(mode), *described)
-        for name in METRICS
-        for k in ks
-    ]

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fashret.evaluation.split_search import Protocol
+from fashret.evaluation.judging import EqualCodes
+from fashret.evaluation.plan import Plan, task_of
+from fashret.functional.relevance import Equal
 from fashret.functional.retrieval import METRICS
 from fashret.functional.split_half import (
     DesignEffect,
@@ -18,6 +20,7 @@ from fashret.functional.split_half import (
     small_sample_factor,
 )
 from fashret.functional.topk import Excluded
+from fashret.tasks.base import Search
 from fashret.types import UNKNOWN
 
 MACRO = "macro"
@@ -32,152 +35,203 @@ FIXED_GALLERY = 10
 """A gallery of so many times more items than there are queries adds nothing to speak of."""
 
 
-def units(protocol: Protocol) -> tuple[Tensor, Tensor]:
-    """The products of queries (Q,) and catalog items (N,) as codes from 0.
+def units(search: Search) -> tuple[Tensor, Tensor]:
+    """The products of queries (Q,) and gallery items (N,) as codes from 0.
 
     An item without a product id is a product of its own.
+
+    Args:
+        search: of queries that are a part of the gallery, which is ascending.
     """
-    products = protocol.codes.product
-    rows = torch.from_numpy(protocol.rows)
-    own = products[rows]
-    alone = int(own.max().clamp(min=0)) + 1 + torch.arange(len(rows))
-    codes = torch.where(own == UNKNOWN, alone, own).unique(return_inverse=True)[1]
-    places = (np.searchsorted(protocol.rows, part) for part in (protocol.queries, protocol.catalog))
-    of_query, of_item = (codes[torch.from_numpy(place)] for place in places)
-    return of_query, of_item
+    assert search.gallery_groups is not None
+    own = search.gallery_groups
+    alone = int(own.max().clamp(min=0)) + 1 + torch.arange(len(own))
+    of_item = torch.where(own == UNKNOWN, alone, own).unique(return_inverse=True)[1]
+    place = np.searchsorted(search.gallery_rows, search.query_rows)
+    return of_item[torch.from_numpy(place)], of_item
 
 
-def search_one_another(protocol: Protocol) -> bool:
-    """Whether a new set of products would bring new queries and a new gallery.
+def search_one_another(search: Search) -> bool:
+    """Tell whether a new set of products would bring new queries and a new gallery.
 
     False where queries search a gallery that they are not a part of, which is a fixed one, or that
     is very much larger than they are.
     """
-    if len(protocol.catalog) >= FIXED_GALLERY * len(protocol.queries):
+    if search.gallery_groups is None:
         return False
-    if not bool(np.isin(protocol.queries, protocol.catalog).all()):
+    if len(search.gallery_rows) >= FIXED_GALLERY * len(search.query_rows):
         return False
-    return len(units(protocol)[0].unique()) >= 4
+    if not bool(np.isin(search.query_rows, search.gallery_rows).all()):
+        return False
+    return len(units(search)[0].unique()) >= 4
 
 
-def list_depth(protocol: Protocol) -> int:
+def list_depth(search: Search, k: int) -> int:
     """How many rows of a ranking intervals need: more than k where queries search one another."""
-    k = max(protocol.options.k)
-    if not search_one_another(protocol):
+    if not search_one_another(search):
         return k
-    views = units(protocol)[1].bincount().double().quantile(0.95)
+    views = units(search)[1].bincount().double().quantile(0.95)
     depth = depth_for_halves(k, min(int(views), 50))
-    return max(k, min(depth, len(protocol.catalog)))
+    return max(k, min(depth, len(search.gallery_rows)))
 
 
-class Judged(NamedTuple):
-    """What is right for the queries of a mode.
+def largest_k(plan: Plan, search: str) -> int:
+    """The largest cut-off of the tasks of a search; 1 where all are of the whole ranking."""
+    cuts = [
+        int(metric.partition("@")[2])
+        for task in plan.tasks
+        if task.search == search
+        for metric in task.metrics
+        if "@" in metric
+    ]
+    return max(cuts, default=1)
 
-    Attributes:
-        query: (Q,) codes.
-        item: (N,) codes.
-        known: (Q,) bool: the query counts.
-        relevant: (Q,) long: relevant rows in what was ranked.
-        excluded: relevant rows that single queries must not find; None for none.
+
+def variance_factors(
+    plan: Plan, lists: Sequence[Mapping[str, Tensor]], keys: Sequence[str]
+) -> dict[str, float]:
+    """By how much the variance of metrics exceeds that of their queries alone.
+
+    It is 1 where queries search a fixed gallery, and for a metric that is not one of
+    `functional.retrieval.METRICS`, or is of whole rankings.
+
+    Args:
+        plan: who searched what.
+        lists: of one system, or of two whose difference is meant: the (Q, L) rankings of each
+            search, of at least `list_depth` columns.
+        keys: of metrics, slices and macro means.
     """
+    factors = dict.fromkeys(keys, 1.0)
+    if not all(lists):
+        return factors
+    wanted: dict[str, dict[str, list[tuple[str, str, str]]]] = {}
+    searches = {task.name: task.search for task in plan.tasks}
+    for key in keys:
+        task, metric, value = task_of(plan, key)
+        wanted.setdefault(searches[task], {}).setdefault(task, []).append((key, metric, value))
+    together = [name for name in plan.searches if name in wanted]
+    alike: dict[int, list[str]] = {}  # searches of the same queries are split alike
+    for name in together:
+        if search_one_another(plan.searches[name]):
+            alike.setdefault(id(plan.searches[name].query_rows), []).append(name)
+    for names in alike.values():
+        for name in names:
+            needed = list_depth(plan.searches[name], largest_k(plan, name))
+            depths = [by_search[name].shape[1] for by_search in lists]
+            assert min(depths) >= needed, f"{name} rankings have {depths} of {needed} columns"
+        found = _design_effects(
+            plan,
+            {name: [by_search[name] for by_search in lists] for name in names},
+            {name: list(wanted[name]) for name in names},
+        )
+        for name in names:
+            for task, asked in wanted[name].items():
+                for key, metric, value in asked:
+                    factors[key] = found.get(task, {}).get(metric, {}).get(value, 1.0)
+    return factors
 
-    query: Tensor
-    item: Tensor
-    known: Tensor
-    relevant: Tensor
-    excluded: Excluded | None = None
 
-
-def design_effects(
-    protocol: Protocol,
-    lists: Sequence[Mapping[str, Tensor]],
-    judged: Mapping[tuple[str, str], Judged],
-    values: Mapping[tuple[str, str], tuple[Tensor, list[str]]],
-) -> dict[str, dict[str, float]]:
+def _design_effects(
+    plan: Plan,
+    lists: Mapping[str, Sequence[Tensor]],
+    tasks: Mapping[str, Sequence[str]],
+) -> dict[str, dict[str, dict[str, float]]]:
     """By how much the variance of metrics exceeds that of the queries alone.
 
     Args:
-        protocol: who searches what.
-        lists: of one system, or of two whose difference is asked for: (Q, L) rankings by mode, of
-            at least `list_depth` columns.
-        judged: by mode and relevance, what is right.
-        values: for those that are sliced by value, the code (Q,) of each query and the names.
+        plan: who searched what.
+        lists: (Q, L) rankings by search, of one system, or of two whose difference is asked for;
+            all searches are of the same queries.
+        tasks: the names of the tasks in question, by search.
 
     Returns:
-        By `<mode>/<relevance>/<metric>@<k>`: the factor of the whole metric under "", that of each
-        slice under its value, that of the mean over the values under "macro"; each with what few
-        products add (`small_sample_factor`).
+        By task and metric: the factor of the whole metric under "", that of each slice under its
+        value, that of the mean over the values under "macro"; each with what few products add
+        (`small_sample_factor`). Tasks that are not of equal codes are left out.
     """
-    ks = torch.tensor(protocol.options.k)
-    names = [f"{metric}@{k}" for metric in METRICS for k in protocol.options.k]
-    by_value = [i for i, n in enumerate(names) if n.split("@")[0] in protocol.options.slice_metrics]
-    of_query, of_item = units(protocol)
+    by_name = {task.name: task for task in plan.tasks}
+    judged: dict[str, dict[str, EqualCodes]] = {}
+    for search, names in tasks.items():
+        excluded = plan.searches[search].excluded
+        judged[search] = {
+            name: EqualCodes.from_relevance(relevance, excluded)
+            for name in names
+            if isinstance(relevance := by_name[name].relevance, Equal)
+        }
+    judged = {search: found for search, found in judged.items() if found}
+    cuts = [
+        int(metric.partition("@")[2])
+        for found in judged.values()
+        for name in found
+        for metric in by_name[name].metrics
+        if "@" in metric
+    ]
+    if not cuts:
+        return {}
+    ks = torch.tensor(list(dict.fromkeys(cuts)))
+    metrics = [f"{metric}@{k}" for metric in METRICS for k in ks.tolist()]
+    sliced = plan.options.slice_metrics
+    by_value = [i for i, metric in enumerate(metrics) if metric.split("@")[0] in sliced]
+    of_query, of_item = units(plan.searches[next(iter(judged))])
     products = _Groups.over(of_query, None)
-    grouped = {key: _Groups.over(of_query, given) for key, given in values.items() if given}
-    modes = list(dict.fromkeys(mode for mode, _ in judged))
-    relevances = {mode: [key for key in judged if key[0] == mode] for mode in modes}
-    whole = {mode: DesignEffect(1, len(names) * len(relevances[mode])) for mode in modes}
-    sliced = {key: DesignEffect(len(values[key][1]), len(by_value)) for key in grouped}
-    counts = {key: _Counts.of(right) for key, right in judged.items()}
-    generator = torch.Generator().manual_seed(protocol.options.seed)
+    values = {
+        name: given
+        for found in judged.values()
+        for name in found
+        if (given := by_name[name].values) is not None
+    }
+    grouped = {name: _Groups.over(of_query, given) for name, given in values.items()}
+    whole = {search: DesignEffect(1, len(metrics) * len(found)) for search, found in judged.items()}
+    of_values = {name: DesignEffect(len(values[name][1]), len(by_value)) for name in grouped}
+    counts = {
+        search: [_Counts.of(codes) for codes in found.values()] for search, found in judged.items()
+    }
+    generator = torch.Generator().manual_seed(plan.options.seed)
     splits = min(MOST_SPLITS, max(FEWEST_SPLITS, _SPLIT_QUERIES // max(1, len(of_query))))
     for _ in range(splits):
         side = random_halves(int(max(of_query.max(), of_item.max())) + 1, generator)
         of_side, item_side = side[of_query], side[of_item]
-        for mode in modes:
-            relevant = torch.cat(
-                [counts[key].within(of_side, item_side) for key in relevances[mode]]
-            )
+        for search, found in judged.items():
+            relevant = torch.cat([count.within(of_side, item_side) for count in counts[search]])
             parts = []
-            for by_mode in lists:
-                rows = by_mode[mode]
+            for rows in lists[search]:
                 inside = (rows >= 0) & (item_side[rows.clamp(min=0)] == of_side[:, None])
-                found = first_within(rows, inside, int(ks.max()))
-                hits = torch.cat([hits_of(judged[key], found) for key in relevances[mode]])
+                first = first_within(rows, inside, int(ks.max()))
+                hits = torch.cat([codes.hits(first) for codes in found.values()])
                 parts.append(all_metrics(hits, relevant, ks))
-            change = parts[0] if len(parts) == 1 else parts[0] - parts[1]  # (R Q, 6 c)
-            by_relevance = change.view(len(relevances[mode]), len(of_query), len(names))
-            together = by_relevance.transpose(0, 1).flatten(1)  # (Q, R 6 c)
-            whole[mode].add(together, products.group, products.cell, side[products.unit])
-            for key, one in zip(relevances[mode], by_relevance, strict=True):
-                if key in sliced:
-                    groups = grouped[key]
-                    sliced[key].add(one[:, by_value], groups.group, groups.cell, side[groups.unit])
-    factors: dict[str, dict[str, float]] = {}
-    for mode in modes:
-        table = whole[mode].factor()[0].view(len(relevances[mode]), len(names))
-        for key, row in zip(relevances[mode], table.tolist(), strict=True):
-            more = small_sample_factor(_products(of_query, judged[key].relevant > 0))
-            for name, factor in zip(names, row, strict=True):
-                factors[f"{mode}/{key[1]}/{name}"] = {"": factor * more}
-    for (mode, relevance), effect in sliced.items():
-        codes, labels = values[mode, relevance]
-        counted = judged[mode, relevance].relevant > 0
-        numbers = [_products(of_query, counted & (codes == v)) for v in range(len(labels))]
-        numbers.append(_products(of_query, counted))
-        for value, number, row in zip(
-            [*labels, MACRO], numbers, effect.factor().tolist(), strict=True
-        ):
-            more = small_sample_factor(number)
-            for column, factor in zip(by_value, row, strict=True):
-                factors[f"{mode}/{relevance}/{names[column]}"][value] = factor * more
+            change = parts[0] if len(parts) == 1 else parts[0] - parts[1]  # (T Q, 6 c)
+            by_task = change.view(len(found), len(of_query), len(metrics))
+            together = by_task.transpose(0, 1).flatten(1)  # (Q, T 6 c)
+            whole[search].add(together, products.group, products.cell, side[products.unit])
+            for name, one in zip(found, by_task, strict=True):
+                if name in of_values:
+                    groups = grouped[name]
+                    of_values[name].add(
+                        one[:, by_value], groups.group, groups.cell, side[groups.unit]
+                    )
+    factors: dict[str, dict[str, dict[str, float]]] = {}
+    for search, found in judged.items():
+        table = whole[search].factor()[0].view(len(found), len(metrics))
+        for (name, codes), row in zip(found.items(), table.tolist(), strict=True):
+            more = small_sample_factor(_products(of_query, codes.relevant > 0))
+            factors[name] = {m: {"": factor * more} for m, factor in zip(metrics, row, strict=True)}
+            if name not in of_values:
+                continue
+            of_code, labels = values[name]
+            counted = codes.relevant > 0
+            numbers = [_products(of_query, counted & (of_code == v)) for v in range(len(labels))]
+            numbers.append(_products(of_query, counted))
+            effects = of_values[name].factor().tolist()
+            for value, number, row in zip([*labels, MACRO], numbers, effects, strict=True):
+                more = small_sample_factor(number)
+                for column, factor in zip(by_value, row, strict=True):
+                    factors[name][metrics[column]][value] = factor * more
     return factors
 
 
 def _products(of_query: Tensor, counted: Tensor) -> int:
     """How many products the counted queries are of, at least 2."""
     return max(2, len(of_query[counted].unique()))
-
-
-def hits_of(right: Judged, rows: Tensor) -> Tensor:
-    """(Q, K) bool: which ranked rows are relevant to each query.
-
-    Args:
-        right: what is relevant.
-        rows: (Q, K) positions in the catalog, -1 for none.
-    """
-    matched = right.item[rows.clamp(min=0)] == right.query[:, None]
-    return matched & (rows >= 0) & right.known[:, None]
 
 
 class _Groups(NamedTuple):
@@ -220,7 +274,7 @@ class _Counts(NamedTuple):
     size: int
 
     @classmethod
-    def of(cls, right: Judged) -> "_Counts":
+    def of(cls, right: EqualCodes) -> "_Counts":
         """Count once what all splits share."""
         size = 1 + int(max(right.query.max(), right.item.max(), torch.tensor(0)))
         has_code = right.item != UNKNOWN

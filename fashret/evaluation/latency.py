@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fashret.evaluation.embed import embed_texts
 from fashret.functional.similarity import Vectors
 from fashret.functional.topk import topk
 from fashret.models.retriever import Retriever
@@ -58,7 +57,7 @@ def text_query_latency(
     """
 
     def ask(i: int) -> Tensor:
-        return topk(weighted(embed_texts(retriever, [texts[i]])), gallery, k).rows
+        return topk(weighted(retriever.embed_texts([texts[i]])), gallery, k).rows
 
     return percentiles(_timed(ask, len(texts)))
 

@@ -1,12 +1,13 @@
 """How retrieval is judged."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fashret.data.splits import SPLITS
 from fashret.errors import ConfigError
-from fashret.functional.retrieval import METRICS
+from fashret.functional.retrieval import METRICS, Metric
 
 EXCLUDE = ("self", "product", "none")
 
@@ -31,19 +32,23 @@ class RetrievalOptions:
         max_items: so many catalog items at most, sampled likewise; null for all.
         seed: of the samples and of the bootstrap.
         resamples: of the bootstrap behind final results' intervals.
+        metrics: metrics of the user's own by name, beside hit, recall, precision, map, mrr and
+            ndcg: functions of hits (Q, K) bool, num_relevant (Q,) and k that return a value between
+            0 and 1 for each query, (Q,) float64.
     """
 
-    k: Sequence[int]
-    exclude: str
-    weight_image: float
-    candidates: int | None
-    catalog_splits: Sequence[str] | None
-    slice_metrics: Sequence[str]
-    max_queries: int | None
-    max_items: int | None
-    seed: int
-    resamples: int
+    k: Sequence[int] = (1, 5, 10)
+    exclude: str = "self"
+    weight_image: float = 0.7
+    candidates: int | None = None
+    catalog_splits: Sequence[str] | None = None
+    slice_metrics: Sequence[str] = ("precision",)
+    max_queries: int | None = None
+    max_items: int | None = None
+    seed: int = 0
+    resamples: int = 10_000
     weights: Mapping[str, float] | None = None
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.k or min(self.k) < 1 or len(set(self.k)) < len(self.k):
@@ -65,9 +70,16 @@ class RetrievalOptions:
                     f"retrieval.catalog_splits holds '{split}': there are {', '.join(SPLITS)}"
                 )
         for name in self.slice_metrics:
-            if name not in METRICS:
+            if name not in METRICS and name not in self.metrics:
                 raise ConfigError(
-                    f"retrieval.slice_metrics holds '{name}': there are {', '.join(METRICS)}"
+                    f"retrieval.slice_metrics holds '{name}': there are "
+                    f"{', '.join((*METRICS, *self.metrics))}"
+                )
+        for name, metric in self.metrics.items():
+            if name in METRICS or not re.fullmatch(r"[A-Za-z]\w*", name) or not callable(metric):
+                raise ConfigError(
+                    f"retrieval.metrics.{name}: it must be a function under a name of its own, "
+                    "of letters, digits and underscores"
                 )
         for key in ("candidates", "max_queries", "max_items"):
             value = getattr(self, key)
@@ -80,5 +92,14 @@ class RetrievalOptions:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The options as they stand in metrics.json."""
-        return asdict(self)
+        """The options as they stand in metrics.json; metrics of the user's own by their names."""
+        held = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
+        plain = {name: _plain(value) for name, value in held.items()}
+        return plain | ({"metrics": sorted(self.metrics)} if self.metrics else {})
+
+
+def _plain(value: Any) -> Any:
+    """A copy that JSON can hold."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Rank what each query of a protocol finds, given everybody's embeddings."""
+"""Rank what each query of a split finds, given everybody's embeddings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fashret.evaluation.split_search import MODES, Protocol
+from fashret.evaluation.split_search import MODES, SplitSearch
 from fashret.functional.blocks import Layout
 from fashret.functional.imputation import impute_texts
 from fashret.functional.similarity import Fused, Vectors
@@ -17,10 +17,10 @@ from fashret.functional.topk import Excluded, Ranking, first_columns, rank_rows,
 
 @dataclass(frozen=True)
 class Embedded:
-    """The embeddings of a protocol's rows.
+    """The embeddings of a plan's rows.
 
     Attributes:
-        image: (n, D), row i of `protocol.rows`.
+        image: (n, D), row i of `plan.rows`.
         text: (n, D), zero where an item has no text.
         layout: which columns belong to which block.
     """
@@ -36,7 +36,7 @@ class Embedded:
 
 
 def rank(
-    protocol: Protocol,
+    plan: SplitSearch,
     embedded: Embedded,
     *,
     modes: Sequence[str] = MODES,
@@ -47,8 +47,8 @@ def rank(
     """Search the catalog for every `parts`-th query.
 
     Args:
-        protocol: who searches what.
-        embedded: by the rows of the protocol.
+        plan: who searches what.
+        embedded: by the rows of the plan.
         modes: what queries are made of.
         part: which share of the queries, 0 to parts - 1.
         parts: into how many shares the queries are dealt.
@@ -56,18 +56,18 @@ def rank(
 
     Returns:
         For each mode the positions of its queries and their rankings, whose rows are positions
-        in the protocol's catalog; all on the CPU.
+        in the plan's catalog; all on the CPU.
     """
     device = embedded.image.device
-    places = torch.from_numpy(np.searchsorted(protocol.rows, protocol.queries)).to(device)
-    catalog = torch.from_numpy(np.searchsorted(protocol.rows, protocol.catalog)).to(device)
+    places = torch.from_numpy(np.searchsorted(plan.rows, plan.queries)).to(device)
+    catalog = torch.from_numpy(np.searchsorted(plan.rows, plan.catalog)).to(device)
     whole = len(catalog) == len(embedded.image)
     image = embedded.image if whole else embedded.image[catalog]
     completed = embedded.completed_text if "fused" in modes else embedded.text
     text = completed if whole else completed[catalog]
     mine = torch.arange(part, len(places), parts, device=device)
     asked = places[mine]
-    weight, weights = protocol.options.weight_image, protocol.options.weights or {}
+    weight, weights = plan.options.weight_image, plan.options.weights or {}
     photos = embedded.layout.weighted(embedded.image[asked], weights)
     captions = embedded.layout.weighted(embedded.text[asked], weights)
     searches: dict[str, tuple[Vectors, Vectors]] = {
@@ -78,9 +78,9 @@ def rank(
     found = {}
     for mode in modes:
         queries, items = searches[mode]
-        barred = _share(protocol.excluded(mode), part, parts, device)
-        k = depth or max(protocol.options.k)
-        candidates = protocol.options.candidates
+        barred = _share(plan.searches[mode].excluded, part, parts, device)
+        k = depth or max(plan.options.k)
+        candidates = plan.options.candidates
         if mode == "fused" and candidates is not None:
             first = topk(*searches["image"], candidates, exclude=barred)
             ranking = first_columns(rank_rows(queries[:], items, first.rows), k)

@@ -1,6 +1,8 @@
 """Who searches what: the queries and the catalog of one evaluation, and how they relate."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,14 +13,15 @@ from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.errors import ConfigError
 from fashret.evaluation.options import RetrievalOptions
+from fashret.evaluation.plan import KEY_NAMES
+from fashret.functional.relevance import Equal
+from fashret.functional.retrieval import METRICS
 from fashret.functional.topk import Excluded
+from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
 
 MODES = ("image", "text", "fused")
 """What a query is made of."""
-
-KEY_NAMES = {"train": "train", "validation": "val", "test": "test"}
-"""How keys call the splits."""
 
 
 def relevances_of(mode: str) -> tuple[str, ...]:
@@ -27,8 +30,8 @@ def relevances_of(mode: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """The queries of a split and what they search.
+class SplitSearch:
+    """The scoreboard of a split: its items search one another, by photo, by text and by both.
 
     Attributes:
         split: whose queries.
@@ -52,7 +55,7 @@ class Protocol:
     @classmethod
     def of(
         cls, table: ItemTable, codes: ItemCodes, split: str, options: RetrievalOptions
-    ) -> "Protocol":
+    ) -> "SplitSearch":
         """The default protocol: a split searches itself, or `catalog_splits`; roles decide.
 
         Raises:
@@ -81,13 +84,69 @@ class Protocol:
         return cls(split, options, queries, catalog, codes, table.described, photos)
 
     @property
+    def prefix(self) -> str:
+        """What every key begins with."""
+        return KEY_NAMES[self.split]
+
+    @cached_property
+    def searches(self) -> Mapping[str, Search]:
+        """A search for each mode."""
+        product = self.codes.product
+        groups = product[torch.from_numpy(self.queries)]
+        gallery_groups = product[torch.from_numpy(self.catalog)]
+        excluded = self._excluded()
+        return {
+            mode: Search(
+                name=mode,
+                query_rows=self.queries,
+                gallery_rows=self.catalog,
+                groups=groups,
+                gallery_groups=gallery_groups,
+                excluded=None if mode == "text" else excluded,
+            )
+            for mode in MODES
+        }
+
+    @cached_property
+    def tasks(self) -> Sequence[Task]:
+        """A task for each mode and relevance: image/product, text/pair, fused/category, ..."""
+        names = (*METRICS, *self.options.metrics)
+        metrics = [f"{name}@{k}" for name in names for k in self.options.k]
+        k = max(self.options.k)
+        has_text = self.relevance_codes("pair")[0] != UNKNOWN
+        tasks = []
+        for mode in MODES:
+            for relevance in self.relevances(mode):
+                of_query, of_item = self.relevance_codes(relevance)
+                if mode == "text":  # an item without text is no text query
+                    of_query = torch.where(has_text, of_query, UNKNOWN)
+                described = relevance in self.described
+                shown = mode == "image" or (mode, relevance) == ("text", "pair")
+                own = [f"{name}@{k}" for name in self.options.metrics if shown]
+                tasks.append(
+                    Task(
+                        name=f"{mode}/{relevance}",
+                        search=mode,
+                        relevance=Equal(of_query, of_item),
+                        metrics=metrics,
+                        headlines=[f"{'precision' if described else 'hit'}@{k}", *own],
+                        values=self._values(relevance) if described else None,
+                    )
+                )
+        return tasks
+
+    @property
     def rows(self) -> NDArray[np.int64]:
         """Every row that has to be embedded, ascending."""
         return np.union1d(self.queries, self.catalog)
 
-    def excluded(self, mode: str) -> Excluded | None:
-        """What single queries must not find, as positions in queries and catalog."""
-        if mode == "text" or self.options.exclude == "none":
+    def _values(self, relevance: str) -> tuple[Tensor, list[str]]:
+        """The queries' own values of the category or an attribute."""
+        return self.relevance_codes(relevance)[0], self.codes.described[relevance][1]
+
+    def _excluded(self) -> Excluded | None:
+        """What a photo must not find, as positions in queries and gallery."""
+        if self.options.exclude == "none":
             return None
         products = self.codes.product.numpy()
         alone = np.arange(len(products))

@@ -10,7 +10,9 @@ from fashret.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-_METRIC = re.compile(r"(?P<whole>[^/\[\]]+/(?P<relevance>[^/\[\]]+)/[^/\[\]]+)(\[(?P<value>.*)\])?")
+_METRIC = re.compile(
+    r"(?P<whole>(?:[^/\[\]]+/)+(?P<relevance>[^/\[\]]+)/[^/\[\]]+)(\[(?P<value>.*)\])?"
+)
 
 
 MET, PROVED, NOT_MET, INSUFFICIENT = "met", "proved", "not met", "insufficient"

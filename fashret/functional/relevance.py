@@ -26,6 +26,10 @@ class Relevance(Protocol):
         """(Q,) how many right answers there are, and (Q, k) the largest gains, falling."""
         ...
 
+    def subset(self, queries: Tensor) -> "Relevance":
+        """The same for some queries, (q,) long, ascending."""
+        ...
+
 
 @dataclass(frozen=True)
 class Equal:
@@ -51,6 +55,10 @@ class Equal:
         counts = torch.bincount(known, minlength=size)[self.of_query.clamp(min=0)]
         counts = torch.where(self.of_query == UNKNOWN, 0, counts)
         return counts, (torch.arange(k) < counts[:, None]).double()
+
+    def subset(self, queries: Tensor) -> "Equal":
+        """The same for some queries."""
+        return Equal(self.of_query[queries], self.of_document)
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,17 @@ class Listed:
         best[query[first], place[first]] = self.gain[order][first]
         return right, best
 
+    def subset(self, queries: Tensor) -> "Listed":
+        """The same for some queries."""
+        kept = torch.isin(self.query, queries)
+        position = torch.searchsorted(queries, self.query[kept])
+        return Listed(
+            position, self.document[kept], self.gain[kept], len(queries), self.num_documents
+        )
+
 
 @dataclass(frozen=True)
-class Fitting:
+class PartialMatch:
     """Right is what has every value that is asked for; some of them are a part of it.
 
     An item of another kind gains nothing; of the kind, the share of what is asked that it has.
@@ -122,6 +138,10 @@ class Fitting:
             top = gains.topk(min(k, gains.shape[1]), dim=1).values
             best.append(torch.nn.functional.pad(top, (0, k - top.shape[1])))
         return torch.cat(right), torch.cat(best)
+
+    def subset(self, queries: Tensor) -> "PartialMatch":
+        """The same for some queries."""
+        return PartialMatch(self.asked[queries], self.stated)
 
     @staticmethod
     def _of(asked: Tensor, stated: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fashret.errors import ConfigError
 from fashret.functional.mining import HardPairs, hard_negatives
+from fashret.launch_env import is_first
 from fashret.loading.mined_sampler import MinedBatches
 from fashret.loading.samplers import RowBatches
 from fashret.types import Baseline, Relations, TrainingItems
@@ -27,7 +28,7 @@ class HardMiner:
     random to mined ones over the first epochs.
 
     Args:
-        folder: where `hard_negatives.parquet` and its counts are written.
+        folder: where `hard_negatives.parquet` and its counts are written; None writes neither.
         depth: how many nearest of its category an item looks at.
         keep: how many hard negatives it keeps at most.
         attributes: which attributes count as a difference; null for all.
@@ -38,7 +39,7 @@ class HardMiner:
     def __init__(
         self,
         *,
-        folder: str,
+        folder: str | None = None,
         depth: int = 50,
         keep: int = 10,
         attributes: Sequence[str] | None = None,
@@ -50,7 +51,8 @@ class HardMiner:
                 f"miner: random={random} must be within 0 and 1, ramp={ramp} at least 0, "
                 f"depth={depth} and keep={keep} at least 1"
             )
-        self.folder = Path(folder)
+        # Every process mines the same; the first has the run folder.
+        self.folder = None if folder is None or not is_first() else Path(folder)
         self.depth = depth
         self.keep = keep
         self.attributes = attributes
@@ -103,9 +105,10 @@ class HardMiner:
                 ],
             }
         )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        frame.to_parquet(self.folder / "hard_negatives.parquet", index=False)
-        (self.folder / "hard_negatives.json").write_text(json.dumps(pairs.counts, indent=1))
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            frame.to_parquet(self.folder / "hard_negatives.parquet", index=False)
+            (self.folder / "hard_negatives.json").write_text(json.dumps(pairs.counts, indent=1))
         log.info("hard negatives: %s", ", ".join(f"{n} {what}" for what, n in pairs.counts.items()))
         return pairs
 

@@ -40,7 +40,7 @@ class PairMiner(HardMiner):
     def __init__(
         self,
         *,
-        folder: str,
+        folder: str | None = None,
         count: int,
         shares: Mapping[str, float],
         seed: int,
@@ -123,8 +123,9 @@ class PairMiner(HardMiner):
                 "anchors": len(np.unique(anchor[of_tier])),
                 "mean_similarity": float(similarity[of_tier].mean()) if of_tier.any() else None,
             }
-        frame.to_parquet(self.folder / "pairs.parquet", index=False)
-        (self.folder / "pairs_stats.json").write_text(json.dumps(stats, indent=1) + "\n")
+        if self.folder is not None:
+            frame.to_parquet(self.folder / "pairs.parquet", index=False)
+            (self.folder / "pairs_stats.json").write_text(json.dumps(stats, indent=1) + "\n")
 
 
 def _chunks(rows: "np.typing.NDArray[np.int64]") -> list["np.typing.NDArray[np.int64]"]:

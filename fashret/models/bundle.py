@@ -16,11 +16,10 @@ from torch import Tensor
 
 from fashret.errors import CheckpointError, ConfigError
 from fashret.models.retriever import Retriever
-from fashret.models.spec import VOCABULARY, ModelSpec
+from fashret.models.spec import BUNDLE_CONFIG, VOCABULARY, ModelSpec
 
 log = logging.getLogger(__name__)
 
-CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
 
 
@@ -44,7 +43,7 @@ def write_bundle(
     Raises:
         ConfigError: the folder holds something else; a head has no place in the model.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / BUNDLE_CONFIG).is_file():
         raise ConfigError(f"out={folder} holds other files; give a new folder")
     backbone = retriever.backbone
     assert backbone is not None, "a bundle needs towers"
@@ -62,7 +61,7 @@ def write_bundle(
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    (partial / CONFIG).write_text(json.dumps(config, indent=4) + "\n")
+    (partial / BUNDLE_CONFIG).write_text(json.dumps(config, indent=4) + "\n")
     save_file(state, str(partial / WEIGHTS))
     (partial / WEIGHTS).chmod(0o644)  # safetensors lets only its owner read
     if spec.folder is not None and (spec.folder / VOCABULARY).is_file():
@@ -77,7 +76,7 @@ def write_bundle(
 def _model_config(spec: ModelSpec) -> dict[str, Any]:
     """The architecture, as open_clip describes it."""
     if spec.folder is not None:
-        config: dict[str, Any] = json.loads((spec.folder / CONFIG).read_text())["model_cfg"]
+        config: dict[str, Any] = json.loads((spec.folder / BUNDLE_CONFIG).read_text())["model_cfg"]
     elif spec.name.startswith("hf-hub:"):
         config = _get_hf_config(spec.name.removeprefix("hf-hub:"))["model_cfg"]
     else:

@@ -1,20 +1,40 @@
 """What fashret trains: towers, and heads that turn their features into embeddings."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from fashret.errors import ConfigError
+from fashret.cache import default_cache_dir
+from fashret.data.photos import decode_photo
+from fashret.errors import CheckpointError, ConfigError, DataError
 from fashret.functional.blocks import GENERAL, Layout
 from fashret.models.adapters import adapter_parameters, add_adapters
-from fashret.models.backbone import Backbone
+from fashret.models.backbone import Backbone, load_backbone
+from fashret.models.checkpoint import checkpoint_path, read_checkpoint, with_weights
+from fashret.models.device import pick_device
 from fashret.models.heads import Heads, Projection, make_head, narrowed
-from fashret.models.spec import ModelSpec
+from fashret.models.spec import BUNDLE_CONFIG, ModelSpec
+from fashret.progress import progress
 from fashret.types import UNKNOWN, Batch
+
+Photo = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""What `Retriever.encode_image` takes for a photo."""
+
+TINY = "tiny"
+"""The name of the small model that comes with fashret."""
+
+_FEW_BATCHES = 4
+"""So many batches need no progress bar."""
 
 
 class Retriever(nn.Module):
@@ -138,6 +158,117 @@ class Retriever(nn.Module):
     def embed_text(self, features: Tensor, has_text: Tensor) -> Tensor:
         """(B, G) features and (B,) bool -> (B, D) embeddings, L2-normalised or zero."""
         return self._embed(features, self.text_head, self.block_texts) * has_text[:, None]
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path | ModelSpec = TINY,
+        *,
+        device: str | torch.device = "auto",
+        cache_dir: str | Path | None = None,
+    ) -> "Retriever":
+        """Load a model for encoding. Neither Lightning nor Hydra is imported.
+
+        Args:
+            source: a run folder (its last checkpoint), a checkpoint file, an exported folder,
+                "tiny" for the small model that comes with fashret, or a `ModelSpec` for any
+                open_clip model.
+            device: where it encodes: auto, cpu, cuda, mps.
+            cache_dir: where downloaded weights are kept; by default FASHRET_CACHE or
+                ~/.cache/fashret.
+
+        Returns:
+            The retriever with its towers, in evaluation mode.
+
+        Raises:
+            CheckpointError: there is no such model, or its weights cannot be read.
+            ConfigError: there is no such device.
+
+        Example:
+            >>> Retriever.load("tiny", device="cpu").encode_text(["a red dress"]).shape
+            (1, 256)
+        """
+        folder = default_cache_dir() if cache_dir is None else Path(cache_dir).expanduser()
+        spec, state = _found(source)
+        retriever = cls.on(load_backbone(spec, folder))
+        if state is not None:
+            with_weights(state, retriever, spec)
+        return retriever.eval().requires_grad_(False).to(pick_device(device))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.image_head.weight.device
+
+    @torch.inference_mode()
+    def embed_photos(self, photos: Sequence[Image.Image]) -> Tensor:
+        """Embed one batch of photos: (n, D) float on the model's device, L2-normalised."""
+        assert self.backbone is not None, "new photos need towers"
+        transform = self.backbone.photo_transform()
+        prepared = torch.stack([transform(photo) for photo in photos]).to(self.device)
+        return self.embed_image(self.backbone.encode_image(prepared))
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Embed one batch of texts: (n, D) float on the model's device, L2-normalised."""
+        assert self.backbone is not None, "new texts need towers"
+        tokens = self.backbone.tokenize(texts).to(self.device)
+        has_text = torch.ones(len(texts), dtype=torch.bool, device=self.device)
+        return self.embed_text(self.backbone.encode_text(tokens), has_text)
+
+    def encode_image(self, photos: Sequence[Photo], *, batch_size: int = 64) -> NDArray[np.float32]:
+        """Encode photos.
+
+        Args:
+            photos: files, PIL images, encoded bytes, or (H, W, 3) uint8 arrays.
+            batch_size: photos that are encoded at a time.
+
+        Returns:
+            (len(photos), D) float32, L2-normalised, so that an inner product is a cosine.
+
+        Raises:
+            DataError: a photo cannot be read; the message names it.
+        """
+        return self._encoded(
+            photos, lambda part: self.embed_photos([_opened(p) for p in part]), batch_size, "photos"
+        )
+
+    def encode_text(
+        self, texts: str | Sequence[str], *, batch_size: int = 256
+    ) -> NDArray[np.float32]:
+        """Encode texts.
+
+        Args:
+            texts: one text, or several.
+            batch_size: texts that are encoded at a time.
+
+        Returns:
+            (len(texts), D) float32, L2-normalised.
+        """
+        if isinstance(texts, str):
+            texts = [texts]
+        return self._encoded(texts, self.embed_texts, batch_size, "texts")
+
+    def _encoded(
+        self,
+        inputs: Sequence[Any],
+        embed: Callable[[Sequence[Any]], Tensor],
+        batch_size: int,
+        what: str,
+    ) -> NDArray[np.float32]:
+        """Encode in batches, with a progress bar where there are many."""
+        encoded = np.zeros((len(inputs), self.dim), dtype=np.float32)
+        with progress(
+            total=len(inputs),
+            desc=f"encoding {what}",
+            unit=f" {what}",
+            disable=len(inputs) <= _FEW_BATCHES * batch_size,
+        ) as bar:
+            for start in range(0, len(inputs), batch_size):
+                part = inputs[start : start + batch_size]
+                encoded[start : start + len(part)] = embed(part).float().cpu().numpy()
+                bar.update(len(part))
+        return encoded
 
     def set_training(self, spec: ModelSpec) -> None:
         """Let learn what the spec says, and freeze the rest.
@@ -281,3 +412,37 @@ def _text_width(backbone: Backbone) -> int:
 def _linear(heads: nn.ModuleList) -> list[nn.Linear]:
     """The heads that a list holds."""
     return list(heads)  # type: ignore[arg-type]  # a ModuleList may hold any module
+
+
+def _opened(photo: Photo) -> Image.Image:
+    """A photo as upright RGB pixels."""
+    if isinstance(photo, Image.Image):
+        return photo.convert("RGB")
+    if isinstance(photo, np.ndarray):
+        return Image.fromarray(photo).convert("RGB")
+    if isinstance(photo, bytes):
+        return decode_photo(photo)
+    try:
+        return decode_photo(Path(photo).expanduser().read_bytes())
+    except (OSError, DataError) as e:
+        raise DataError(f"photo {photo} cannot be read: {e}") from e
+
+
+def _found(source: str | Path | ModelSpec) -> tuple[ModelSpec, Mapping[str, Tensor] | None]:
+    """The spec and the learned weights that a name stands for."""
+    if isinstance(source, ModelSpec):
+        return source, None
+    path = Path(source).expanduser()
+    if (path / BUNDLE_CONFIG).is_file():
+        return ModelSpec(name=f"local-dir:{path}", pretrained=None), None
+    if (path / "checkpoints").is_dir() or path.is_file():
+        is_run = path.is_dir()
+        file = checkpoint_path(str(path) if is_run else None, "last" if is_run else str(path))
+        config, state = read_checkpoint(file)
+        return ModelSpec.from_config(config, str(source)), state
+    if str(source) == TINY:
+        return ModelSpec(), None
+    raise CheckpointError(
+        f"{source} is not a model: give a run folder, a checkpoint file, a folder that "
+        "fashret-export wrote, 'tiny', or a ModelSpec for any open_clip model"
+    )

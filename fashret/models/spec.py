@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from fashret.errors import CheckpointError, ConfigError
+from fashret.instantiate import instantiate
 
 OWN = {path.name: path for path in (Path(__file__).parent / "architectures").iterdir()}
 """Architectures of our own, by name: bundles that open_clip's `local-dir:` reads."""
 
 SHIPPED = "fashion"
 """The tag of the weights that lie in such a bundle."""
+
+BUNDLE_CONFIG = "open_clip_config.json"
+"""What a folder is known by that open_clip's `local-dir:` reads."""
 
 VOCABULARY = "vocabulary.txt.gz"
 """The merges of a bundle whose tokenizer knows fewer words than CLIP's."""
@@ -66,14 +70,14 @@ class ModelSpec:
         compile: whether torch.compile is given the image tower.
     """
 
-    name: str
-    pretrained: str | None
-    train: str
-    train_blocks: int
-    heads: bool
-    resize: str
-    fill: int
-    seed: int
+    name: str = "fashret-tiny"
+    pretrained: str | None = SHIPPED
+    train: str = "heads"
+    train_blocks: int = 2
+    heads: bool = True
+    resize: str = "longest"
+    fill: int = 255
+    seed: int = 0
     attribute_blocks: Mapping[str, int] | None = None
     decode: str = "reduced"
     precision: str = "float32"
@@ -181,6 +185,26 @@ class ModelSpec:
             "decode": self.decode,
             "precision": self.precision,
         }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], name: str) -> "ModelSpec":
+        """Make the spec that a checkpoint's configuration holds, which may be somebody else's.
+
+        Args:
+            config: as `models.checkpoint.read_checkpoint` gives it.
+            name: what messages call the checkpoint.
+
+        Raises:
+            CheckpointError: there is none.
+            ConfigError: it names a target that is not allowed.
+        """
+        node = config.get("model")
+        if not isinstance(node, dict):
+            raise CheckpointError(f"{name}: the checkpoint names no model")
+        spec = instantiate(node, "model")
+        if not isinstance(spec, cls):
+            raise CheckpointError(f"{name}: the checkpoint's model is a {type(spec).__name__}")
+        return spec
 
     @property
     def label(self) -> str:

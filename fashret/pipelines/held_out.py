@@ -5,14 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from fashret.config import build
 from fashret.data.leakage import TRAINING_ITEMS, TrainingRecord
 from fashret.data.preparation import prepared_folder
 from fashret.errors import CheckpointError, ConfigError, FashretError
-from fashret.pipelines.checkpoints import read_checkpoint
-from fashret.pipelines.session import Setup
+from fashret.instantiate import instantiate
+from fashret.models.checkpoint import read_checkpoint
+from fashret.pipelines.session import Session
 from fashret.pipelines.systems import System
 
 log = logging.getLogger(__name__)
@@ -36,11 +34,11 @@ def check_held_out(system: System, split: str | None, *, allowed: bool = False) 
     """
     if system.checkpoint is None:
         return
-    setup, key = system.setup, system.setup.table.key
+    session, key = system.session, system.session.table.key
     where = f"the {split} split" if split else "all splits"
     record = training_record(system.checkpoint)
-    rows = setup.rows(split)
-    trained = None if record is None else record.overlap(setup.table, rows)
+    rows = session.rows(split)
+    trained = None if record is None else record.overlap(session.table, rows)
     if trained is None:
         before = _data_key(system) if record is None else record.data
         if before != key:
@@ -61,7 +59,7 @@ def check_held_out(system: System, split: str | None, *, allowed: bool = False) 
         if record.data != key:
             log.warning("%s (data %s; its own data are %s)", said, key, record.data)
         return
-    ids = setup.table.column("item_id")
+    ids = session.table.column("item_id")
     some = ", ".join(ids[row] for row in trained[:_SHOWN]) + ", ..." * (len(trained) > _SHOWN)
     if allowed or split in (None, "train"):
         log.warning("%s (%s): the results are not those of unseen items", said, some)
@@ -74,7 +72,7 @@ def check_held_out(system: System, split: str | None, *, allowed: bool = False) 
     )
 
 
-def check_same_data(setup: Setup, checkpoint: str | None) -> None:
+def check_same_data(session: Session, checkpoint: str | None) -> None:
     """See that a run which goes on from a checkpoint has the data that it began with.
 
     Raises:
@@ -90,10 +88,10 @@ def check_same_data(setup: Setup, checkpoint: str | None) -> None:
             checkpoint,
             TRAINING_ITEMS,
         )
-    elif record.data != setup.table.key:
+    elif record.data != session.table.key:
         raise CheckpointError(
             f"{checkpoint} cannot be resumed: the run was trained on data {record.data}, its data "
-            f"are now {setup.table.key}, with other items, splits or attributes. Undo the change "
+            f"are now {session.table.key}, with other items, splits or attributes. Undo the change "
             "of the data or of its options, or start a new run without resume="
         )
 
@@ -109,7 +107,7 @@ def _data_key(system: System) -> str | None:
     assert system.checkpoint is not None
     data: Mapping[str, Any] = read_checkpoint(system.checkpoint)[0]["data"]
     try:
-        source = build(OmegaConf.create(dict(data)))
-        return prepared_folder(source, system.setup.cache_dir).name
+        source = instantiate(dict(data), "data")
+        return prepared_folder(source, system.session.cache_dir).name
     except (FashretError, OSError):
         return None

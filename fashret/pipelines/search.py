@@ -1,10 +1,11 @@
-"""Typed queries, and a picture of what they find."""
+"""Search the items of a data set by typed texts, and draw what is found."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fashret.evaluation.embed import embed_texts
 from fashret.functional.topk import topk
 from fashret.pipelines.systems import System
 from fashret.reports.contact_sheet import jpeg, photo_rows
@@ -12,41 +13,31 @@ from fashret.reports.contact_sheet import jpeg, photo_rows
 _SHOWN = 8
 
 
-def typed_queries(queries: str | Iterable[object]) -> list[str]:
-    """The texts of `queries=`: one that is typed without brackets is one query, not its letters.
-
-    Example:
-        >>> typed_queries("red dress"), typed_queries(["red dress", 501])
-        (['red dress'], ['red dress', '501'])
-    """
-    return [queries] if isinstance(queries, str) else [str(query) for query in queries]
-
-
-def draw_typed(system: System, queries: Sequence[str], split: str) -> None:
-    """Write `queries.jpg`: the best photos of a split for each typed query.
+def draw_queries(system: System, queries: Sequence[str], rows: NDArray[np.int64]) -> Path:
+    """Write `queries.jpg`: the best photos for each typed query.
 
     Args:
-        system: a model, which embeds them.
+        system: a model, which embeds the queries.
         queries: what is typed.
-        split: whose photos are searched.
+        rows: of the item table, ascending: the photos that are searched.
+
+    Returns:
+        the picture's path.
     """
-    setup = system.setup
-    towers = system.towers
-    protocol = setup.protocol(split)
-    texts = towers.layout.weighted(embed_texts(towers, queries), protocol.options.weights or {})
-    embedded = system.embedded(protocol)
-    places = np.searchsorted(protocol.rows, protocol.catalog)
-    found = topk(texts, embedded.image[places], min(_SHOWN, len(places)))
-    titles = setup.table.column("text")
-    rows = []
+    session, towers = system.session, system.towers
+    weights = session.options.retrieval.weights or {}
+    texts = towers.layout.weighted(towers.embed_texts(queries), weights)
+    found = topk(texts, system.embedded(rows).image, min(_SHOWN, len(rows)))
+    titles = session.table.column("text")
+    drawn = []
     for query, ranked, scores in zip(queries, found.rows, found.scores, strict=True):
-        items = [int(row) for row in protocol.catalog[ranked.cpu().numpy()]]
+        items = [int(row) for row in rows[ranked.cpu().numpy()]]
         photos = [
-            (setup.table.photo(row), f"{score:.2f} {titles[row]}")
+            (session.table.photo(row), f"{score:.2f} {titles[row]}")
             for row, score in zip(items, scores.tolist(), strict=True)
         ]
-        rows.append((query, photos))
-    setup.output_dir.mkdir(parents=True, exist_ok=True)
-    path = setup.output_dir / "queries.jpg"
-    path.write_bytes(jpeg(photo_rows(rows)))
-    print(f"what the typed queries find: {path}")
+        drawn.append((query, photos))
+    session.output_dir.mkdir(parents=True, exist_ok=True)
+    path = session.output_dir / "queries.jpg"
+    path.write_bytes(jpeg(photo_rows(drawn)))
+    return path

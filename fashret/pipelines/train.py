@@ -1,189 +1,266 @@
-"""The parts of a training run, each made from its own node of the configuration."""
+"""Train a model: prepare, encode once, train, and show what improved."""
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from omegaconf import DictConfig
+from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from fashret.catalog.store import Catalog
-from fashret.config import build, monitored_metric
-from fashret.data.learnable import check_learnable
-from fashret.data.product_grouping import STATED
+from fashret.data.leakage import write_training_record
 from fashret.engine.callbacks import EpochLines, TrainLog
+from fashret.engine.datamodule import FashionData
 from fashret.engine.module import RetrievalModule
-from fashret.errors import ConfigError, DataError
+from fashret.errors import ConfigError
 from fashret.evaluation.block_weights import Curve
-from fashret.evaluation.embed import Judged
 from fashret.evaluation.evaluator import Evaluation
-from fashret.evaluation.split_search import KEY_NAMES
-from fashret.launch_env import again
+from fashret.evaluation.plan import KEY_NAMES
+from fashret.launch_env import is_restart
 from fashret.losses import AttributeBlocks, Composite
+from fashret.miners.base import Miner
+from fashret.models.checkpoint import checkpoint_path, read_checkpoint, trained_epochs
 from fashret.models.retriever import Retriever
-from fashret.pipelines.checkpoints import checkpoint_path, read_checkpoint, trained_epochs
-from fashret.pipelines.evaluate import write_tensorboard
-from fashret.pipelines.session import Setup, plain
-from fashret.pipelines.systems import shown_split
-from fashret.reports.groups import write_groups
-from fashret.reports.scoreboard import Scoreboard
-from fashret.types import UNKNOWN, TrainingItems
+from fashret.pipelines.evaluate import evaluate_splits, measure_latency, steering_curves
+from fashret.pipelines.held_out import check_same_data
+from fashret.pipelines.publish import Published, ReportOptions, publish, write_tensorboard
+from fashret.pipelines.session import Session, SessionOptions, check_weights, shown_split
+from fashret.pipelines.systems import System
+from fashret.pipelines.trainer import TrainerOptions
+from fashret.pipelines.training_items import training_items
+from fashret.types import TrainingItems
 
 log = logging.getLogger(__name__)
 
-_WITHOUT_VALUES = (".AnchorToBaseline", ".Distillation", ".HardNegatives")
-"""Terms that keep or refine what pairs teach: alone they have nothing to learn from."""
+DEFAULT_MONITOR = "val/text/pair/mrr@10"
+"""The metric that `best` means by default, and that a sweep compares."""
 
 
-def check_regime(cfg: DictConfig) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What is trained, and how.
+
+    Args:
+        session: model, data and how retrieval is evaluated.
+        loss: over rows, columns and relations.
+        miner: which of the valid pairs the loss sees.
+        block_loss: what attribute heads learn.
+        optimizer: makes an optimizer of parameter groups.
+        scheduler: makes a schedule of an optimizer, given `steps_per_epoch`.
+        trainer: Lightning's trainer, its callbacks and loggers.
+        seed: of weights and order; the data has its own.
+        gather: whether the batch of several processes is that of all of them together.
+        resume: a run folder that is gone on with; None for a new run.
+        ckpt: which checkpoint is evaluated at the end: last or best.
+        monitor: the metric that `best` means and a sweep compares.
+        report: what is left beside the numbers.
+        config: the whole configuration as plain containers, kept in every checkpoint; its `model`
+            is what the checkpoint is loaded by.
+    """
+
+    session: SessionOptions
+    loss: nn.Module
+    miner: Miner
+    block_loss: AttributeBlocks
+    optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer]
+    scheduler: Callable[..., LRScheduler]
+    trainer: TrainerOptions
+    seed: int = 0
+    gather: bool = True
+    resume: str | None = None
+    ckpt: str = "last"
+    monitor: str = DEFAULT_MONITOR
+    report: ReportOptions = field(default_factory=ReportOptions)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run gave.
+
+    Attributes:
+        system: the trained model over its data; the untrained one where nothing learns.
+        evaluations: of the model, one a split; the last one is shown.
+        published: its scoreboard, metrics and files.
+        curves: how each attribute head's weight changes a search; empty for none.
+        objective: the monitored metric, the worst value where it is undefined.
+    """
+
+    system: System
+    evaluations: Sequence[Evaluation]
+    published: Published
+    curves: Sequence[Curve]
+    objective: float
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python, NumPy and torch, workers included."""
+    seed_everything(seed, workers=True, verbose=False)
+
+
+def train(options: TrainOptions) -> TrainResult | None:
+    """Run one training from data to scoreboard.
+
+    Returns:
+        what came of it; None in every process but the first.
+
+    Raises:
+        FashretError: see its kinds.
+    """
+    check_options(options)
+    seed_all(options.seed)
+    session = Session.open(options.session)
+    check_weights(session.options.retrieval.weights, tuple(session.spec.block_widths))
+    checkpoint = resume_from(options, session)
+    check_same_data(session, checkpoint)
+    untrained = System.untrained(session)
+    splits = splits_to_evaluate(session)
+    baseline = evaluate_splits(untrained, splits)
+    title = scoreboard_title(options, session, splits[-1])
+
+    items = training_items(session, options.loss, untrained.catalog, gather=options.gather)
+    module = make_module(options, session, items, untrained.catalog)
+    data = make_data(options, session, items, untrained.catalog, module.miner)
+    composed, shared = str(options.session.output_dir), str(session.output_dir)
+    trainer = options.trainer.moved(composed, shared).make(options.monitor)
+    log_evaluations(trainer, baseline, to_train_log=True)
+    if not session.spec.learns:
+        log.info("nothing learns (model.heads=false, model.train=heads): measuring the baseline")
+        if not session.group.keep_rank_zero():
+            return None
+        return _finish(options, title, untrained, baseline, None, None)
+
+    if session.group.global_rank == 0:
+        write_training_record(session.output_dir, session.table, items.rows.numpy())
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    session.reload_backbone()
+    system = System.trained(title, session, final_state(options, session, module))
+    if not session.group.keep_rank_zero():
+        return None
+    final = evaluate_splits(system, splits)
+    log_evaluations(trainer, final, to_train_log=False)
+    result = _finish(options, title, system, final, untrained, baseline)
+    log_result(trainer, options, result)
+    return result
+
+
+def _finish(
+    options: TrainOptions,
+    title: str,
+    system: System,
+    evaluations: Sequence[Evaluation],
+    other: System | None,
+    baseline: Sequence[Evaluation] | None,
+) -> TrainResult:
+    """Write what a run leaves."""
+    latency = measure_latency(system, evaluations[-1]) if options.report.latency else None
+    published = publish(
+        system,
+        evaluations,
+        other,
+        baseline,
+        title=title,
+        options=options.report,
+        latency=latency,
+    )
+    curves: Sequence[Curve] = []
+    if other is not None and baseline is not None:
+        split = evaluations[0].plan.split
+        assert split is not None
+        curves = steering_curves(system, split, baseline[0])
+    return TrainResult(system, evaluations, published, curves, objective(options, evaluations))
+
+
+def check_options(options: TrainOptions) -> None:
     """Make sure that what is asked for fits what learns.
 
     Raises:
         ConfigError: captions that vary, with stored features; weights that are shared out over
             processes, where what learns is small; a mean of weights that have none.
     """
-    shares_out = "ModelParallel" in str(cfg.trainer.strategy)
-    if shares_out and cfg.model.train in ("heads", "lora"):
+    spec, shards = options.session.model, options.trainer.shards
+    if shards and spec.train in ("heads", "lora"):
         raise ConfigError(
             f"trainer=fsdp shares out the weights of towers that learn; with model.train="
-            f"{cfg.model.train} what learns is small: trainer=ddp"
+            f"{spec.train} what learns is small: trainer=ddp"
         )
-    check_resumed_epochs(cfg)
-    made = {key: str(node.get("_target_")) for key, node in (cfg.callbacks or {}).items() if node}
-    means = [key for key, target in made.items() if target.endswith((".WiseFT", ".PowerEMA"))]
-    if means and (shares_out or cfg.model.train == "lora"):
+    _check_epochs(options)
+    if options.ckpt not in ("last", "best"):
+        raise ConfigError(f"ckpt={options.ckpt}: a training run evaluates its last or its best")
+    targets = {
+        name: str(node.get("_target_")) for name, node in options.trainer.callbacks.items() if node
+    }
+    means = [name for name, target in targets.items() if target.endswith((".WiseFT", ".PowerEMA"))]
+    if means and (shards or spec.train == "lora"):
         raise ConfigError(
-            f"callbacks.{means[0]} with {'trainer=fsdp' if shares_out else 'model.train=lora'}: "
+            f"callbacks.{means[0]} with {'trainer=fsdp' if shards else 'model.train=lora'}: "
             "weights that are shared out, and the two factors of an adapter, have no mean that "
             "would be the model's; use model.train=blocks or all on whole towers"
         )
-    if cfg.data.captions is not None and cfg.model.train == "heads":
+    if options.session.source.captions is not None and spec.train == "heads":
         raise ConfigError(
             "data.captions needs towers that learn (model.train=all, blocks or lora): a stored "
             "text feature is of one caption"
         )
 
 
-def check_resumed_epochs(cfg: DictConfig) -> None:
-    """Make sure that a run that is resumed may train at least as long as it did.
-
-    Raises:
-        ConfigError: it has trained more epochs already.
-    """
-    if cfg.resume is None:
+def _check_epochs(options: TrainOptions) -> None:
+    """Make sure that a run that is resumed may train at least as long as it did."""
+    if options.resume is None:
         return
-    path = checkpoint_path(cfg.resume, "last")
-    done = trained_epochs(path)
-    if 0 <= cfg.trainer.max_epochs < done:
+    path = checkpoint_path(options.resume, "last")
+    done, wanted = trained_epochs(path), options.trainer.trainer.get("max_epochs")
+    if wanted is not None and 0 <= int(wanted) < done:
         raise ConfigError(
-            f"trainer.max_epochs={cfg.trainer.max_epochs}, but {path} has trained {done} epochs "
-            f"already: resume with trainer.max_epochs={done} or more"
+            f"trainer.max_epochs={wanted}, but {path} has trained {done} epochs already: resume "
+            f"with trainer.max_epochs={done} or more"
         )
 
 
-def training_items(setup: Setup, baseline: Catalog) -> TrainingItems:
-    """What is trained on, after photos that look like one product under one title were joined.
-
-    Items whose product or photo also occurs in another split are not trained on.
-    `mining/groups.json` in the run folder holds the products, `groups_audit.csv` some of them to
-    look at.
-
-    Raises:
-        DataError: nothing is left to train on.
-    """
-    table, grouping = setup.table, setup.source.groups
-    rows, codes = torch.from_numpy(table.rows("train")), setup.codes
-    product, confidence = codes.product, torch.from_numpy(table.confidence)
-    joined = torch.zeros(len(table), dtype=torch.bool)
-    looks = grouping is not None and grouping.title_confidence >= grouping.min_confidence
-    if grouping is not None and looks and not setup.spec.random:  # random towers tell nothing
-        product, joined = grouping.by_title(table.column("text"), baseline.image, product)
-        confidence = torch.where(joined, grouping.title_confidence, confidence)
-    elsewhere = torch.ones(len(table), dtype=torch.bool)
-    elsewhere[rows] = False
-    told = (joined | (confidence < STATED))[rows] & (product[rows] != UNKNOWN)
-    photo = torch.from_numpy(table.photo_codes)
-    copied = torch.isin(photo[rows], photo[elsewhere])
-    leaks = copied | (told & torch.isin(product[rows], product[elsewhere]))
-    if bool(leaks.any()):
-        log.warning(
-            "dropping %d training items whose photo or product also occurs in validation or test "
-            "(leakage)",
-            int(leaks.sum()),
-        )
-    if bool(leaks.all()):
-        raise DataError(
-            f"data {setup.source.name}: no training item is left: the photo or product of each "
-            f"also occurs in validation or test (leakage), for {int(copied.sum())} of {len(rows)} "
-            f"the photo itself. photo_copies in {table.folder / 'report.json'} names them; "
-            "data.groups.title_confidence=0 joins no products by their titles"
-        )
-    items = TrainingItems(
-        rows[~leaks],
-        product,
-        codes.caption,
-        codes.described,
-        table.column("item_id"),
-        setup.source.tiers,
-    )
-    check_items(setup, items)
-    if setup.team.global_rank == 0:
-        write_groups(setup.output_dir / "mining", table, product, confidence, rows[leaks])
-    return items
-
-
-def check_items(setup: Setup, items: TrainingItems) -> None:
-    """Make sure that the items have something to learn from, if anything learns.
-
-    Raises:
-        DataError: they do not.
-        ConfigError: a batch holds one item.
-    """
-    if not setup.spec.learns:
-        return
-    captions = setup.source.captions
-    caption = items.caption
-    if captions is not None:
-        caption = torch.from_numpy(captions.over(setup.table).codes)
-    world = setup.team.world_size
-    terms = [term for term in (setup.cfg.loss.get("terms") or {}).values() if term is not None]
-    from_values = any(not str(term.get("_target_")).endswith(_WITHOUT_VALUES) for term in terms)
-    check_learnable(
-        items,
-        caption,
-        data=setup.source.name,
-        batch_items=min(setup.source.batch_size, len(items.rows) // world)
-        * (world if setup.cfg.gather else 1),
-        values=from_values or bool(setup.spec.block_widths),
-    )
-
-
-def make_module(setup: Setup, items: TrainingItems, baseline: Catalog) -> RetrievalModule:
-    """The module: heads over stored features, or over towers that learn."""
-    cfg = setup.cfg
-    frozen = setup.spec.frozen
-    retriever = Retriever(*baseline.heads) if frozen else Retriever.on(setup.backbone)
-    retriever.add_blocks(setup.spec).set_training(setup.spec)
-    miner = build(cfg.miner)
-    miner.prepare(items, baseline)
-    loss = build(cfg.loss)
-    if isinstance(loss, Composite):
-        loss.prepare(items, baseline)
-    block_loss: AttributeBlocks = build(cfg.block_loss)
-    block_loss.prepare(items, baseline)
+def make_module(
+    options: TrainOptions, session: Session, items: TrainingItems, baseline: Catalog
+) -> RetrievalModule:
+    """Make the module: heads over stored features, or over towers that learn."""
+    spec = session.spec
+    retriever = Retriever(*baseline.heads) if spec.frozen else Retriever.on(session.backbone)
+    retriever.add_blocks(spec).set_training(spec)
+    options.miner.prepare(items, baseline)
+    if isinstance(options.loss, Composite):
+        options.loss.prepare(items, baseline)
+    options.block_loss.prepare(items, baseline)
     return RetrievalModule(
         retriever.train(),
-        loss,
-        miner,
-        block_loss,
-        build(cfg.optimizer),
-        build(cfg.scheduler),
-        plain(cfg),
-        gather=cfg.gather,
-        decay_to_initial=not setup.spec.random,
+        options.loss,
+        options.miner,
+        options.block_loss,
+        options.optimizer,
+        options.scheduler,
+        dict(options.config),
+        gather=options.gather,
+        decay_to_initial=not spec.random,
+    )
+
+
+def make_data(
+    options: TrainOptions, session: Session, items: TrainingItems, baseline: Catalog, miner: Miner
+) -> FashionData:
+    """Make the loaders of a run, which is evaluated on the validation split."""
+    return FashionData(
+        session.table,
+        session.codes,
+        session.source,
+        session.split_search("validation"),
+        baseline=baseline,
+        backbone=None if session.spec.frozen else session.backbone,
+        training=items,
+        miner=miner,
+        seed=options.seed,
     )
 
 
@@ -194,7 +271,7 @@ def log_evaluations(
 
     Args:
         trainer: with the loggers.
-        evaluations: a split each.
+        evaluations: one a split.
         to_train_log: whether they are the baseline's, which is epoch 0 of the log of training.
     """
     for evaluation in evaluations:
@@ -203,7 +280,7 @@ def log_evaluations(
         for logger in trainer.loggers:
             logger.log_metrics(known, step=trainer.global_step)
         first = to_train_log and trainer.is_global_zero
-        if first and evaluation.protocol.split == "validation":
+        if first and evaluation.plan.split == "validation":
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in its type
                 if isinstance(callback, TrainLog) and callback.is_empty:
                     callback.write(means, epoch=0, step=0)
@@ -211,33 +288,33 @@ def log_evaluations(
                     callback.baseline = known.get(callback.monitor)
 
 
-def log_outcome(
-    trainer: pl.Trainer,
-    setup: Setup,
-    shown: Judged,
-    scoreboard: Scoreboard,
-    curves: Sequence[Curve],
-) -> None:
-    """Put the scoreboard, some items and the blocks' curves beside the run's own values.
+def log_result(trainer: pl.Trainer, options: TrainOptions, result: TrainResult) -> None:
+    """Put the scoreboard, some items and the attribute heads' curves beside the run's values.
 
     The choices go with the final values, `final/<metric>`: a row of the tab HParams a run.
     """
-    rows = (*scoreboard.targets, *scoreboard.headlines)
+    board, table = result.published.scoreboard, result.system.session.table
+    rows = (*board.targets, *board.headlines)
     final = {f"final/{row.name}": row.value for row in rows if row.value is not None}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(choices(setup.cfg), final)
-            step = trainer.global_step
-            write_tensorboard(logger.experiment, setup.table, shown, scoreboard, curves, step=step)
+            logger.log_hyperparams(choices(options.config), final)
+            step, shown = trainer.global_step, result.published.systems[0]
+            write_tensorboard(logger.experiment, table, shown, board, result.curves, step=step)
 
 
-def choices(cfg: DictConfig) -> dict[str, str | float]:
+def choices(config: Mapping[str, Any]) -> dict[str, str | float]:
     """What a sweep may vary, the parts by their names first: TensorBoard shows five at once."""
-    chosen: dict[str, str | float] = {"data": cfg.data.name, "model": cfg.model.name}
-    parts = {name: plain(cfg)[name] for name in ("loss", "miner", "optimizer", "scheduler")}
+    if not config:
+        return {}
+    chosen: dict[str, str | float] = {
+        "data": config["data"]["name"],
+        "model": config["model"]["name"],
+    }
+    parts = {name: config[name] for name in ("loss", "miner", "optimizer", "scheduler")}
     chosen |= {name: part["_target_"].rpartition(".")[2] for name, part in parts.items()}
-    chosen |= {"seed": cfg.seed, "data.batch_size": cfg.data.batch_size}
-    for name, part in {"model": plain(cfg.model), **parts}.items():
+    chosen |= {"seed": config["seed"], "data.batch_size": config["data"]["batch_size"]}
+    for name, part in {"model": config["model"], **parts}.items():
         chosen |= {
             f"{name}.{option}": value
             for option, value in part.items()
@@ -247,49 +324,50 @@ def choices(cfg: DictConfig) -> dict[str, str | float]:
     return chosen
 
 
-def resume_from(setup: Setup) -> str | None:
+def resume_from(options: TrainOptions, session: Session) -> str | None:
     """The checkpoint that a run goes on from: one that is resumed, or whose job came back.
 
     A job that is queued again has its last whole epoch, and, where SLURM warned it, what was saved
     then: the newer counts.
     """
-    if setup.cfg.resume is not None:
-        return str(checkpoint_path(setup.cfg.resume, "last"))
-    left = [setup.output_dir / "checkpoints" / name for name in ("last.ckpt", "requeued.ckpt")]
-    left = [path for path in left if path.is_file()] if again() else []
+    if options.resume is not None:
+        return str(checkpoint_path(options.resume, "last"))
+    folder = session.output_dir / "checkpoints"
+    left = [folder / name for name in ("last.ckpt", "requeued.ckpt")]
+    left = [path for path in left if path.is_file()] if is_restart() else []
     if not left:
         return None
     newest = max(left, key=lambda path: path.stat().st_mtime)
-    log.info("the job was started again: going on from %s", newest)
+    log.info("the job was started again: resuming from %s", newest)
     return str(newest)
 
 
-def title(setup: Setup, split: str) -> str:
-    """What a training run's scoreboard is headed with."""
-    what = f"{setup.cfg.ckpt} checkpoint" if setup.spec.learns else "baseline"
-    return f"{setup.spec.label} on {setup.source.name}, {split}, {what}"
+def scoreboard_title(options: TrainOptions, session: Session, split: str) -> str:
+    """What a run's scoreboard is headed with."""
+    what = f"{options.ckpt} checkpoint" if session.spec.learns else "baseline"
+    return f"{session.spec.label} on {session.source.name}, {split}, {what}"
 
 
-def splits_to_judge(setup: Setup) -> list[str]:
+def splits_to_evaluate(session: Session) -> list[str]:
     """Validation, and test where the set has one: the last is what the scoreboard shows."""
-    if (shown := shown_split(setup)) != "validation":
+    if (shown := shown_split(session)) != "validation":
         return ["validation", shown]
-    print(f"data {setup.source.name} has no test split: the scoreboard is validation's")
+    log.info("data %s has no test split: the scoreboard is validation's", session.source.name)
     return ["validation"]
 
 
-def final_state(setup: Setup, module: RetrievalModule) -> dict[str, Tensor]:
-    """The weights that are judged: the checkpoint that `ckpt` names, as it can be read again."""
-    ckpt = setup.cfg.ckpt
-    if ckpt not in ("last", "best"):
-        raise ConfigError(f"ckpt={ckpt}: a training run judges its last or its best")
-    if ckpt == "last" and not (setup.output_dir / "checkpoints" / "last.ckpt").is_file():
+def final_state(
+    options: TrainOptions, session: Session, module: RetrievalModule
+) -> dict[str, Tensor]:
+    """The weights that are evaluated: the checkpoint that `ckpt` names, as it can be read again."""
+    last = session.output_dir / "checkpoints" / "last.ckpt"
+    if options.ckpt == "last" and not last.is_file():
         # A run that keeps none: debug=overfit, fast_dev_run.
         return {f"retriever.{n}": v for n, v in module.retriever.learned_state().items()}
-    return read_checkpoint(checkpoint_path(str(setup.output_dir), ckpt))[1]
+    return read_checkpoint(checkpoint_path(str(session.output_dir), options.ckpt))[1]
 
 
-def monitored(setup: Setup, evaluations: Sequence[Evaluation]) -> float:
+def objective(options: TrainOptions, evaluations: Sequence[Evaluation]) -> float:
     """The monitored metric, for a sweep to compare; the worst value where it is undefined.
 
     Raises:
@@ -298,11 +376,10 @@ def monitored(setup: Setup, evaluations: Sequence[Evaluation]) -> float:
     means: dict[str, float] = {}
     for evaluation in evaluations:
         means |= evaluation.means()
-    key = monitored_metric(setup.cfg)
-    if key not in means:
+    if options.monitor not in means:
         split = KEY_NAMES["validation"]
         raise ConfigError(
-            f"monitor={key} is not a metric of this run; metric names look like "
+            f"monitor={options.monitor} is not a metric of this run; metric names look like "
             f"{split}/text/pair/mrr@10"
         )
-    return 0.0 if math.isnan(means[key]) else means[key]
+    return 0.0 if math.isnan(means[options.monitor]) else means[options.monitor]

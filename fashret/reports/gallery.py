@@ -1,6 +1,6 @@
 """gallery.html: queries and what they found, the baseline beside the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ from torch import Tensor
 
 from fashret.data.items import ItemTable
 from fashret.errors import ConfigError
-from fashret.evaluation.embed import Judged
+from fashret.evaluation.embed import EvaluatedSystem
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.ranking import Embedded
-from fashret.evaluation.split_search import KEY_NAMES, MODES
+from fashret.evaluation.split_search import MODES
 from fashret.reports.files import write_text
 from fashret.reports.item_cards import item_facts, thumbnails
 from fashret.reports.web import render
+from fashret.tasks.base import NO_ROW
+from fashret.types import UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,107 +54,138 @@ class Gallery:
                 f"report.gallery.modes={list(self.modes)}: some of {', '.join(MODES)}"
             )
 
-    def write(self, path: Path, table: ItemTable, systems: Sequence[Judged], title: str) -> None:
+    def write(
+        self, path: Path, table: ItemTable, systems: Sequence[EvaluatedSystem], title: str
+    ) -> None:
         """Write the page, whole or not at all.
 
         Args:
             path: of the file.
             table: the items.
             systems: the model, and after it what it is compared with, if anything; of one
-                protocol.
+                plan, or benchmark.
             title: of the page.
         """
-        judged = systems[0].evaluation
-        shown = self.shown(judged)
-        places = {row: place for place, row in enumerate(_rows(shown, systems, self.hits))}
+        evaluation = systems[0].evaluation
+        chosen = self.chosen(evaluation, table)
+        index = {row: i for i, row in enumerate(_rows(chosen, systems, self.hits))}
+        texts = table.column("text")
         queries: list[dict[str, Any]] = []
-        for mode, chosen in shown.items():
-            counted = _counted(judged, mode)
-            found = [_found(chosen, mode, system, places, self.hits) for system in systems]
-            queries += [
-                {
-                    "item": places[int(judged.protocol.queries[place])],
-                    "mode": mode,
-                    "known": [name for name, counts in counted.items() if counts[place]],
-                    "found": list(of_systems),
-                }
-                for place, *of_systems in zip(chosen.tolist(), *found, strict=True)
-            ]
+        for name, positions in chosen.items():
+            search, tasks = evaluation.plan.searches[name], _tasks(evaluation, name)
+            found = [_found(positions, name, system, index, self.hits) for system in systems]
+            for position, *of_systems in zip(positions.tolist(), *found, strict=True):
+                row = int(search.query_rows[position])
+                known = [
+                    label for label, task in tasks.items() if _counts(evaluation, task, position)
+                ]
+                text = (
+                    texts[row] or "" if search.query_names is None else search.query_names[position]
+                )
+                queries.append(
+                    {
+                        "item": None if row == NO_ROW else index[row],
+                        "photo": row != NO_ROW and name != "text",
+                        "text": f"\u201c{text}\u201d" if row == NO_ROW or name == "text" else text,
+                        "mode": name,
+                        "known": known,
+                        "found": of_systems,
+                    }
+                )
+        labels = [label for name in chosen for label in _tasks(evaluation, name)]
         data = {
             "systems": [system.name for system in systems],
-            "relevances": list(judged.protocol.relevances("text")),
-            "items": item_facts(table, list(places)),
+            "relevances": sorted(set(labels), key=_order(evaluation, labels)),
+            "items": item_facts(table, list(index)),
             "queries": queries,
         }
-        photos = thumbnails(table, list(places), self.thumbnail)
+        photos = thumbnails(table, list(index), self.thumbnail)
         write_text(path, render("gallery.html", title=title, data=data, photos=photos))
 
-    def shown(self, evaluation: Evaluation) -> Mapping[str, NDArray[np.int64]]:
-        """The positions of the queries shown for each mode, those of weak categories first."""
-        protocol = evaluation.protocol
-        codes = protocol.relevance_codes("category")[0].numpy()
+    def chosen(self, evaluation: Evaluation, table: ItemTable) -> Mapping[str, NDArray[np.int64]]:
+        """Choose the queries of each search, one of each category in turn, weak categories first.
+
+        Returns:
+            their positions, by search.
+        """
+        plan = evaluation.plan
+        names = [name for name in plan.searches if name in self.modes or name not in MODES]
+        category = table.codes("category")[0]
         rng = np.random.default_rng(self.seed)
-        share = -(-self.queries // len(self.modes))
+        share = -(-self.queries // max(1, len(names)))
         chosen = {}
-        for mode in self.modes:
-            right = evaluation.hits[mode, "category"].double().mean(dim=1).numpy()
+        for name in names:
+            rows = plan.searches[name].query_rows
+            codes = np.where(rows == NO_ROW, UNKNOWN, category[rows])
+            tasks = _tasks(evaluation, name)
+            judged = tasks.get("category", next(iter(tasks.values())))
+            right = evaluation.hits(judged).double().mean(dim=1).numpy()
             members = [rng.permutation(np.flatnonzero(codes == c)) for c in np.unique(codes)]
-            members.sort(key=lambda places: float(right[places].mean()))
-            turns = np.concatenate([np.arange(len(places)) for places in members])
-            whose = np.repeat(np.arange(len(members)), [len(places) for places in members])
+            members.sort(key=lambda positions: float(right[positions].mean()))
+            turns = np.concatenate([np.arange(len(positions)) for positions in members])
+            whose = np.repeat(np.arange(len(members)), [len(p) for p in members])
             taken = np.lexsort((whose, turns))[:share]  # one of each in turn
             taken = taken[np.lexsort((turns[taken], whose[taken]))]
-            chosen[mode] = np.concatenate(members)[taken]
+            chosen[name] = np.concatenate(members)[taken]
         return chosen
 
 
+def _tasks(evaluation: Evaluation, search: str) -> dict[str, str]:
+    """The tasks of a search by what the page calls them: the relevance, or the task itself."""
+    names = [task.name for task in evaluation.plan.tasks if task.search == search]
+    return {name.removeprefix(f"{search}/"): name for name in names}
+
+
+def _order(evaluation: Evaluation, labels: Sequence[str]) -> Callable[[str], int]:
+    """The order of the relevances of text queries, which have all of a split's."""
+    first = list(_tasks(evaluation, "text"))
+    return lambda label: first.index(label) if label in first else len(first) + labels.index(label)
+
+
+def _counts(evaluation: Evaluation, task: str, position: int) -> bool:
+    """Whether a query of a task has something relevant to find."""
+    return bool(evaluation.results_by_task[task].judgment.num_relevant[position] > 0)
+
+
 def _rows(
-    shown: Mapping[str, NDArray[np.int64]], systems: Sequence[Judged], hits: int
+    chosen: Mapping[str, NDArray[np.int64]], systems: Sequence[EvaluatedSystem], hits: int
 ) -> list[int]:
     """Every row of the table that the page shows, once."""
-    protocol = systems[0].evaluation.protocol
-    rows = [protocol.queries[places] for places in shown.values()]
+    searches = systems[0].evaluation.plan.searches
+    rows = [searches[name].query_rows[positions] for name, positions in chosen.items()]
     for system in systems:
-        for mode, places in shown.items():
-            found = system.evaluation.rankings[mode].rows[torch.from_numpy(places), :hits].numpy()
-            rows.append(protocol.catalog[found[found >= 0]])
-    return [int(row) for row in np.unique(np.concatenate(rows))]
-
-
-def _counted(evaluation: Evaluation, mode: str) -> Mapping[str, Tensor]:
-    """By relevance whether each query of a mode counts, (Q,) bool."""
-    first = f"hit@{evaluation.protocol.options.k[0]}"
-    stem = f"{KEY_NAMES[evaluation.protocol.split]}/{mode}"
-    return {
-        name: ~evaluation.columns[f"{stem}/{name}/{first}"].values.isnan()
-        for name in evaluation.protocol.relevances(mode)
-    }
+        for name, positions in chosen.items():
+            found = system.evaluation.rankings[name].rows[torch.from_numpy(positions), :hits]
+            rows.append(searches[name].gallery_rows[found[found >= 0].numpy()])
+    together = np.unique(np.concatenate(rows))
+    return [int(row) for row in together if row != NO_ROW]
 
 
 def _found(
-    chosen: NDArray[np.int64], mode: str, system: Judged, places: Mapping[int, int], hits: int
+    chosen: NDArray[np.int64],
+    name: str,
+    system: EvaluatedSystem,
+    index: Mapping[int, int],
+    hits: int,
 ) -> list[list[list[Any]]]:
-    """The hits of each query: item, score, likeness of photos and of texts, what matches."""
-    _, evaluation, embedded = system
-    protocol, ranking = evaluation.protocol, evaluation.rankings[mode]
+    """The hits of each query: item, score, similarity of photos and of texts, what matches."""
+    evaluation = system.evaluation
+    search, ranking = evaluation.plan.searches[name], evaluation.rankings[name]
     asked = torch.from_numpy(chosen)
     ranked = ranking.rows[asked, :hits]
-    rows = protocol.catalog[ranked.clamp(min=0).numpy()]  # (Q, K) rows of the table
-    at = np.searchsorted(protocol.rows, protocol.queries[chosen])
-    others = np.searchsorted(protocol.rows, rows)
-    parts = [
-        _cosines(vectors, embedded, at, others)
-        for vectors in (embedded.image, embedded.completed_text)
-    ]
+    rows = search.gallery_rows[ranked.clamp(min=0).numpy()]  # (Q, K) rows of the table
+    parts = _similarities(system, search.query_rows[chosen], rows)
     scores = ranking.scores[asked, :hits].tolist()
-    right = {name: evaluation.hits[mode, name][asked] for name in protocol.relevances(mode)}
+    right = {
+        label: evaluation.hits(task)[asked] for label, task in _tasks(evaluation, name).items()
+    }
     return [
         [
             [
-                places[int(rows[q, k])],
+                index[int(rows[q, k])],
                 round(scores[q][k], 3),
                 *(None if part[q][k] != part[q][k] else round(part[q][k], 3) for part in parts),
-                [name for name, found in right.items() if found[q, k]],
+                [label for label, found in right.items() if k < found.shape[1] and found[q, k]],
             ]
             for k in range(int((ranked[q] >= 0).sum()))
         ]
@@ -160,13 +193,29 @@ def _found(
     ]
 
 
+def _similarities(
+    system: EvaluatedSystem, queries: NDArray[np.int64], found: NDArray[np.int64]
+) -> list[list[list[float]]]:
+    """(Q, K) cosines of photos and of texts; NaN for a query that is not an item."""
+    typed = queries == NO_ROW
+    at = np.searchsorted(system.rows, np.where(typed, system.rows[0], queries))
+    others = np.searchsorted(system.rows, found)
+    parts = []
+    for vectors in (system.embedded.image, system.embedded.completed_text):
+        cosines = _cosines(vectors, system.embedded, at, others)
+        cosines[torch.from_numpy(typed)] = torch.nan
+        parts.append(cosines.tolist())
+    return parts
+
+
 def _cosines(
     vectors: Tensor, embedded: Embedded, at: NDArray[np.int64], others: NDArray[np.int64]
-) -> list[list[float]]:
+) -> Tensor:
     """(Q, K) cosines of the general blocks of queries and their hits; NaN where one is zero."""
     queries = embedded.layout.block(vectors[torch.from_numpy(at)])
     items = embedded.layout.block(vectors[torch.from_numpy(others.ravel())])
     items = items.view(*others.shape, -1)
     norms = queries.norm(dim=1)[:, None] * items.norm(dim=2)
-    cosines: list[list[float]] = (torch.einsum("qd,qkd->qk", queries, items) / norms).tolist()
+    products: Tensor = torch.einsum("qd,qkd->qk", queries, items)
+    cosines: Tensor = products / norms
     return cosines

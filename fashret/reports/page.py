@@ -13,9 +13,10 @@ from torch import Tensor
 
 from fashret import __version__
 from fashret.evaluation.confusion import confusion
-from fashret.evaluation.embed import Judged
+from fashret.evaluation.embed import EvaluatedSystem
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.pair_similarity import kinds_of_pairs, likeness
+from fashret.evaluation.split_search import SplitSearch
 from fashret.reports.files import write_text
 from fashret.reports.scoreboard import Scoreboard
 from fashret.reports.web import render, vendored
@@ -41,7 +42,7 @@ class Page:
     """
 
     scoreboard: Scoreboard
-    systems: Sequence[Judged]
+    systems: Sequence[EvaluatedSystem]
     prepared: Mapping[str, Any] = field(repr=False)
     latency: Mapping[str, Any] | None = None
     config: str = field(repr=False)
@@ -72,11 +73,14 @@ class Page:
 
     def facts(self) -> dict[str, Any]:
         """What the charts show."""
+        evaluations = [system.evaluation for system in self.systems]
+        of_split = isinstance(evaluations[0].plan, SplitSearch)  # a benchmark has tables alone
         # Both systems are judged on what the one before training took for alike.
-        pairs = kinds_of_pairs(self.systems[-1].evaluation)
+        pairs = kinds_of_pairs(evaluations[-1]) if of_split else {}
         return {
             "systems": [system.name for system in self.systems],
             "compared": self.scoreboard.compared,
+            "of_split": of_split,
             "slices": [
                 {
                     "name": row.name.split("/")[1],
@@ -92,8 +96,8 @@ class Page:
                 for row in self.scoreboard.slices
                 if not row.name.endswith("[macro]") and row.value is not None
             ],
-            "epochs": _epochs(self.train_log, max(self.systems[0].evaluation.protocol.options.k)),
-            "confusion": _confusions([system.evaluation for system in self.systems]),
+            "epochs": _epochs(self.train_log, max(evaluations[0].plan.options.k)),
+            "confusion": _confusions(evaluations) if of_split else {},
             "edges": _EDGES.round(4).tolist(),
             "likeness": [
                 {kind: _shares(values) for kind, values in likeness(system.embedded, pairs).items()}
@@ -132,7 +136,9 @@ def _epochs(log: Path | None, k: int) -> list[dict[str, Any]]:
 def _confusions(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     """By attribute its values, how many ask for each, and each system's (V, V) shares."""
     tables = {}
-    for name in evaluations[0].protocol.described:
+    plan = evaluations[0].plan
+    assert isinstance(plan, SplitSearch)
+    for name in plan.described:
         each = [confusion(evaluation, "image", name) for evaluation in evaluations]
         asked = each[0].queries.argsort(descending=True)[:20]  # the commonest; more is no picture
         asked = asked[each[0].queries[asked] > 0]

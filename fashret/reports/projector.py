@@ -10,29 +10,29 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
-from fashret.evaluation.embed import Judged
+from fashret.evaluation.embed import EvaluatedSystem
 
 _MOST = 500
 _SIDE = 48
 
 
-def write_projector(writer: SummaryWriter, table: ItemTable, shown: Judged, *, step: int) -> None:
+def write_projector(
+    writer: SummaryWriter, table: ItemTable, shown: EvaluatedSystem, *, step: int
+) -> None:
     """Put at most 500 items into TensorBoard's projector, with small photos and their values."""
-    protocol = shown.evaluation.protocol
-    places = np.linspace(0, len(protocol.rows) - 1, min(_MOST, len(protocol.rows)))
-    places = places.astype(np.int64)
-    rows = protocol.rows[places]
+    chosen = np.linspace(0, len(shown.rows) - 1, min(_MOST, len(shown.rows))).astype(np.int64)
+    rows = shown.rows[chosen]
     names = ["item_id", "category", *table.attributes]
     columns = [table.column(name) for name in names]
     values = [[_cell(column[row]) for column in columns] for row in rows]
     photos = np.zeros((len(rows), 3, _SIDE, _SIDE), dtype=np.float32)
-    for place, row in enumerate(rows):
+    for i, row in enumerate(rows):
         photo = ImageOps.pad(decode_photo(table.photo(int(row))), (_SIDE,) * 2)
-        photos[place] = np.asarray(photo, dtype=np.float32).transpose(2, 0, 1) / 255.0
+        photos[i] = np.asarray(photo, dtype=np.float32).transpose(2, 0, 1) / 255.0
     # TensorBoard's own folder for them: one that a stopped run left is written anew.
     shutil.rmtree(Path(writer.get_logdir()) / f"{step:05d}" / "items", ignore_errors=True)
     writer.add_embedding(
-        shown.embedded.layout.block(shown.embedded.image[torch.from_numpy(places)]).cpu(),
+        shown.embedded.layout.block(shown.embedded.image[torch.from_numpy(chosen)]).cpu(),
         metadata=values,
         metadata_header=names,
         label_img=torch.from_numpy(photos),

@@ -11,7 +11,7 @@ import torch
 
 from fashret.data.items import ItemTable
 from fashret.evaluation.evaluator import Evaluation
-from fashret.evaluation.split_search import Protocol
+from fashret.evaluation.split_search import SplitSearch
 from fashret.reports.files import write_text
 from fashret.reports.scoreboard import Scoreboard
 from fashret.types import UNKNOWN
@@ -44,16 +44,17 @@ def write_results(
         texts: how many items' texts the model cuts; None where it is not known.
         latency: of single queries, in milliseconds; None where it was not measured.
     """
-    options = evaluations[0].protocol.options.to_dict()
+    plans = [_split_search(evaluation) for evaluation in evaluations]
+    options = plans[0].options.to_dict()
     searched = {
-        evaluation.protocol.split: {
-            "queries": len(evaluation.protocol.queries),
-            "items": len(evaluation.protocol.catalog),
-            "catalog_splits": list(options["catalog_splits"] or [evaluation.protocol.split]),
-            "imputed_texts": _imputed_texts(evaluation.protocol),
+        plan.split: {
+            "queries": len(plan.queries),
+            "items": len(plan.catalog),
+            "catalog_splits": list(options["catalog_splits"] or [plan.split]),
+            "imputed_texts": _imputed_texts(plan),
             "without_relevant_item": evaluation.unanswerable(),
         }
-        for evaluation in evaluations
+        for plan, evaluation in zip(plans, evaluations, strict=True)
     }
     _write_json(
         folder / "metrics.json",
@@ -69,7 +70,7 @@ def write_results(
             "metrics": results,
         },
     )
-    for attribute in evaluations[0].protocol.described:
+    for attribute in plans[0].described:
         values: dict[str, dict[str, Any]] = {}
         for key, result in results.items():
             if f"/{attribute}/" in key and key.endswith("]"):
@@ -78,9 +79,14 @@ def write_results(
             _write_json(folder / f"metrics_by_{attribute}.json", values)
 
 
-def _imputed_texts(protocol: Protocol) -> int:
+def _split_search(evaluation: Evaluation) -> SplitSearch:
+    assert isinstance(evaluation.plan, SplitSearch)
+    return evaluation.plan
+
+
+def _imputed_texts(plan: SplitSearch) -> int:
     """How many items that fused queries search have an imputed text embedding."""
-    return int((protocol.codes.caption[torch.from_numpy(protocol.catalog)] == UNKNOWN).sum())
+    return int((plan.codes.caption[torch.from_numpy(plan.catalog)] == UNKNOWN).sum())
 
 
 def write_scoreboard(folder: Path, scoreboard: Scoreboard) -> None:
@@ -94,22 +100,22 @@ def write_per_query(folder: Path, table: ItemTable, evaluations: Sequence[Evalua
     ids = table.column("item_id")
     frames = []
     for evaluation in evaluations:
-        protocol = evaluation.protocol
+        plan = _split_search(evaluation)
         for mode, ranking in evaluation.rankings.items():
             rows, scores = ranking.rows.tolist(), ranking.scores.tolist()
             lengths = [sum(row >= 0 for row in found) for found in rows]
             columns: dict[str, Any] = {
-                "query_id": [ids[row] for row in protocol.queries],
+                "query_id": [ids[row] for row in plan.queries],
                 "mode": mode,
-                "split": protocol.split,
+                "split": plan.split,
                 "retrieved_ids": [
-                    [ids[protocol.catalog[row]] for row in found[:n]]
+                    [ids[plan.catalog[row]] for row in found[:n]]
                     for found, n in zip(rows, lengths, strict=True)
                 ],
                 "scores": [found[:n] for found, n in zip(scores, lengths, strict=True)],
             }
-            for relevance in protocol.relevances(mode):
-                hits = evaluation.hits[mode, relevance].tolist()
+            for relevance in plan.relevances(mode):
+                hits = evaluation.hits(f"{mode}/{relevance}").tolist()
                 columns[f"hits_{relevance}"] = [
                     found[:n] for found, n in zip(hits, lengths, strict=True)
                 ]
@@ -125,13 +131,11 @@ def products_behind(evaluation: Evaluation) -> dict[str, int]:
 
     An item without a product id is a product of its own.
     """
-    protocol = evaluation.protocol
-    rows = torch.from_numpy(protocol.queries)
-    products = protocol.codes.product[rows]
-    alone = int(products.max()) + 1 + torch.arange(len(products))
-    products = torch.where(products == UNKNOWN, alone, products)
     counts: dict[str, int] = {}
     for key, column in evaluation.columns.items():
+        groups = evaluation.search(key).groups
+        alone = int(groups.max().clamp(min=0)) + 1 + torch.arange(len(groups))
+        products = torch.where(groups == UNKNOWN, alone, groups)
         counted = ~column.values.isnan()
         counts[key] = len(products[counted].unique())
         if key in evaluation.slices:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fashret.evaluation.comparison import Difference, compare
 from fashret.evaluation.evaluator import Evaluation
-from fashret.evaluation.split_search import KEY_NAMES, MODES, Protocol
+from fashret.evaluation.plan import Plan
 from fashret.evaluation.targets import INSUFFICIENT, NOT_MET, Target, verdict
 from fashret.functional.bootstrap import holm
 
@@ -104,10 +104,10 @@ class Scoreboard:
             against_run: whether the baseline is another run. Metrics that are targets are then
                 tested for regressions as well, in the tables of headlines and slices.
         """
-        protocol = evaluation.protocol
-        split = KEY_NAMES[protocol.split]
-        headlines = _headline_keys(protocol)
-        slices = _slice_keys(protocol, results)
+        plan = evaluation.plan
+        split = plan.prefix.partition("/")[0]
+        headlines = _headline_keys(plan)
+        slices = _slice_keys(plan, results)
         asked = {} if baseline is None else {f"{split}/{t.metric}": t for t in targets}
         keys = list(dict.fromkeys([*asked, *headlines, *slices]))
         known = [key for key in keys if key in results]
@@ -119,7 +119,7 @@ class Scoreboard:
         enough = {key: _is_enough(rows[key], products) for key in keys}
         watched = [key for key in known if against_run or key not in asked]
         tested = [key for key in watched if enough[key] and key in changes]
-        resamples = protocol.options.resamples
+        resamples = plan.options.resamples
         if tested and len(tested) / (resamples + 1) >= SIGNIFICANT:
             log.warning(
                 "retrieval.resamples=%d is too few to detect a significant change among %d "
@@ -191,22 +191,21 @@ _METRICS = (
 _TARGETS = ("metric", "asked", "baseline", "value", "delta", "interval", "p", "n", "verdict")
 
 
-def _headline_keys(protocol: Protocol) -> list[str]:
-    split, k = KEY_NAMES[protocol.split], max(protocol.options.k)
-    keys = []
-    for mode in MODES:
-        for relevance in protocol.relevances(mode):
-            metric = "hit" if relevance in ("product", "pair") else "precision"
-            keys.append(f"{split}/{mode}/{relevance}/{metric}@{k}")
-    return keys
+def _headline_keys(plan: Plan) -> list[str]:
+    return [
+        f"{plan.prefix}/{task.name}/{metric}" for task in plan.tasks for metric in task.headlines
+    ]
 
 
-def _slice_keys(protocol: Protocol, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    split, k = KEY_NAMES[protocol.split], max(protocol.options.k)
+def _slice_keys(plan: Plan, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The headlines by value, of the search by photo where there is one."""
+    by_photo = "image" if "image" in plan.searches else next(iter(plan.searches))
     keys: list[str] = []
-    for relevance in protocol.described:
-        stem = f"{split}/image/{relevance}/precision@{k}["
-        keys += [key for key in results if key.startswith(stem)]
+    for task in plan.tasks:
+        if task.values is not None and task.search == by_photo:
+            for metric in task.headlines:
+                stem = f"{plan.prefix}/{task.name}/{metric}["
+                keys += [key for key in results if key.startswith(stem)]
     return keys
 
 

@@ -1,158 +1,93 @@
-"""One table row of a protocol: queries, what they search, what is right, and what is counted."""
+"""A task: what asks, what is searched, what is relevant, and which metrics count it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from fashret.functional.bootstrap import (
-    interval,
-    mean_interval,
-    resampled_means,
-    two_sided_p,
-    widen_equal_values,
-)
-from fashret.functional.full_ranking import WHOLE, whole_rankings
-from fashret.functional.relevance import Relevance, all_rows
-from fashret.functional.retrieval import METRICS, ceiling, chance, graded_ndcg
-from fashret.functional.similarity import Vectors
-from fashret.functional.topk import Excluded, Ranking, topk
+from fashret.functional.relevance import Relevance
+from fashret.functional.topk import Excluded
+
+NO_ROW = -1
+"""The row of a query that is not an item, such as a typed text."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """Queries and documents of one kind.
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Queries and the gallery that they search.
 
     Attributes:
-        name: as the protocol calls it.
-        queries: (Q, D).
-        documents: N rows of D floats.
-        query_names: of the queries, for the table of what each found.
-        document_names: of the documents.
-        relevance: what is right.
-        metrics: such as hit@10 or ndcg@5; map and rprecision are of the whole ranking.
-        excluded: documents that single queries must not find.
-        units: (Q,) queries that are one unit for intervals, UNKNOWN for one of its own.
-        zero_without_answer: a query without a right answer counts as 0; else it does not count.
-        notes: what is to be known of it.
+        name: what keys and pages call it, such as image, text or fused.
+        query_rows: (Q,) rows of the item table, `NO_ROW` for a query that is not an item.
+        gallery_rows: (N,) rows of the item table, ascending.
+        groups: (Q,) long: queries with an equal code (of one product) are one unit for intervals;
+            UNKNOWN is a unit of its own.
+        gallery_groups: (N,) long: codes of the gallery's items, where new products would bring a
+            new gallery as well; None where the gallery is fixed.
+        excluded: gallery positions that single queries must not find; None for none.
+        query_names: (Q,) what tables call the queries; None for the items' ids.
     """
 
     name: str
-    queries: Tensor
-    documents: Vectors
-    query_names: Sequence[str]
-    document_names: Sequence[str]
+    query_rows: NDArray[np.int64]
+    gallery_rows: NDArray[np.int64]
+    groups: Tensor
+    gallery_groups: Tensor | None = None
+    excluded: Excluded | None = None
+    query_names: Sequence[str] | None = None
+
+    def subset(self, queries: NDArray[np.int64]) -> "Search":
+        """The same gallery, searched by some of the queries.
+
+        Args:
+            queries: (q,) positions, ascending.
+        """
+        names, excluded = self.query_names, self.excluded
+        if excluded is not None:
+            asked = excluded.queries.cpu().numpy()
+            kept = np.isin(asked, queries)
+            position = torch.from_numpy(np.searchsorted(queries, asked[kept]))
+            excluded = Excluded(position, excluded.rows[torch.from_numpy(kept)])
+        return replace(
+            self,
+            query_rows=self.query_rows[queries],
+            groups=self.groups[torch.from_numpy(queries)],
+            excluded=excluded,
+            query_names=None if names is None else [names[i] for i in queries],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is relevant to the queries of a search, and how it is counted.
+
+    Attributes:
+        name: the task's part of a metric's key, such as image/product.
+        search: the name of its search.
+        relevance: how right each gallery item is for each query.
+        metrics: such as hit@10 or ndcg@5; `map` and `rprecision` are of the whole ranking.
+        headlines: those that a scoreboard shows.
+        values: (Q,) codes of the queries' own values and the values' names, where metrics are also
+            given by value; None for none.
+        zero_without_answer: whether a query without a relevant item counts as 0; else it does not
+            count.
+        notes: what a reader of its numbers should know.
+    """
+
+    name: str
+    search: str
     relevance: Relevance
     metrics: Sequence[str]
-    excluded: Excluded | None = None
-    units: Tensor | None = None
+    headlines: Sequence[str]
+    values: tuple[Tensor, list[str]] | None = None
     zero_without_answer: bool = False
     notes: Sequence[str] = field(default_factory=tuple)
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a task.
-
-    Attributes:
-        task: what was asked.
-        ranking: the first k of each query.
-        gains: (Q, k) how right each of them is.
-        columns: (Q,) float64 by metric, NaN where a query does not count.
-        relevant: (Q,) right answers there were.
-    """
-
-    task: Task
-    ranking: Ranking
-    gains: Tensor
-    columns: Mapping[str, Tensor]
-    relevant: Tensor
-
-    @classmethod
-    def of(cls, task: Task) -> "Outcome":
-        """Search and judge."""
-        ks = [int(metric.split("@")[1]) for metric in task.metrics if "@" in metric]
-        k = max(ks, default=1)
-        ranking = topk(task.queries, task.documents, k, exclude=task.excluded)
-        ranking = Ranking(ranking.rows.cpu(), ranking.scores.cpu())
-        queries = torch.arange(len(task.queries))
-        gains = task.relevance.gains(queries, ranking.rows).masked_fill(ranking.rows < 0, 0.0)
-        relevant, ideal = task.relevance.ideal(k)
-        if task.excluded is not None:
-            barred = Excluded(task.excluded.queries.cpu(), task.excluded.rows.cpu())
-            lost = task.relevance.gains(barred.queries, barred.rows[:, None])[:, 0] >= 1.0
-            relevant = relevant.index_add(0, barred.queries, lost.long(), alpha=-1)
-            ideal = torch.minimum(ideal, (torch.arange(k) < relevant[:, None]).double())
-        whole: dict[str, Tensor] = {}
-        if any(metric in WHOLE for metric in task.metrics):
-            right = all_rows(task.relevance, len(task.documents))
-            whole = whole_rankings(task.queries.cpu(), task.documents, right, task.excluded)
-        hits = gains >= 1.0
-        columns = {}
-        for metric in task.metrics:
-            name, _, cut = metric.partition("@")
-            if not cut:
-                values = whole[name]
-            elif name == "ndcg":
-                values = graded_ndcg(gains, ideal, int(cut))
-            else:
-                values = METRICS[name](hits, relevant, int(cut))
-            missing = 0.0 if task.zero_without_answer else torch.nan
-            columns[metric] = torch.where(relevant > 0, values, missing)
-        return cls(task, ranking, gains, columns, relevant)
-
-    def means(self) -> dict[str, float]:
-        """The mean of each metric; NaN where no query counts."""
-        return {name: float(values.nanmean()) for name, values in self.columns.items()}
-
-    def results(self, *, resamples: int, seed: int) -> dict[str, dict[str, Any]]:
-        """Each metric with its interval, n, ceiling and chance."""
-        table = torch.stack(list(self.columns.values()), dim=1)
-        low, high = mean_interval(table, self.units, resamples=resamples, seed=seed)
-        ranked = torch.full_like(self.relevant, len(self.task.documents))
-        if self.task.excluded is not None:
-            out = self.task.excluded.queries.cpu()
-            ranked = ranked.index_add(0, out, torch.ones_like(out), alpha=-1)
-        found = {}
-        for i, (metric, values) in enumerate(self.columns.items()):
-            name, _, cut = metric.partition("@")
-            binary = cut and (name != "ndcg" or bool(((self.gains == 0) | (self.gains == 1)).all()))
-            found[metric] = {
-                "value": _number(values.nanmean()),
-                "low": _number(low[i]),
-                "high": _number(high[i]),
-                "n": int((~values.isnan()).sum()),
-                "ceiling": _number(ceiling(name, self.relevant, int(cut)).nanmean())
-                if binary
-                else None,
-                "chance": _number(chance(name, self.relevant, ranked, int(cut)).nanmean())
-                if binary
-                else None,
-            }
-        return found
-
-    def against(
-        self, other: "Outcome", *, resamples: int, seed: int
-    ) -> dict[str, tuple[float, float, float]]:
-        """Low and high of the difference of each metric to another system's, and its p."""
-        table = torch.stack([self.columns[m] - other.columns[m] for m in self.columns], dim=1)
-        means = resampled_means(table, self.units, resamples=resamples, seed=seed)
-        bounds = interval(means)
-        if not torch.equal(self.ranking.rows, other.ranking.rows):
-            factors = torch.ones(len(self.columns))
-            bounds = widen_equal_values(bounds, table, self.units, factors, paired=True)
-        (low, high), p = bounds.tolist(), two_sided_p(means).tolist()
-        return dict(zip(self.columns, zip(low, high, p, strict=True), strict=True))
-
-    @property
-    def units(self) -> Tensor:
-        """(Q,) which queries are one unit."""
-        alone = torch.full((len(self.task.queries),), -1)
-        return alone if self.task.units is None else self.task.units
-
-
-def _number(value: Tensor | float) -> float | None:
-    number = float(value)
-    return None if number != number else number
+    def subset(self, queries: NDArray[np.int64]) -> "Task":
+        """The same task for some of its queries; see `Search.subset`."""
+        chosen = torch.from_numpy(queries)
+        values = None if self.values is None else (self.values[0][chosen], self.values[1])
+        return replace(self, relevance=self.relevance.subset(chosen), values=values)

@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from fashret.data.items import ItemTable
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 from fashret.errors import ConfigError
-from fashret.evaluation.split_search import Protocol
+from fashret.evaluation.split_search import SplitSearch
 from fashret.reports.contact_sheet import photo_rows
 
 
@@ -22,7 +22,7 @@ class Dashboard(pl.Callback):
     a TensorBoard logger it does nothing.
 
     Args:
-        queries: how many are drawn, spread over the protocol's; 0 draws none.
+        queries: how many are drawn, spread over the plan's; 0 draws none.
         hits: how many photos for each.
 
     Raises:
@@ -40,7 +40,7 @@ class Dashboard(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Arrange the charts."""
         for writer in _writers(trainer):
-            writer.add_custom_scalars(_layout(trainer.datamodule.protocol))  # type: ignore[attr-defined]  # Lightning's type has no datamodule
+            writer.add_custom_scalars(_layout(trainer.datamodule.plan))  # type: ignore[attr-defined]  # Lightning's type has no datamodule
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw what the queries find now."""
@@ -49,18 +49,18 @@ class Dashboard(pl.Callback):
         found = [c for c in trainer.callbacks if isinstance(c, RetrievalEvaluation)]  # type: ignore[attr-defined]  # nor callbacks
         if not found or found[0].evaluation is None:
             return
-        evaluation, table = found[0].evaluation, trainer.datamodule.table  # type: ignore[attr-defined]
+        evaluation, data = found[0].evaluation, trainer.datamodule  # type: ignore[attr-defined]
         for writer in _writers(trainer):
             for mode in ("image", "text"):
                 ranked = evaluation.rankings[mode].rows.numpy()
-                picture = self._picture(table, evaluation.protocol, mode, ranked)
+                picture = self._picture(data.table, data.plan, mode, ranked)
                 if picture is not None:
                     writer.add_image(
                         f"queries/{mode}", picture, trainer.global_step, dataformats="HWC"
                     )
 
     def _picture(
-        self, table: ItemTable, protocol: Protocol, mode: str, ranked: NDArray[np.int64]
+        self, table: ItemTable, plan: SplitSearch, mode: str, ranked: NDArray[np.int64]
     ) -> NDArray[np.uint8] | None:
         """(height, width, 3): a row a query, or None where no query of the mode found anything."""
         asking = np.flatnonzero((ranked >= 0).any(axis=1))
@@ -70,9 +70,9 @@ class Dashboard(pl.Callback):
         titles, categories = table.column("text"), table.column("category")
         rows = []
         for place in asking[spread.astype(np.int64)]:
-            query = int(protocol.queries[place])
+            query = int(plan.queries[place])
             hits = ranked[place, : self.hits]
-            items = [int(row) for row in protocol.catalog[hits[hits >= 0]]]
+            items = [int(row) for row in plan.catalog[hits[hits >= 0]]]
             photos = [(table.photo(row), str(categories[row] or "")) for row in items]
             if mode == "image":
                 photos.insert(0, (table.photo(query), "the query"))
@@ -87,14 +87,14 @@ def _writers(trainer: pl.Trainer) -> list[Any]:
     return [log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger)]
 
 
-def _layout(protocol: Protocol) -> dict[str, dict[str, list[Any]]]:
+def _layout(plan: SplitSearch) -> dict[str, dict[str, list[Any]]]:
     """Charts by group: a title, and expressions that match the tags of its lines."""
-    attributes = [name for name in protocol.described if name != "category"]
+    attributes = [name for name in plan.described if name != "category"]
 
     def lines(expression: str) -> list[Any]:
         return ["Multiline", [expression]]
 
-    k = max(protocol.options.k)
+    k = max(plan.options.k)
     key = f"val/(image|text|fused)/{{}}/(precision|hit|mrr)@{k}$"
     return {
         "overall": {name: lines(key.format(name)) for name in ("product", "pair", "category")},

@@ -11,9 +11,10 @@ from torch import Tensor
 from fashret.engine.callbacks.ranked_rows import RankedRows
 from fashret.engine.callbacks.recovery import advice
 from fashret.errors import ConfigError, TrainingError
-from fashret.evaluation.evaluator import Evaluation, metric_keys
+from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.plan import metric_keys
 from fashret.evaluation.ranking import Embedded, rank
-from fashret.evaluation.split_search import MODES, Protocol
+from fashret.evaluation.split_search import MODES, SplitSearch
 from fashret.functional.topk import Ranking
 from fashret.models.retriever import Retriever
 
@@ -34,17 +35,17 @@ class RetrievalEvaluation(pl.Callback):
         self.evaluation: Evaluation | None = None
         self.means: dict[str, float] = {}
         self.sample: Tensor | None = None
-        self._protocol: Protocol | None = None
+        self._plan: SplitSearch | None = None
         self._metrics: dict[str, RankedRows] = {}
         self._table: _Table | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Take the protocol from the data, and make sure that what is monitored will be there."""
-        protocol: Protocol = trainer.datamodule.protocol  # type: ignore[attr-defined]  # Lightning's type has no datamodule
-        self._protocol = protocol
-        k = max(protocol.options.k)
-        self._metrics = {mode: RankedRows(num_queries=len(protocol.queries), k=k) for mode in MODES}
-        keys = metric_keys(protocol)
+        """Take the plan from the data, and make sure that what is monitored will be there."""
+        plan: SplitSearch = trainer.datamodule.plan  # type: ignore[attr-defined]  # Lightning's type has no datamodule
+        self._plan = plan
+        k = max(plan.options.k)
+        self._metrics = {mode: RankedRows(num_queries=len(plan.queries), k=k) for mode in MODES}
+        keys = metric_keys(plan)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # nor callbacks
             monitor = getattr(callback, "monitor", None)
             if monitor and monitor.startswith("val/") and monitor.split("[")[0] not in keys:
@@ -56,9 +57,9 @@ class RetrievalEvaluation(pl.Callback):
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin with an empty table."""
         retriever = pl_module.retriever
-        assert self._protocol is not None
+        assert self._plan is not None
         assert isinstance(retriever, Retriever)
-        self._table = _Table.empty(len(self._protocol.rows), retriever.dim, pl_module.device)
+        self._table = _Table.empty(len(self._plan.rows), retriever.dim, pl_module.device)
 
     def on_validation_batch_end(
         self,
@@ -70,9 +71,9 @@ class RetrievalEvaluation(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Put a batch's embeddings in their rows."""
-        assert self._protocol is not None
+        assert self._plan is not None
         assert self._table is not None
-        places = np.searchsorted(self._protocol.rows, outputs["index"].cpu().numpy())
+        places = np.searchsorted(self._plan.rows, outputs["index"].cpu().numpy())
         self._table.image[places] = outputs["image"].float()
         self._table.text[places] = outputs["text"].float()
         self._table.seen[places] = 1.0
@@ -83,7 +84,7 @@ class RetrievalEvaluation(pl.Callback):
         Raises:
             TrainingError: embeddings contain NaN or Inf.
         """
-        assert self._protocol is not None
+        assert self._plan is not None
         assert self._table is not None
         table, self._table = self._table.shared(trainer), None
         if not bool(table.seen.all()):
@@ -92,14 +93,14 @@ class RetrievalEvaluation(pl.Callback):
         if not bool(finite.all()):
             raise TrainingError(
                 f"embeddings contain NaN or Inf: {int((~finite).sum())} of {len(finite)} items of "
-                f"the split {self._protocol.split}. {advice(trainer)}"
+                f"the split {self._plan.split}. {advice(trainer)}"
             )
         retriever = pl_module.retriever
         assert isinstance(retriever, Retriever)
         layout = retriever.layout
         self.sample = layout.block(table.image[:: max(1, len(table.image) // 2000)]).cpu()
         found = rank(
-            self._protocol,
+            self._plan,
             Embedded(table.image, table.text, layout),
             part=trainer.global_rank,
             parts=trainer.world_size,
@@ -110,7 +111,7 @@ class RetrievalEvaluation(pl.Callback):
             metric.reset()
             metric.update(*(t.to(pl_module.device) for t in (queries, *ranking)))
             rankings[mode] = Ranking(*(t.cpu() for t in metric.compute()))
-        self.evaluation = Evaluation.of(self._protocol, rankings)
+        self.evaluation = Evaluation.from_rankings(self._plan, rankings)
         self.means = self.evaluation.means()
         if trainer.sanity_checking:
             return
@@ -126,7 +127,7 @@ class RetrievalEvaluation(pl.Callback):
 
 @dataclass
 class _Table:
-    """The embeddings of the protocol's rows, as far as they are known here."""
+    """The embeddings of the plan's rows, as far as they are known here."""
 
     image: Tensor
     text: Tensor

@@ -6,14 +6,21 @@ from dataclasses import dataclass
 import torch
 
 from fashret.errors import ConfigError
-from fashret.evaluation.benchmarks.base import OfficialProtocol, Stage, mean_of, not_itself
+from fashret.evaluation.benchmarks.base import (
+    Benchmark,
+    EmbeddedTask,
+    EvaluationInputs,
+    mean_of,
+    not_itself,
+)
+from fashret.evaluation.evaluator import TaskResult
 from fashret.functional.relevance import Equal
-from fashret.tasks.base import Outcome, Task
+from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttributeSpecific(OfficialProtocol):
+class AttributeSpecific(Benchmark):
     """For each attribute: items that carry it search the others that do, for the same value.
 
     MAP is over the whole list. A query does not find itself; where the set has queries and a
@@ -30,34 +37,36 @@ class AttributeSpecific(OfficialProtocol):
         """As keys call it."""
         return "attribute_specific"
 
-    def tasks(self, stage: Stage) -> Iterator[Task]:
+    def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
         """A row an attribute."""
-        known = stage.table.attributes
+        known = inputs.table.attributes
         for name in self.attributes or known:
             if name not in known:
                 raise ConfigError(
                     f"protocol.attributes holds {name}; the data has {', '.join(known)}"
                 )
-            places = torch.arange(len(stage.rows))
-            places = places[stage.code(name, places) != UNKNOWN]
-            if len(places) < 2:
+            positions = torch.arange(len(inputs.rows))
+            positions = positions[inputs.code(name, positions) != UNKNOWN]
+            if len(positions) < 2:
                 continue
-            yield Task(
-                name=name,
-                queries=stage.weighted(stage.image[places]),
-                documents=stage.image[places],
-                query_names=stage.names(places),
-                document_names=stage.names(places),
-                relevance=Equal(stage.code(name, places), stage.code(name, places)),
-                metrics=["map"],
-                excluded=not_itself(places, places),
-                units=stage.code("product", places),
+            code, rows = inputs.code(name, positions), inputs.rows_at(positions)
+            yield EmbeddedTask(
+                Task(name, name, Equal(code, code), metrics=["map"], headlines=["map"]),
+                Search(
+                    name=name,
+                    query_rows=rows,
+                    gallery_rows=rows,
+                    groups=inputs.code("product", positions),
+                    excluded=not_itself(positions, positions),
+                ),
+                inputs.weighted(inputs.image[positions]),
+                inputs.image[positions],
             )
 
-    def summary(self, outcomes: Sequence[Outcome]) -> Mapping[str, Mapping[str, float]]:
+    def summary(self, results: Sequence[TaskResult]) -> Mapping[str, Mapping[str, float]]:
         """The mean over attributes, and over all their queries."""
-        together = torch.cat([outcome.columns["map"] for outcome in outcomes])
+        together = torch.cat([result.columns["map"].values for result in results])
         return {
-            "mean over attributes": mean_of(outcomes),
+            "mean over attributes": mean_of(results),
             "mean over queries": {"map": float(together.nanmean())},
         }

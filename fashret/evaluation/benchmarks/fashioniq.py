@@ -8,17 +8,19 @@ import torch
 
 from fashret.data.sources.fashioniq import KINDS, Wish, wishes
 from fashret.errors import ConfigError
-from fashret.evaluation.benchmarks.base import OfficialProtocol, Stage, mean_of
+from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs, mean_of
+from fashret.evaluation.evaluator import TaskResult
 from fashret.functional.relevance import Listed
 from fashret.functional.topk import Excluded
-from fashret.tasks.base import Outcome, Task
+from fashret.tasks.base import Search, Task
+from fashret.types import UNKNOWN
 
 _SPLITS = {"train": "train", "validation": "val", "test": "test"}
 GALLERIES = ("split", "named")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FashionIQ(OfficialProtocol):
+class FashionIQ(Benchmark):
     """A reference photo and two sentences find the wanted photo, kind by kind.
 
     Both galleries that papers use, which are not comparable: `split` is every photo of the
@@ -37,7 +39,7 @@ class FashionIQ(OfficialProtocol):
     exclude_reference: bool
     k: Sequence[int]
 
-    def tasks(self, stage: Stage) -> Iterator[Task]:
+    def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
         """A row a gallery and kind."""
         if self.root is None or self.split not in _SPLITS:
             raise ConfigError("protocol=fashioniq needs data=fashioniq data.root=<its folder>")
@@ -47,7 +49,7 @@ class FashionIQ(OfficialProtocol):
             raise ConfigError(
                 f"protocol.split={self.split}: no caption in {root / 'captions'} has a target"
             )
-        known = {name: place for place, name in enumerate(stage.names())}
+        known = {name: place for place, name in enumerate(inputs.names())}
         wanted = {
             kind: [w for w in said if w.reference in known and w.target in known]
             for kind, said in asked.items()
@@ -61,17 +63,17 @@ class FashionIQ(OfficialProtocol):
             for kind in KINDS:
                 if wanted[kind]:
                     lost = len(asked[kind]) - len(wanted[kind])
-                    yield self._task(stage, kind, gallery, wanted[kind], lost, known)
+                    yield self._task(inputs, kind, gallery, wanted[kind], lost, known)
 
     def _task(
         self,
-        stage: Stage,
+        inputs: EvaluationInputs,
         kind: str,
         gallery: str,
         wanted: Sequence[Wish],
         lost: int,
         known: Mapping[str, int],
-    ) -> Task:
+    ) -> EmbeddedTask:
         named = {name for w in wanted for name in (w.reference, w.target)}
         inside = [name for name in known if name.startswith(f"{kind}/")]
         if gallery == "named":
@@ -79,35 +81,43 @@ class FashionIQ(OfficialProtocol):
         documents = torch.tensor([known[name] for name in inside], dtype=torch.long)
         place = {name: i for i, name in enumerate(inside)}
         references = torch.tensor([known[w.reference] for w in wanted], dtype=torch.long)
-        texts = stage.embed_texts([" and ".join(w.texts) for w in wanted])
-        mixed = self.weight_image * stage.image[references] + (1.0 - self.weight_image) * texts
+        texts = inputs.embed_texts([" and ".join(w.texts) for w in wanted])
+        mixed = self.weight_image * inputs.image[references] + (1.0 - self.weight_image) * texts
         number = torch.arange(len(wanted))
-        return Task(
-            name=f"{kind} ({gallery} gallery)",
-            queries=stage.weighted(torch.nn.functional.normalize(mixed, dim=-1)),
-            documents=stage.image[documents],
-            query_names=[f"{w.reference}: {' and '.join(w.texts)}" for w in wanted],
-            document_names=inside,
-            relevance=Listed(
-                number,
-                torch.tensor([place[str(w.target)] for w in wanted], dtype=torch.long),
-                torch.ones(len(wanted), dtype=torch.float64),
-                len(wanted),
-                len(inside),
+        name = f"{kind} ({gallery} gallery)"
+        hits = [f"hit@{k}" for k in self.k]
+        excluded = torch.tensor([place[w.reference] for w in wanted], dtype=torch.long)
+        return EmbeddedTask(
+            Task(
+                name=name,
+                search=name,
+                relevance=Listed(
+                    number,
+                    torch.tensor([place[str(w.target)] for w in wanted], dtype=torch.long),
+                    torch.ones(len(wanted), dtype=torch.float64),
+                    len(wanted),
+                    len(inside),
+                ),
+                metrics=hits,
+                headlines=hits,
+                notes=[f"{kind}: {lost} queries without their photos or target"] if lost else [],
             ),
-            metrics=[f"hit@{k}" for k in self.k],
-            excluded=Excluded(
-                number, torch.tensor([place[w.reference] for w in wanted], dtype=torch.long)
-            )
-            if self.exclude_reference
-            else None,
-            notes=[f"{kind}: {lost} queries without their photos or target"] if lost else [],
+            Search(
+                name=name,
+                query_rows=inputs.rows_at(references),
+                gallery_rows=inputs.rows_at(documents),
+                groups=torch.full((len(wanted),), UNKNOWN),
+                excluded=Excluded(number, excluded) if self.exclude_reference else None,
+                query_names=[f"{w.reference}: {' and '.join(w.texts)}" for w in wanted],
+            ),
+            inputs.weighted(torch.nn.functional.normalize(mixed, dim=-1)),
+            inputs.image[documents],
         )
 
-    def summary(self, outcomes: Sequence[Outcome]) -> Mapping[str, Mapping[str, float]]:
+    def summary(self, results: Sequence[TaskResult]) -> Mapping[str, Mapping[str, float]]:
         """The mean over kinds, gallery by gallery."""
         by_gallery = {
-            gallery: [o for o in outcomes if f"({gallery} gallery)" in o.task.name]
+            gallery: [r for r in results if f"({gallery} gallery)" in r.task.name]
             for gallery in GALLERIES
         }
         return {

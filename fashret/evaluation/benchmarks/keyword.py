@@ -9,14 +9,14 @@ import torch
 
 from fashret.data.attribute_parser import Schema
 from fashret.errors import ConfigError
-from fashret.evaluation.benchmarks.base import OfficialProtocol, Stage
-from fashret.functional.relevance import Fitting
-from fashret.tasks.base import Task
+from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs
+from fashret.functional.relevance import PartialMatch
+from fashret.tasks.base import NO_ROW, Search, Task
 from fashret.types import UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keyword(OfficialProtocol):
+class Keyword(Benchmark):
     """*red v-neck cardigan* against the photos; every combination that an item has is asked once.
 
     An item that has every asked value is right; one of the kind that has some of them is right
@@ -38,28 +38,30 @@ class Keyword(OfficialProtocol):
     seed: int
     k: Sequence[int]
 
-    def tasks(self, stage: Stage) -> Iterator[Task]:
+    def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
         """A template a row."""
         asked = 0
         for template in self.templates:
             names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
             if "category" not in names:
                 raise ConfigError(f"protocol.templates: '{template}' has no {{category}}")
-            if set(names) <= set(stage.table.described):
-                task = self._task(stage, template, names)
+            if set(names) <= set(inputs.table.described):
+                task = self._task(inputs, template, names)
                 if task is not None:
                     asked += 1
                     yield task
         if not asked:
             raise ConfigError(
                 "protocol=keyword: no template can be filled; the data has "
-                f"{', '.join(stage.table.described)}"
+                f"{', '.join(inputs.table.described)}"
             )
 
-    def _task(self, stage: Stage, template: str, names: list[str]) -> Task | None:
+    def _task(
+        self, inputs: EvaluationInputs, template: str, names: list[str]
+    ) -> EmbeddedTask | None:
         names = ["category", *(name for name in names if name != "category")]
-        places = torch.arange(len(stage.rows))
-        stated = torch.stack([stage.code(name, places) for name in names], dim=1)
+        positions = torch.arange(len(inputs.rows))
+        stated = torch.stack([inputs.code(name, positions) for name in names], dim=1)
         asked = stated[(stated != UNKNOWN).all(dim=1)].unique(dim=0)
         if not len(asked):
             return None
@@ -67,7 +69,7 @@ class Keyword(OfficialProtocol):
             rng = np.random.default_rng(self.seed)
             chosen = np.sort(rng.choice(len(asked), self.max_queries, replace=False))
             asked = asked[torch.from_numpy(chosen)]
-        values = {name: stage.codes.described[name][1] for name in names}
+        values = {name: inputs.codes.described[name][1] for name in names}
         texts = [
             template.format_map(
                 {
@@ -77,14 +79,24 @@ class Keyword(OfficialProtocol):
             )
             for row in asked.tolist()
         ]
-        return Task(
-            name=template,
-            queries=stage.weighted(stage.embed_texts(texts)),
-            documents=stage.image,
-            query_names=texts,
-            document_names=stage.names(),
-            relevance=Fitting(asked, stated),
-            metrics=[f"{name}@{k}" for name in ("hit", "precision", "ndcg") for k in self.k],
+        metrics = [f"{name}@{k}" for name in ("hit", "precision", "ndcg") for k in self.k]
+        return EmbeddedTask(
+            Task(
+                name=template,
+                search=template,
+                relevance=PartialMatch(asked, stated),
+                metrics=metrics,
+                headlines=[f"precision@{max(self.k)}", f"ndcg@{max(self.k)}"],
+            ),
+            Search(
+                name=template,
+                query_rows=np.full(len(texts), NO_ROW),
+                gallery_rows=inputs.rows,
+                groups=torch.full((len(texts),), UNKNOWN),
+                query_names=texts,
+            ),
+            inputs.weighted(inputs.embed_texts(texts)),
+            inputs.image,
         )
 
     def _words(self, attribute: str, value: str) -> str:

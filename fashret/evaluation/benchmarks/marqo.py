@@ -6,21 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fashret.data.on_disk import read_json
 from fashret.errors import ConfigError, DataError
-from fashret.evaluation.benchmarks.base import OfficialProtocol, Stage
+from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs
 from fashret.functional.relevance import Listed
-from fashret.tasks.base import Task
+from fashret.tasks.base import NO_ROW, Search, Task
+from fashret.types import UNKNOWN
 
 _FILE = re.compile(r"ground_truth_(?P<query>.+)-(?P<documents>[^-]+)\.json")
 _FIELDS = ("image", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Marqo(OfficialProtocol):
+class Marqo(Benchmark):
     """Texts and category names against the whole set, by its own files of right answers.
 
     A file is `ground_truth_<query column>-<document columns>.json`, {query: {document id: 1}}. A
@@ -44,7 +46,7 @@ class Marqo(OfficialProtocol):
         }
         object.__setattr__(self, "averages", averages)
 
-    def tasks(self, stage: Stage) -> Iterator[Task]:
+    def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
         """A file a row: what a text finds first, categories and the like after it."""
         folder = Path(self.ground_truth).expanduser()
         files = {path: _FILE.fullmatch(path.name) for path in sorted(folder.glob("*.json"))}
@@ -55,20 +57,22 @@ class Marqo(OfficialProtocol):
                 "ground_truth_<query column>-<document columns>.json"
             )
         for path, match in sorted(found.items(), key=lambda e: e[1]["query"] != "text"):
-            yield self._task(stage, path, match["query"], match["documents"])
+            yield self._task(inputs, path, match["query"], match["documents"])
 
-    def _task(self, stage: Stage, path: Path, query: str, documents: str) -> Task:
+    def _task(
+        self, inputs: EvaluationInputs, path: Path, query: str, documents: str
+    ) -> EmbeddedTask:
         judged = _judged(path)
         fields = documents.split("+")
         if not set(fields) <= set(_FIELDS):
             raise ConfigError(f"{path}: documents of {documents} are none of image, image+text")
-        ids = stage.names()
-        places = {name: place for place, name in enumerate(ids)}
+        ids = inputs.names()
+        positions = {name: position for position, name in enumerate(ids)}
         pairs = [
-            (asked, places[name], gain)
+            (asked, positions[name], gain)
             for asked, answers in enumerate(judged.values())
             for name, gain in answers.items()
-            if name in places
+            if name in positions
         ]
         lost = sum(len(answers) for answers in judged.values()) - len(pairs)
         notes = [f"{lost} right answers of {path.name} are not in the data"] if lost else []
@@ -76,27 +80,37 @@ class Marqo(OfficialProtocol):
         by_text = query == "text"
         whole = ["recall@1", "recall@10", "mrr@10", "precision@1", "precision@10", "ndcg@10"]
         texts = [self.prompt + text for text in judged]
-        return Task(
-            name=f"{query}-to-{'image' if fields == ['image'] else 'product'}",
-            queries=stage.weighted(stage.embed_texts(texts)),
-            documents=self._documents(stage, fields),
-            query_names=list(judged),
-            document_names=ids,
-            relevance=Listed(
-                torch.tensor(asked, dtype=torch.long),
-                torch.tensor(placed, dtype=torch.long),
-                torch.tensor(gains, dtype=torch.float64),
-                len(judged),
-                len(ids),
+        name = f"{query}-to-{'image' if fields == ['image'] else 'product'}"
+        return EmbeddedTask(
+            Task(
+                name=name,
+                search=name,
+                relevance=Listed(
+                    torch.tensor(asked, dtype=torch.long),
+                    torch.tensor(placed, dtype=torch.long),
+                    torch.tensor(gains, dtype=torch.float64),
+                    len(judged),
+                    len(ids),
+                ),
+                metrics=whole if by_text else [*whole[3:5], "mrr@10", *whole[:2], "ndcg@10"],
+                headlines=["recall@10", "mrr@10"] if by_text else ["precision@10", "mrr@10"],
+                notes=notes,
             ),
-            metrics=whole if by_text else [*whole[3:5], "mrr@10", *whole[:2], "ndcg@10"],
-            notes=notes,
+            Search(
+                name=name,
+                query_rows=np.full(len(judged), NO_ROW),
+                gallery_rows=inputs.rows,
+                groups=torch.full((len(judged),), UNKNOWN),
+                query_names=list(judged),
+            ),
+            inputs.weighted(inputs.embed_texts(texts)),
+            self._documents(inputs, fields),
         )
 
-    def _documents(self, stage: Stage, fields: list[str]) -> Tensor:
+    def _documents(self, inputs: EvaluationInputs, fields: list[str]) -> Tensor:
         if len(fields) == 1:
-            return stage.image if fields == ["image"] else stage.text
-        mixed = self.weight_image * stage.image + (1.0 - self.weight_image) * stage.text
+            return inputs.image if fields == ["image"] else inputs.text
+        mixed = self.weight_image * inputs.image + (1.0 - self.weight_image) * inputs.text
         return torch.nn.functional.normalize(mixed, dim=-1)
 
 

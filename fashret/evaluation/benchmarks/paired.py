@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 
 from fashret.errors import ConfigError
-from fashret.evaluation.benchmarks.base import OfficialProtocol, Stage
+from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs
 from fashret.functional.relevance import Equal
-from fashret.tasks.base import Task
+from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paired(OfficialProtocol):
+class Paired(Benchmark):
     """Only an item's own photo is right for its text, and only its own text for its photo.
 
     So it is for an equal caption of another item too: a set of few distinct captions has a low
@@ -25,22 +25,26 @@ class Paired(OfficialProtocol):
 
     k: Sequence[int]
 
-    def tasks(self, stage: Stage) -> Iterator[Task]:
+    def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
         """Text to image, and image to text."""
-        places = torch.arange(len(stage.rows))
-        places = places[stage.code("caption", places) != UNKNOWN]
-        if not len(places):
+        positions = torch.arange(len(inputs.rows))
+        positions = positions[inputs.code("caption", positions) != UNKNOWN]
+        if not len(positions):
             raise ConfigError("protocol=paired: no item of the data has a text")
-        own = torch.arange(len(places))
-        sides = {"text": stage.text[places], "image": stage.image[places]}
+        own = torch.arange(len(positions))
+        sides = {"text": inputs.text[positions], "image": inputs.image[positions]}
         for asked, found in (("text", "image"), ("image", "text")):
-            yield Task(
-                name=f"{asked}-to-{found}",
-                queries=stage.weighted(sides[asked]),
-                documents=sides[found],
-                query_names=stage.names(places),
-                document_names=stage.names(places),
-                relevance=Equal(own, own),
-                metrics=[f"hit@{k}" for k in self.k],
-                units=stage.code("product", places),
+            name, product = f"{asked}-to-{found}", inputs.code("product", positions)
+            hits = [f"hit@{k}" for k in self.k]
+            yield EmbeddedTask(
+                Task(name, name, Equal(own, own), metrics=hits, headlines=hits),
+                Search(
+                    name=name,
+                    query_rows=inputs.rows_at(positions),
+                    gallery_rows=inputs.rows_at(positions),
+                    groups=product,
+                    gallery_groups=product,
+                ),
+                inputs.weighted(sides[asked]),
+                sides[found],
             )

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fashret.evaluation.benchmarks.base import OfficialProtocol, Stage
+from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs
 from fashret.functional.relevance import Equal
-from fashret.tasks.base import Task
+from fashret.tasks.base import Search, Task
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueryToGallery(OfficialProtocol):
+class QueryToGallery(Benchmark):
     """Every query against the whole gallery, by photo: hit rates (papers say Recall@k).
 
     The product is the item whatever its colour. Liu et al., DeepFashion, CVPR 2016.
@@ -27,16 +27,25 @@ class QueryToGallery(OfficialProtocol):
         """As keys call it."""
         return self.label
 
-    def tasks(self, stage: Stage) -> Iterator[Task]:
+    def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
         """One row."""
-        queries, gallery = stage.role("query"), stage.role("gallery")
-        yield Task(
-            name="query-to-gallery",
-            queries=stage.weighted(stage.image[queries]),
-            documents=stage.image[gallery],
-            query_names=stage.names(queries),
-            document_names=stage.names(gallery),
-            relevance=Equal(stage.code("product", queries), stage.code("product", gallery)),
-            metrics=[f"hit@{k}" for k in self.k],
-            units=stage.code("product", queries),
+        queries, gallery = inputs.role("query"), inputs.role("gallery")
+        product = inputs.code("product", queries)
+        hits = [f"hit@{k}" for k in self.k]
+        yield EmbeddedTask(
+            Task(
+                name="query-to-gallery",
+                search="query-to-gallery",
+                relevance=Equal(product, inputs.code("product", gallery)),
+                metrics=hits,
+                headlines=hits,
+            ),
+            Search(
+                name="query-to-gallery",
+                query_rows=inputs.rows_at(queries),
+                gallery_rows=inputs.rows_at(gallery),
+                groups=product,
+            ),
+            inputs.weighted(inputs.image[queries]),
+            inputs.image[gallery],
         )

@@ -1,6 +1,7 @@
 "use strict";
 // DATA: systems (the model first), relevances, items {id, text, values},
-// queries {item, mode, known, found: per system [item, score, photo, text, matching]}.
+// queries {item (null for a typed one), photo, text, mode, known,
+// found: per system [item, score, photo, text, matching]}.
 const PAGE = 20;
 const OUTCOMES = { fixed: "fixed: the first hit was wrong, is right",
   broken: "broken: the first hit was right, is wrong", right: "right: it was, it is",
@@ -37,6 +38,7 @@ function outcome(query, relevance) {
 function valuesOf(relevance) {
   const values = new Set();
   for (const query of DATA.queries) {
+    if (query.item === null) continue;
     const value = DATA.items[query.item].values[relevance];
     if (value !== undefined) values.add(value);
   }
@@ -52,7 +54,7 @@ function chosen() {
   const value = choice("value").value, what = choice("outcome").value, order = choice("order").value;
   const queries = DATA.queries.filter((query) => query.mode === mode
     && query.known.includes(relevance)
-    && (!value || DATA.items[query.item].values[relevance] === value)
+    && (!value || (query.item !== null && DATA.items[query.item].values[relevance] === value))
     && (!what || outcome(query, relevance) === what));
   const sign = { gain: -1, loss: 1 }[order];
   return sign ? queries.sort((a, b) => sign * (gain(a, relevance) - gain(b, relevance))) : queries;
@@ -79,12 +81,12 @@ function hitElement(found, relevance) {
 }
 
 function queryElement(query, relevance) {
-  const item = DATA.items[query.item];
+  const item = query.item === null ? null : DATA.items[query.item];
   const asked = element("div", { class: "asked" });
-  if (query.mode !== "text") asked.append(photo(query.item));
+  if (query.photo) asked.append(photo(query.item));
   const said = element("div", {});
-  said.append(element("p", { dir: "auto" }, query.mode === "text" ? `“${item.text}”` : item.text));
-  said.append(element("p", { class: "dim" }, facts(item)));
+  said.append(element("p", { dir: "auto" }, query.text));
+  if (item !== null) said.append(element("p", { class: "dim" }, facts(item)));
   const change = gain(query, relevance);
   if (DATA.systems.length > 1) {
     said.append(element("p", { class: change > 0 ? "good" : change < 0 ? "bad" : "dim" },
@@ -98,7 +100,7 @@ function queryElement(query, relevance) {
     lists.append(element("ol", { class: "hits", tabindex: "0", "aria-label": DATA.systems[system] },
       ...found.map((h) => hitElement(h, relevance))));
   });
-  return element("article", { class: "query", "data-item": item.id,
+  return element("article", { class: "query", "data-item": item === null ? query.text : item.id,
     "data-outcome": outcome(query, relevance) }, asked, lists);
 }
 

@@ -101,11 +101,13 @@ function drawAll() {
   drawLikeness();
 }
 
-for (const name of Object.keys(FACTS.confusion)) {
-  const option = document.createElement("option");
-  option.value = option.textContent = name;
-  place("attribute").append(option);
+if (FACTS.of_split) {
+  for (const name of Object.keys(FACTS.confusion)) {
+    const option = document.createElement("option");
+    option.value = option.textContent = name;
+    place("attribute").append(option);
+  }
+  place("attribute").addEventListener("change", drawAll);
+  addEventListener("resize", drawAll);
+  drawAll();
 }
-place("attribute").addEventListener("change", drawAll);
-addEventListener("resize", drawAll);
-drawAll();

@@ -1,0 +1,31 @@
+"""Show results on the screen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fashret.evaluation.benchmarks.base import BenchmarkPlan
+from fashret.evaluation.block_weights import Curve
+from fashret.pipelines.publish import Published
+from fashret.reports.benchmark_table import show_benchmark
+from fashret.reports.block_weights import show_steering
+from fashret.reports.board_table import show_scoreboard
+from fashret.reports.screen import console
+
+
+def show(published: Published, curves: Sequence[Curve], folder: Path) -> None:
+    """Print the tables of an evaluation, and where its files are.
+
+    Args:
+        published: what was left in the run folder.
+        curves: of attribute heads; empty for none.
+        folder: the run folder.
+    """
+    screen, shown = console(), published.systems[0].evaluation
+    if isinstance(shown.plan, BenchmarkPlan):
+        show_benchmark(shown, published.scoreboard.title, published.notes, screen)
+    show_scoreboard(published.scoreboard, screen)
+    print(f"written to {folder}: {', '.join(published.files)}")
+    print(f"look at it: {published.page}")
+    if curves:
+        show_steering(curves, screen)
+        print(f"written to {folder}: steering.md, steering.json")

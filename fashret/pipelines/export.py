@@ -1,0 +1,52 @@
+"""Export a model as a folder that open_clip reads."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fashret.cache import default_cache_dir
+from fashret.models.backbone import load_backbone
+from fashret.models.bundle import write_bundle
+from fashret.models.checkpoint import checkpoint_path, read_checkpoint, with_weights
+from fashret.models.retriever import Retriever
+from fashret.models.spec import ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What is exported.
+
+    Args:
+        model: the spec of the model.
+        out: the folder that is written.
+        run: a run folder; None for the model as it is, or `ckpt`.
+        ckpt: last, best, or the path of a checkpoint.
+        half: whether weights are stored in half precision.
+        cache_dir: where downloaded weights are kept.
+    """
+
+    model: ModelSpec
+    out: Path
+    run: str | None = None
+    ckpt: str = "last"
+    half: bool = True
+    cache_dir: Path = field(default_factory=default_cache_dir)
+
+
+def export(options: ExportOptions) -> tuple[str, ...]:
+    """Write one bundle.
+
+    Returns:
+        the attributes whose heads were left out, since open_clip has no place for them.
+    """
+    spec, state = options.model, None
+    if options.run is not None or options.ckpt not in ("last", "best"):
+        state = read_checkpoint(checkpoint_path(options.run, options.ckpt))[1]
+    retriever = Retriever.on(load_backbone(spec, options.cache_dir))
+    if state is not None:
+        with_weights(state, retriever, spec)
+    names = ("loss.log_scale", "loss.contrastive.log_scale")
+    scales = [state[name] for name in names if state is not None and name in state]
+    log_scale = scales[0] if scales else None
+    left_out = retriever.block_names
+    write_bundle(retriever, spec, options.out, half=options.half, log_scale=log_scale)
+    return left_out

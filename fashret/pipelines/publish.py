@@ -1,0 +1,215 @@
+"""Leave the results of an evaluation in the run folder: tables, pages, TensorBoard."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from fashret.data.items import ItemTable
+from fashret.errors import RegressionError
+from fashret.evaluation.benchmarks.base import BenchmarkPlan
+from fashret.evaluation.block_weights import Curve
+from fashret.evaluation.embed import EvaluatedSystem
+from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.targets import Target
+from fashret.pipelines.systems import System
+from fashret.reports.benchmark_table import write_benchmark
+from fashret.reports.gallery import Gallery
+from fashret.reports.page import Page
+from fashret.reports.projector import write_projector
+from fashret.reports.results import (
+    products_behind,
+    write_per_query,
+    write_results,
+    write_scoreboard,
+)
+from fashret.reports.scoreboard import Scoreboard
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What an evaluation leaves beside its numbers.
+
+    Args:
+        gallery: makes gallery.html; None for none.
+        latency: whether single queries are timed.
+        config: the configuration as YAML, for the page.
+        commands: that do it again.
+        fail_on_regression: whether a significant regression, or a target that is not met, is an
+            error.
+    """
+
+    gallery: Gallery | None = None
+    latency: bool = False
+    config: str = ""
+    commands: Sequence[str] = field(default_factory=tuple)
+    fail_on_regression: bool = False
+
+
+@dataclass(frozen=True)
+class Published:
+    """What an evaluation left.
+
+    Attributes:
+        scoreboard: of the last split, or of a benchmark.
+        metrics: every metric with its interval, by key, as metrics.json has them.
+        files: what was written, for the user to know.
+        page: the report.
+        systems: what the pages show: the system, and the one that it is compared with.
+        notes: what a reader of the numbers should know.
+    """
+
+    scoreboard: Scoreboard
+    metrics: Mapping[str, Mapping[str, Any]]
+    files: Sequence[str]
+    page: Path
+    systems: Sequence[EvaluatedSystem]
+    notes: Sequence[str] = ()
+
+
+def publish(
+    system: System,
+    evaluations: Sequence[Evaluation],
+    other: System | None,
+    baseline: Sequence[Evaluation] | None,
+    *,
+    title: str,
+    options: ReportOptions,
+    latency: Mapping[str, Any] | None,
+    against_run: bool = False,
+) -> Published:
+    """Write the result files, the report and the gallery.
+
+    Args:
+        system: what was evaluated.
+        evaluations: of it, one a split, or one of a benchmark; the last one is shown.
+        other: what it is compared with; None if it stands alone.
+        baseline: the other's evaluations, likewise.
+        title: of the scoreboard.
+        options: what is written beside the numbers.
+        latency: of single queries; None where it was not measured.
+        against_run: whether `other` is another run or catalog, not the untrained model.
+    """
+    session, shown = system.session, evaluations[-1]
+    folder = session.output_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    results: dict[str, dict[str, Any]] = {}
+    for evaluation in evaluations:
+        results |= evaluation.results()
+    before = None if baseline is None else baseline[-1]
+    notes: list[str] = []
+    targets: Sequence[Target]
+    if isinstance(shown.plan, BenchmarkPlan):
+        targets = session.benchmark_targets(shown.plan)
+        prepared: Sequence[str] = session.table.report["notes"]
+        notes = [*(note for note in prepared if ", expected " in note), *shown.plan.notes]
+        manifest = system.catalog.manifest
+        write_benchmark(
+            folder,
+            title,
+            shown,
+            before,
+            results,
+            session.table,
+            model=system.label,
+            data=session.source.name,
+            catalog=system.catalog.folder,
+            encoder={"encoder": manifest["encoder"], "preprocess": manifest["preprocess"]},
+            notes=notes,
+            latency=latency,
+        )
+    else:
+        targets = session.targets
+        write_results(
+            folder,
+            model=system.label,
+            data=session.source.name,
+            catalog=system.catalog.folder,
+            evaluations=evaluations,
+            results=results,
+            texts=session.texts(),
+            latency=latency,
+        )
+        write_per_query(folder, session.table, evaluations)
+    scoreboard = Scoreboard.of(
+        title,
+        shown,
+        results,
+        before,
+        targets,
+        products_behind(shown),
+        against_run=against_run,
+    )
+    write_scoreboard(folder, scoreboard)
+    systems = [_evaluated(system, shown)]
+    if other is not None and before is not None:
+        systems.append(_evaluated(other, before))
+    gallery = None if options.gallery is None else folder / "gallery.html"
+    if gallery is not None and options.gallery is not None:
+        options.gallery.write(gallery, session.table, systems, title)
+    log = folder / "train_log.jsonl"
+    page = Page(
+        scoreboard=scoreboard,
+        systems=systems,
+        prepared=session.table.report,
+        latency=latency,
+        config=options.config,
+        commands=options.commands,
+        train_log=log if log.exists() else None,
+        gallery=gallery,
+    )
+    files = ["scoreboard.md", "metrics.json", "per_query_results.parquet"]
+    if isinstance(shown.plan, BenchmarkPlan):
+        files.insert(0, "protocol.md")
+    return Published(scoreboard, results, files, page.write(folder / "report"), systems, notes)
+
+
+def check_regressions(scoreboard: Scoreboard) -> None:
+    """Raise for results that may not be released.
+
+    Raises:
+        RegressionError: a metric regressed, or a target is not met.
+    """
+    faults = []
+    if scoreboard.regressed:
+        names = ", ".join(scoreboard.regressed)
+        faults.append(f"significant regressions (p < 0.05, Holm-corrected): {names}")
+    if scoreboard.not_met:
+        faults.append(f"targets that are not met: {', '.join(scoreboard.not_met)}")
+    if faults:
+        raise RegressionError("; ".join(faults))
+
+
+def write_tensorboard(
+    writer: SummaryWriter,
+    table: ItemTable,
+    shown: EvaluatedSystem,
+    scoreboard: Scoreboard,
+    curves: Sequence[Curve],
+    *,
+    step: int = 0,
+) -> None:
+    """Show the scoreboard as a text, items in the projector, and each attribute head's curve.
+
+    A curve is drawn against the head's weight in percent.
+    """
+    writer.add_text("scoreboard", scoreboard.to_markdown(), step)
+    for curve in curves:
+        for point in curve.points:
+            values = {curve.key: point.value, **point.overall}
+            for key, value in values.items():
+                name = f"steering_{curve.attribute}/{key.partition('/')[2]}"
+                writer.add_scalar(name, value, round(100 * point.weight))
+    write_projector(writer, table, shown, step=step)
+    writer.flush()
+
+
+def _evaluated(system: System, evaluation: Evaluation) -> EvaluatedSystem:
+    """A system with the embeddings of every item that an evaluation was about."""
+    searches = evaluation.plan.searches.values()
+    parts = [rows for one in searches for rows in (one.query_rows, one.gallery_rows)]
+    rows = np.unique(np.concatenate([part[part >= 0] for part in parts]))
+    return EvaluatedSystem(system.name, evaluation, rows, system.embedded(rows))

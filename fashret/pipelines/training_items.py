@@ -1,0 +1,101 @@
+"""The items that a run trains on: without leakage, and with something to learn from."""
+
+import logging
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from fashret.catalog.store import Catalog
+from fashret.data.leakage import leaking
+from fashret.data.learnable import check_learnable
+from fashret.errors import DataError
+from fashret.losses import AnchorToBaseline, Composite, Distillation, HardNegatives
+from fashret.pipelines.session import Session
+from fashret.reports.groups import write_groups
+from fashret.types import TrainingItems
+
+log = logging.getLogger(__name__)
+
+_WITHOUT_VALUES = (AnchorToBaseline, Distillation, HardNegatives)
+"""Terms that keep or refine what pairs teach: alone they have nothing to learn from."""
+
+
+def training_items(
+    session: Session, loss: nn.Module, baseline: Catalog, *, gather: bool
+) -> TrainingItems:
+    """What is trained on, after photos that look like one product under one title were joined.
+
+    Items whose product or photo also occurs in another split are not trained on.
+    `mining/groups.json` in the run folder holds the products, `groups_audit.csv` some of them to
+    look at.
+
+    Args:
+        session: the model and the data.
+        loss: what is to be learned.
+        baseline: the untrained model's catalog.
+        gather: whether the batch of several processes is that of all of them together.
+
+    Raises:
+        DataError: nothing is left to train on, or nothing to learn from.
+        ConfigError: a batch holds one item.
+    """
+    table, grouping, codes = session.table, session.source.groups, session.codes
+    product, confidence = codes.product, torch.from_numpy(table.confidence)
+    joined = torch.zeros(len(table), dtype=torch.bool)
+    by_title = grouping is not None and grouping.title_confidence >= grouping.min_confidence
+    if grouping is not None and by_title and not session.spec.random:  # random towers tell nothing
+        product, joined = grouping.by_title(table.column("text"), baseline.image, product)
+        confidence = torch.where(joined, grouping.title_confidence, confidence)
+    rows = torch.from_numpy(table.rows("train"))
+    leaks, copied = leaking(table, rows, product, joined, confidence)
+    if bool(leaks.any()):
+        log.warning(
+            "dropping %d training items whose photo or product also occurs in validation or test "
+            "(leakage)",
+            int(leaks.sum()),
+        )
+    if bool(leaks.all()):
+        raise DataError(
+            f"data {session.source.name}: no training item is left: the photo or product of each "
+            f"also occurs in validation or test (leakage), for {int(copied.sum())} of {len(rows)} "
+            f"the photo itself. photo_copies in {table.folder / 'report.json'} names them; "
+            "data.groups.title_confidence=0 joins no products by their titles"
+        )
+    items = TrainingItems(
+        rows[~leaks],
+        product,
+        codes.caption,
+        codes.described,
+        table.column("item_id"),
+        session.source.tiers,
+    )
+    check_items(session, items, loss, gather=gather)
+    if session.group.global_rank == 0:
+        write_groups(session.output_dir / "mining", table, product, confidence, rows[leaks])
+    return items
+
+
+def check_items(session: Session, items: TrainingItems, loss: nn.Module, *, gather: bool) -> None:
+    """Make sure that the items have something to learn from, if anything learns.
+
+    Raises:
+        DataError: they do not.
+        ConfigError: a batch holds one item.
+    """
+    if not session.spec.learns:
+        return
+    captions, caption = session.source.captions, items.caption
+    if captions is not None:
+        caption = torch.from_numpy(captions.over(session.table).codes)
+    world = session.group.world_size
+    terms: Iterable[nn.Module] = loss.terms.values() if isinstance(loss, Composite) else ()
+    from_values = any(not isinstance(term, _WITHOUT_VALUES) for term in terms)
+    check_learnable(
+        items,
+        caption,
+        data=session.source.name,
+        batch_items=min(session.source.batch_size, len(items.rows) // world)
+        * (world if gather else 1),
+        values=from_values or bool(session.spec.block_widths),
+    )
