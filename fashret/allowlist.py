@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fashret.errors import ConfigError
+from fashret.renamed import current_target
 
 EXTENSIONS = "FASHRET_EXTENSIONS"
 """The environment variable that names packages of the user's own, separated by commas."""
@@ -58,6 +59,7 @@ def allowed_target(target: object) -> Callable[..., Any]:
     """
     if not isinstance(target, str) or not _NAME.fullmatch(target):
         raise ConfigError(f"{target!r} is not the dotted path of a public class")
+    target = current_target(target)
     module, _, name = target.rpartition(".")
     own = [part.strip() for part in os.environ.get(EXTENSIONS, "").split(",")]
     extension = next((e for e in own if e and f"{module}.".startswith(f"{e}.")), None)
