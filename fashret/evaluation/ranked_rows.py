@@ -1,4 +1,4 @@
-"""What each query found, gathered over batches and processes."""
+"""The ranking of every query, collected over batches and processes."""
 
 import torch
 from torch import Tensor
@@ -8,15 +8,19 @@ from torchmetrics import Metric
 class RankedRows(Metric):
     """Collects the ranking of every query.
 
-    The state is a table with a row a query, begun at -1 and reduced by the maximum: it is exact
-    when a query is seen twice, when a process has none, and for any number of processes (sums
-    are not).
+    The state is a table with one row per query. It starts at -1 and is reduced by the maximum over
+    processes, which is exact when a query is seen twice, when a process sees no query, and for any
+    number of processes (a sum would count a repeated query twice).
+
+    `fashret.evaluation.metrics` has metrics that are computed from scores and targets; this class
+    keeps the rankings themselves, from which the evaluation computes everything that it reports.
 
     Args:
-        num_queries: Q.
-        k: columns of a ranking.
+        num_queries: Q, the number of queries of all processes.
+        k: K, the length of a ranking.
 
     Example:
+        >>> import torch
         >>> metric = RankedRows(num_queries=2, k=2)
         >>> metric.update(torch.tensor([1]), torch.tensor([[5, 3]]), torch.tensor([[0.9, 0.1]]))
         >>> metric.compute()[0].tolist()
@@ -35,16 +39,16 @@ class RankedRows(Metric):
         self.add_state("scores", scores, dist_reduce_fx="max")
 
     def update(self, queries: Tensor, rows: Tensor, scores: Tensor) -> None:
-        """Take in some rankings.
+        """Store the rankings of some queries.
 
         Args:
-            queries: (n,) long: positions of the queries, 0 to Q - 1.
-            rows: (n, k) long: catalog rows, best first, -1 for none.
-            scores: (n, k) float64.
+            queries: (n,) long, the positions of the queries, 0 to Q - 1.
+            rows: (n, K) long, catalog rows, best first, -1 behind the last one.
+            scores: (n, K) float64, the scores of these rows, -inf behind the last one.
         """
         self.rows[queries] = rows
         self.scores[queries] = scores
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """(Q, k) rows and (Q, k) scores of all processes."""
+        """Return the (Q, K) rows and the (Q, K) scores of all processes."""
         return self.rows, self.scores
