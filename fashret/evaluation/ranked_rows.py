@@ -22,7 +22,8 @@ class RankedRows(Metric):
     Example:
         >>> import torch
         >>> metric = RankedRows(num_queries=2, k=2)
-        >>> metric.update(torch.tensor([1]), torch.tensor([[5, 3]]), torch.tensor([[0.9, 0.1]]))
+        >>> scores = torch.tensor([[0.9, 0.1]], dtype=torch.float64)
+        >>> metric.update(torch.tensor([1]), torch.tensor([[5, 3]]), scores)
         >>> metric.compute()[0].tolist()
         [[-1, -1], [5, 3]]
     """
