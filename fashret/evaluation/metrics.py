@@ -16,8 +16,8 @@ over batches and processes, and count a query that was seen twice once.
 torchmetrics' own `torchmetrics.retrieval` takes flat predictions, targets and query indices. These
 classes take a row of scores for each query and differ from it in four ways: map@k divides by
 min(k, R) instead of by the hits that were found; a query without a relevant item is left out
-instead of counting as 0; ties are broken by the smaller column instead of in no defined order; and a query
-that two processes see counts once.
+instead of counting as 0; ties are broken by the smaller column instead of in no defined order; and
+a query that two processes see counts once.
 """
 
 from typing import Any, ClassVar, Literal
