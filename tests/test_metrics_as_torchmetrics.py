@@ -193,6 +193,23 @@ def test_ranked_hits_and_scores_mix(name: str) -> None:
     assert metric.update_count == 3
 
 
+@pytest.mark.parametrize("name", CLASSES)
+def test_states_are_small_copies_of_what_was_given(name: str) -> None:
+    hits = torch.zeros(2, 1000, dtype=torch.bool)
+    hits[:, 0] = True
+    num_relevant, ids = torch.tensor([1, 1]), torch.tensor([3, 4])
+    metric = CLASSES[name](1)
+    metric.update_ranked(hits, num_relevant, ids)
+    scores, target = torch.tensor([[0.2, 0.1], [0.1, 0.2]]), torch.tensor([[1, 0], [0, 1]])
+    metric.update(scores, target, ids)
+    states = [part for key in metric.metric_state for part in metric.metric_state[key]]
+    assert len(states) == 6  # three states of two batches
+    assert max(state.untyped_storage().nbytes() for state in states) == 16  # two int64
+    for given in (hits, num_relevant, ids, scores, target):
+        given.zero_()  # a caller that reuses its buffers
+    assert float(metric.compute()) == 1.0
+
+
 def test_an_excluded_item_is_neither_ranked_nor_relevant() -> None:
     # Column 0 is the query's own item: relevant, but excluded. Of the others, column 2 is relevant
     # and ranked second. In the second row nothing else is relevant, so that it does not count.

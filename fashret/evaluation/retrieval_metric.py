@@ -117,7 +117,8 @@ class RetrievalMetric(Metric):
                 f"row {i} has {int(hits[i].sum())} hits but num_relevant is {int(num_relevant[i])}"
             )
         ids = _identities(query_ids, hits)
-        self._store_ranked(hits[:, : self.k], num_relevant.long())
+        # Copies: a slice would keep all K columns in memory, and the caller may reuse its tensors.
+        self._store_ranked(hits[:, : self.k].clone(), num_relevant.to(torch.long, copy=True))
         self.query_ids.append(ids)
 
     def compute(self) -> Tensor:
@@ -173,8 +174,8 @@ class RetrievalMetric(Metric):
 def _top_columns(scores: Tensor, k: int) -> Tensor:
     """(B, min(k, N)) long: the columns of the largest scores, best first, ties by the smaller one.
 
-    `topk` breaks ties as it likes and a stable sort of all N is several times slower, so that only
-    the k-th largest score is taken from `topk`.
+    `topk` breaks ties in no defined order, and a stable sort of all N is several times slower for
+    large catalogs, so that only the k-th largest score is taken from `topk`.
     """
     k = min(k, scores.shape[1])
     last = scores.topk(k, dim=1).values[:, -1:]
@@ -218,7 +219,7 @@ def _identities(query_ids: Tensor | None, rows: Tensor) -> Tensor:
         return torch.full((len(rows),), _NO_ID, device=rows.device)
     if not _is_integer(query_ids) or query_ids.shape != rows.shape[:1]:
         raise DataError(f"query_ids must be ({len(rows)},) integer, not {_described(query_ids)}")
-    return query_ids.to(rows.device, torch.long)
+    return query_ids.to(rows.device, torch.long, copy=True)
 
 
 def _check(scores: Tensor, target: Tensor) -> None:
