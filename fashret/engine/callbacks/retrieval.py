@@ -8,11 +8,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from fashret.engine.callbacks.ranked_rows import RankedRows
 from fashret.engine.callbacks.recovery import advice
 from fashret.errors import ConfigError, TrainingError
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.plan import metric_keys
+from fashret.evaluation.ranked_rows import RankedRows
 from fashret.evaluation.ranking import Embedded, rank
 from fashret.evaluation.split_search import MODES, SplitSearch
 from fashret.functional.topk import Ranking
