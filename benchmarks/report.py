@@ -10,7 +10,7 @@ from typing import Any
 
 from measure import Row, number, spread
 
-from fashret import __version__
+from fashret.version import __version__
 
 _PACKAGES = (
     "torch numpy open_clip_torch timm pytorch-lightning torchmetrics pandas pillow faiss-cpu "

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from terminal import ROOT, TINY, output
 
-from fashret import __version__
+from fashret.version import __version__
 
 
 def environment(cache_dir: Path) -> dict[str, str]:

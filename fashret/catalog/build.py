@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from filelock import FileLock
 from safetensors.torch import save_file
 
-from fashret import __version__
 from fashret.catalog import store
 from fashret.catalog.encode import (
     ENCODED,
@@ -28,10 +26,12 @@ from fashret.catalog.encode import (
 from fashret.catalog.store import Catalog, checksum, open_catalog, verify
 from fashret.data.items import ItemTable
 from fashret.errors import CatalogError
+from fashret.file_lock import file_lock
 from fashret.loading.samplers import EVALUATION_BATCH
 from fashret.models.retriever import Retriever
 from fashret.process_sync import Alone, Processes
 from fashret.types import UNKNOWN
+from fashret.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def ensure_catalog(
     }
     processes = processes or Alone()
     first = processes.global_rank == 0
-    with FileLock(f"{where}.lock") if first else nullcontext():
+    with file_lock(f"{where}.lock", f"the catalog {where.name}") if first else nullcontext():
         if processes.broadcast(where.exists()):
             return open_catalog(where, key=key)
         partial = where.with_name(f"{where.name}.partial")

@@ -21,13 +21,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fashret import __version__
 from fashret.cli.resumed_overrides import with_resumed
 from fashret.cli.run_folder import removed_if_empty
 from fashret.cli.sweep import FAILED
 from fashret.config import config_dir, monitored_metric, nearest_key
 from fashret.errors import FashretError, TrainingError
 from fashret.launch_env import with_one_folder
+from fashret.version import __version__
 
 _TRACE = "HYDRA_FULL_ERROR"
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, Features, Image, Value
 from datasets.arrow_writer import ArrowWriter
-from filelock import FileLock
 
 from fashret.data.file_hashes import contents_digest
 from fashret.data.items import ItemTable
@@ -24,6 +23,7 @@ from fashret.data.product_grouping import STATED
 from fashret.data.source import Item, Source
 from fashret.data.splits import SPLITS, assign_splits, digest
 from fashret.errors import DataError
+from fashret.file_lock import file_lock
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def prepare(source: Source, cache_dir: Path, *, folder: Path | None = None) -> I
     """
     folder = folder or prepared_folder(source, cache_dir)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with file_lock(f"{folder}.lock", f"data {source.name}"):
         if not folder.exists():
             draft = folder.with_name(f"{folder.name}.partial")
             draft.mkdir(exist_ok=True)
@@ -66,7 +66,9 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
     if files:
         index = cache_dir / "data" / "file_hashes.sqlite"
         index.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{index}.lock"):  # of several processes the first reads the files
+        with file_lock(
+            f"{index}.lock", "hashes of files"
+        ):  # of several processes the first reads the files
             contents = contents_digest(files, index)
     overrides = Overrides.of(source).identity()
     key = digest([_FORMAT, identity, contents, source.options(), *overrides])

@@ -230,7 +230,10 @@ class Retriever(nn.Module):
             DataError: a photo cannot be read; the message names it.
         """
         return self._encoded(
-            photos, lambda part: self.embed_photos([_opened(p) for p in part]), batch_size, "photos"
+            photos,
+            lambda part: self.embed_photos([open_photo(p) for p in part]),
+            batch_size,
+            "photos",
         )
 
     def encode_text(
@@ -414,8 +417,12 @@ def _linear(heads: nn.ModuleList) -> list[nn.Linear]:
     return list(heads)  # type: ignore[arg-type]  # a ModuleList may hold any module
 
 
-def _opened(photo: Photo) -> Image.Image:
-    """A photo as upright RGB pixels."""
+def open_photo(photo: Photo) -> Image.Image:
+    """Open a photo as upright RGB pixels.
+
+    Raises:
+        DataError: it cannot be read; the message names it.
+    """
     if isinstance(photo, Image.Image):
         return photo.convert("RGB")
     if isinstance(photo, np.ndarray):

@@ -1,7 +1,7 @@
 """Evaluate a model, a run or a catalog, by a split's scoreboard or a published benchmark."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,15 @@ from fashret.evaluation.embed import evaluate as evaluate_split
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.latency import search_latency, text_query_latency
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint
+from fashret.models.retriever import Retriever
 from fashret.pipelines.held_out import check_held_out
 from fashret.pipelines.publish import Published, ReportOptions, publish, write_tensorboard
 from fashret.pipelines.search import draw_queries
 from fashret.pipelines.session import Session, SessionOptions, check_weights, shown_split
 from fashret.pipelines.systems import System
 from fashret.reports.block_weights import write_steering
+from fashret.reports.notebook import scoreboard_html
+from fashret.reports.scoreboard import Scoreboard
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +87,30 @@ class EvaluateResult:
     published: Published
     curves: Sequence[Curve]
     queries: Path | None
+
+    @property
+    def model(self) -> Retriever:
+        """The evaluated model with its towers; a catalog has none."""
+        return self.system.towers
+
+    @property
+    def scoreboard(self) -> Scoreboard:
+        """The headline metrics, compared where there is a baseline."""
+        return self.published.scoreboard
+
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, Any]]:
+        """Every metric by key: value, low, high, n, ceiling, chance."""
+        return self.published.metrics
+
+    @property
+    def folder(self) -> Path:
+        """Where the results were written."""
+        return self.system.session.output_dir
+
+    def _repr_html_(self) -> str:
+        """The scoreboard as a picture."""
+        return scoreboard_html(self.scoreboard)
 
 
 def evaluate(options: EvaluateOptions) -> EvaluateResult | None:

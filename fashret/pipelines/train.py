@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -34,6 +35,8 @@ from fashret.pipelines.session import Session, SessionOptions, check_weights, sh
 from fashret.pipelines.systems import System
 from fashret.pipelines.trainer import TrainerOptions
 from fashret.pipelines.training_items import training_items
+from fashret.reports.notebook import scoreboard_html
+from fashret.reports.scoreboard import Scoreboard
 from fashret.types import TrainingItems
 
 log = logging.getLogger(__name__)
@@ -97,6 +100,30 @@ class TrainResult:
     published: Published
     curves: Sequence[Curve]
     objective: float
+
+    @property
+    def model(self) -> Retriever:
+        """The trained model with its towers: `encode_image`, `encode_text`."""
+        return self.system.towers
+
+    @property
+    def scoreboard(self) -> Scoreboard:
+        """What improved and what regressed, with verdicts."""
+        return self.published.scoreboard
+
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, Any]]:
+        """Every metric by key: value, low, high, n, ceiling, chance."""
+        return self.published.metrics
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.system.session.output_dir
+
+    def _repr_html_(self) -> str:
+        """The scoreboard as a picture."""
+        return scoreboard_html(self.scoreboard)
 
 
 def seed_all(seed: int) -> None:

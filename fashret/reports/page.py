@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fashret import __version__
 from fashret.evaluation.confusion import confusion
 from fashret.evaluation.embed import EvaluatedSystem
 from fashret.evaluation.evaluator import Evaluation
@@ -20,6 +19,7 @@ from fashret.evaluation.split_search import SplitSearch
 from fashret.reports.files import write_text
 from fashret.reports.scoreboard import Scoreboard
 from fashret.reports.web import render, vendored
+from fashret.version import __version__
 
 _LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 _PACKAGES = ("torch", "open_clip_torch", "pytorch-lightning", "torchmetrics", "datasets")

@@ -14,6 +14,7 @@ from fashret.data.source import Item, Source
 from fashret.data.synthetic.draw import draw_views
 from fashret.data.synthetic.garments import Product, make_products
 from fashret.errors import ConfigError
+from fashret.process_pool import process_pool
 
 _VERSION = 2
 """Of the drawing: a change makes other photos, so another table."""
@@ -81,8 +82,7 @@ def _pool(products: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
     usable = method is None or method in multiprocessing.get_all_start_methods()
     if products < _WORTH_A_POOL or not usable:
         return nullcontext()
-    context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads
-    return ProcessPoolExecutor(cores(), mp_context=context)
+    return process_pool(cores())
 
 
 def _item(product: Product, view: int, photo: bytes, caption: str) -> Item:

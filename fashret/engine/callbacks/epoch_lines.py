@@ -1,5 +1,6 @@
 """A line at the end of each epoch, for logs and terminals."""
 
+import logging
 import math
 import time
 from datetime import timedelta
@@ -7,14 +8,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+log = logging.getLogger(__name__)
+
 
 class EpochLines(pl.Callback):
-    """Prints one line at the end of each epoch; in a terminal it stays above the progress bar.
+    """Logs one line at the end of each epoch; in a terminal it stays above the progress bar.
 
         epoch 2/6: loss 1.839, val/text/pair/mrr@10 31.24 (baseline 20.10), 00:46 left
 
     Validation metrics are in points (0 to 100). The time that is left follows from the steps of
-    this start, so that it is right for a resumed run too. Only the first process prints.
+    this start, so that it is right for a resumed run too. Only the first process writes.
 
     Args:
         monitor: the metric that is shown.
@@ -58,9 +61,9 @@ class EpochLines(pl.Callback):
         self._value = None if value is None else float(value)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the line."""
+        """Write the line."""
         if trainer.is_global_zero:
-            print(self._line(trainer), flush=True)
+            log.info(self._line(trainer))
 
     def _line(self, trainer: pl.Trainer) -> str:
         """The line of the epoch that has just ended."""

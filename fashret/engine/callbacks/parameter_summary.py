@@ -1,23 +1,27 @@
 """How many parameters a model has, and how many of them learn."""
 
+import logging
+
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelSummary
 from pytorch_lightning.utilities.model_summary.model_summary import get_human_readable_count
 
 from fashret.models.retriever import Retriever
 
+log = logging.getLogger(__name__)
+
 
 class ParameterSummary(ModelSummary):
-    """Prints one line before training, in place of Lightning's table of modules.
+    """Logs one line before training, in place of Lightning's table of modules.
 
     That table has a column of floating-point operations which is zero for every model that is not
     given an example input.
     """
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the line, in the first process alone."""
+        """Write the line, in the first process alone."""
         if trainer.is_global_zero:
-            print(parameter_summary(pl_module), flush=True)
+            log.info(parameter_summary(pl_module))
 
 
 def parameter_summary(module: pl.LightningModule) -> str:
