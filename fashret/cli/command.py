@@ -132,7 +132,8 @@ def _interrupted(current: HydraConf) -> str:
     if folder.is_relative_to(Path.cwd()):
         folder = folder.relative_to(Path.cwd())
     program = Path(sys.argv[0]).name
-    command = [*(["python"] if program.endswith(".py") else []), program, f"resume={folder}"]
+    command = ["fashret", "train"] if program == "fashret" else [program]
+    command = [*(["python"] if program.endswith(".py") else []), *command, f"resume={folder}"]
     return f"interrupted; to go on after the last whole epoch: {shlex.join(command)}"
 
 

@@ -1,0 +1,35 @@
+"""`fashret compare`: evaluate one run against another."""
+
+import sys
+
+from fashret.cli import evaluate
+
+_USAGE = """usage: fashret compare <run> <other run> [overrides]
+
+Evaluates the first run (or catalog folder) against the second: the same queries, paired intervals,
+a verdict for every metric. Overrides are those of fashret evaluate:
+  fashret compare outputs/train/b outputs/train/a
+  fashret compare outputs/train/b outputs/train/a protocol=keyword gallery=true"""
+
+
+def main() -> None:
+    """The console command."""
+    arguments = sys.argv[1:]
+    if len(arguments) < 2 or arguments[0] in ("-h", "--help") or "=" in arguments[1]:
+        if arguments[:1] in (["-h"], ["--help"]):
+            print(_USAGE)
+            return
+        sys.exit(f"error: fashret compare needs two runs\n\n{_USAGE}")
+    run, other, *overrides = arguments
+    sys.argv[1:] = [f"run={_quoted(run)}", f"baseline={_quoted(other)}", *overrides]
+    evaluate.main()
+
+
+def _quoted(path: str) -> str:
+    """A path as the value of an override, whatever characters it has."""
+    escaped = path.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+if __name__ == "__main__":
+    main()
