@@ -12,12 +12,13 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-from conftest import SMALL, Run
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from support.commands import SMALL, Run
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 

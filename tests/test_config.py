@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import composed
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 
@@ -13,6 +12,7 @@ from fashret.cli.command import _explain
 from fashret.config import build, config_dir
 from fashret.errors import ConfigError
 from fashret.pipelines.session import check_composed, plain
+from support.commands import composed
 
 CONF = Path(config_dir())
 ROOT = Path(__file__).parents[1]
