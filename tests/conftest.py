@@ -13,6 +13,20 @@ import pytest
 
 from support.commands import Run
 
+KINDS = ("unit", "run", "distributed", "browser", "faults")
+"""The markers that say what a test needs; each test has exactly one of them."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses among the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests of no kind: those with the fixture `run` as `run`, all others as `unit`."""
+    for item in items:
+        kinds = [kind for kind in KINDS if item.get_closest_marker(kind)]
+        if len(kinds) > 1:
+            raise pytest.UsageError(f"{item.nodeid} is marked {' and '.join(kinds)}: keep one")
+        if not kinds:
+            item.add_marker("run" if "run" in getattr(item, "fixturenames", ()) else "unit")
+
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -60,6 +60,7 @@ def together() -> list[list[str]]:
     return sets + alone
 
 
+@pytest.mark.run
 @pytest.mark.parametrize("chosen", together(), ids=" ".join)
 def test_every_option_of_every_group_composes_and_passes_the_check(
     chosen: list[str], cache_dir: Path
@@ -128,6 +129,7 @@ def test_a_new_callback_is_welcome(cache_dir: Path) -> None:
     check_composed(cfg, "train")
 
 
+@pytest.mark.run
 def test_a_wrong_key_in_an_experiment_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(
@@ -151,6 +153,7 @@ def command(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.run
 @pytest.mark.parametrize(
     ("typo", "answer"),
     [

@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 from fashret.catalog.store import open_catalog
 from support.commands import QUIET, SMALL, Run, lines
 
+pytestmark = pytest.mark.distributed
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -40,6 +40,7 @@ def test_the_documentation_has_commands() -> None:
     assert len(commands()) > 12
 
 
+@pytest.mark.run
 @pytest.mark.parametrize(("page", "command", "arguments"), commands())
 def test_a_documented_command_is_accepted(
     page: str, command: str, arguments: str, cache_dir: Path
@@ -138,6 +139,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     return desk
 
 
+@pytest.mark.run
 @pytest.mark.parametrize("command", fenced())
 def test_a_command_on_a_line_of_its_own_runs(
     command: str, desk: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

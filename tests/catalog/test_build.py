@@ -12,6 +12,8 @@ from fashret.models.backbone import load_backbone
 from fashret.models.retriever import Retriever
 from support.catalogs import SPEC, build
 
+pytestmark = pytest.mark.run
+
 
 def test_a_catalog_holds_what_it_says(table: ItemTable, tmp_path: Path) -> None:
     catalog = build(table, tmp_path)

@@ -12,6 +12,8 @@ from fashret.models.backbone import load_backbone
 from fashret.models.retriever import Retriever
 from support.catalogs import SPEC, build
 
+pytestmark = pytest.mark.run
+
 
 def test_equal_captions_are_encoded_once(
     table: ItemTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,8 @@ from fashret.errors import CatalogError
 from support.catalogs import build
 from support.commands import Run
 
+pytestmark = pytest.mark.run
+
 
 def test_a_damaged_catalog_is_named(table: ItemTable, tmp_path: Path) -> None:
     catalog = build(table, tmp_path)

@@ -13,6 +13,8 @@ import pytest
 from fashret import __version__
 from support.terminal import ROOT, TINY, output
 
+pytestmark = pytest.mark.run
+
 
 def environment(cache_dir: Path) -> dict[str, str]:
     return {**os.environ, "FASHRET_CACHE": str(cache_dir), "PYTHONPATH": str(ROOT)}

@@ -121,6 +121,7 @@ def test_ordinary_overrides_are_resumed(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.run
 @pytest.mark.parametrize(
     "override", [f"+hydra.callbacks.evil={CALL}", f"+trainer.plugins=[{CALL}]"]
 )

@@ -16,6 +16,8 @@ from fashret.cli.sweep import SweepTable
 from support.project import ROOT
 from support.terminal import output
 
+pytestmark = pytest.mark.run
+
 SWEEP = """
 import sys
 from omegaconf import OmegaConf

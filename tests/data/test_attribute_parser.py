@@ -146,6 +146,7 @@ def test_what_the_set_states_stands_and_the_text_fills_the_rest(tmp_path: Path) 
     assert report["coverage"]["colour"] == {"tees": [16, 24]}
 
 
+@pytest.mark.run
 def test_the_samples_attributes_are_read_from_its_captions(cache_dir: Path) -> None:
     overrides = ["data.products=400", f"paths.output_dir={cache_dir}"]
     made = prepare(build(composed("train", overrides).data), cache_dir)

@@ -118,6 +118,7 @@ def test_near_pairs_are_those_of_brute_force(max_distance: int) -> None:
     assert set(found) == expected
 
 
+@pytest.mark.run
 def test_the_samples_two_views_are_no_copies(cache_dir: Path) -> None:
     source = build(composed("train", ["data.products=48", f"paths.output_dir={cache_dir}"]).data)
     assert prepare(source, cache_dir).report["photo_copies"]["groups"] == 0

@@ -10,6 +10,8 @@ from fashret.evaluation.embed import embed_texts
 from fashret.functional.blocks import Layout
 from support.search_page import hits
 
+pytestmark = pytest.mark.run
+
 
 def test_an_item_asked_with_finds_what_is_nearest_to_it(client: TestClient, search: Search) -> None:
     image = search.shelves[0].image

@@ -16,6 +16,8 @@ from fashret.demo.search import Query, Search
 from fashret.demo.server import Limits, application
 from support.search_page import ask, hits
 
+pytestmark = pytest.mark.run
+
 
 @pytest.mark.parametrize(
     ("query", "said"),

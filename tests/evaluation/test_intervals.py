@@ -144,6 +144,7 @@ def spread(made: list[Evaluation], key: str) -> float:
     return float(torch.tensor([one.means()[key] for one in made], dtype=torch.float64).std())
 
 
+@pytest.mark.run
 def test_the_widened_interval_has_the_spread_of_new_products() -> None:
     """Over 120 fresh sets of 100 products: the true spread, and what each set estimates of it.
 

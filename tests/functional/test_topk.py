@@ -218,6 +218,7 @@ def test_the_precision_of_single_backends_is_restored() -> None:
         matmul.fp32_precision = before
 
 
+@pytest.mark.run
 def test_the_environments_tf32_does_not_reach_the_search() -> None:
     code = """
 import torch

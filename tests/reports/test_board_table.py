@@ -9,6 +9,8 @@ import pytest
 from fashret.reports.metric_words import in_words
 from support.terminal import output
 
+pytestmark = pytest.mark.run
+
 PRINTS = """
 import json, sys
 from fashret.reports.board_table import show_scoreboard

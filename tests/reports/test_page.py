@@ -12,6 +12,8 @@ import pytest
 from fashret.data.items import ItemTable
 from support.commands import Run
 
+pytestmark = pytest.mark.run
+
 
 def facts_of(page: Path) -> dict[str, Any]:
     """What the page's charts are given."""

@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fashret.losses import (
-    AttributeClassification,
-)
+from fashret.losses import AttributeClassification
 from fashret.types import Batch, Described, TrainingItems
 
 

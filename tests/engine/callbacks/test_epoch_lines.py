@@ -9,6 +9,8 @@ import pytest
 from support.commands import Run, lines
 from support.terminal import TINY, output
 
+pytestmark = pytest.mark.run
+
 LINE = re.compile(
     r"^epoch (?P<epoch>\d+)/(?P<epochs>\d+): loss (?P<loss>[\d.]+), "
     r"(?P<metric>\S+) (?P<value>[\d.]+) \(baseline (?P<baseline>[\d.]+)\), "
