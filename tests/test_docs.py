@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from support.official_sets import inshop
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 ARGUMENT = r"""(?:'[^']*'|-[\w-]+|job|[\w.@+/~]+=(?:<[^>]*>|"[^"]*"|'[^']*'|[^\s`<"'|])+)"""
 COMMAND = re.compile(
     r"(?:python (train|evaluate|build_catalog)\.py"
@@ -37,7 +39,20 @@ def commands() -> list[tuple[str, str, str]]:
 
 
 def test_the_documentation_has_commands() -> None:
-    assert len(commands()) > 12
+    """Every mention of a command is read as one, and every command of the package is shown."""
+    found = commands()
+    for page in PAGES:
+        mentions = re.findall(
+            r"python \w+\.py|fashret-(?!tiny\b)[a-z-]+", page.read_text().replace("\\\n", " ")
+        )
+        mine = [command for name, command, _ in found if name == page.name]
+        scripts = [m for m in mentions if m.startswith("python ") or m in SCRIPTS]
+        assert len(mine) == len(scripts), page.name
+        assert len(scripts) == len(mentions), f"{page.name} names what is no command: {mentions}"
+    assert {command for _, command, _ in found} == {
+        name.removeprefix("fashret-").replace("-", "_") for name in SCRIPTS
+    }
+    assert len(found) > 70
 
 
 @pytest.mark.run

@@ -50,12 +50,24 @@ def test_a_photo_and_a_text_ask_as_a_fused_query_of_the_evaluation(
     )
 
 
-def test_filters_hold_for_every_hit(client: TestClient) -> None:
-    for hit in hits(client, text="shirt", filters={"category": "dresses", "neckline": "round"}):
-        assert hit["values"]["category"] == "dresses"
-        assert hit["values"]["neckline"] == "round"
+def test_filters_hold_for_every_hit(client: TestClient, search: Search) -> None:
+    column = {n: np.array(search.table.column(n))[search.rows] for n in ("category", "neckline")}
+    counts = []
+    for category in search.values["category"]:
+        for neckline in search.values["neckline"]:
+            has_both = (column["category"] == category) & (column["neckline"] == neckline)
+            fits = set(search.rows[has_both].tolist())
+            found = hits(client, text="shirt", filters={"category": category, "neckline": neckline})
+            assert len(found) == min(10, len(fits))
+            assert {hit["row"] for hit in found} <= fits
+            for hit in found:
+                assert hit["values"]["category"] == category
+                assert hit["values"]["neckline"] == neckline
+            counts.append(len(found))
+    assert min(counts) == 0 < max(counts)
     shelf = hits(client, filters={"category": "shorts"})
-    assert shelf
+    shorts = search.rows[column["category"] == "shorts"]
+    assert [hit["row"] for hit in shelf] == shorts[:10].tolist() != []
     assert all(hit["score"] is None for hit in shelf)
 
 

@@ -1,6 +1,7 @@
 """Official protocols by their commands."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fashret.config import build
+from fashret.data.preparation import prepare
 from fashret.errors import FashretError
-from support.commands import Run
+from support.commands import SMALL, Run, composed
 from support.official_sets import fashioniq, inshop, listed, saved, write
-from support.sources import photo
+from support.sources import photo, rows
 
 
 def table_of(folder: Path) -> dict[str, Any]:
@@ -101,14 +104,50 @@ def test_fashioniq_by_its_command(run: Run, tmp_path: Path) -> None:
     assert metrics["val/fashioniq/dress (split gallery)/hit@10"]["n"] == 2
 
 
+ATTRIBUTES = ["material", "pattern", "neckline", "sleeve", "colour"]
+KEYWORDS = [
+    "{category}", *(f"{{{name}}} {{category}}" for name in ATTRIBUTES),
+    "{colour} {neckline} {category}", "{colour} {pattern} {category}",
+]  # fmt: skip
+"""The templates that the sample can fill: it states no gender."""
+
+ROWS = {
+    "paired": {f"{way}/hit@{k}" for way in ("text-to-image", "image-to-text") for k in (1, 5, 10)},
+    "attribute_specific": {f"{name}/map" for name in ATTRIBUTES},
+    "keyword": {
+        f"{template}/{metric}@{k}"
+        for template in KEYWORDS
+        for metric in ("hit", "precision", "ndcg")
+        for k in (1, 10)
+    },
+}
+
+
+def asked(name: str, row: str, items: list[dict[str, Any]]) -> int:
+    """How many queries a row of a protocol has over the items of a split."""
+    if name == "paired":
+        return sum(item["text"] != "" for item in items)
+    if name == "attribute_specific":
+        return sum(item[row.split("/")[0]] != "unknown" for item in items)
+    names = re.findall(r"{(\w+)}", row)
+    stated = {tuple(item[name] for name in names) for item in items}
+    return sum("unknown" not in values for values in stated)
+
+
 @pytest.mark.parametrize("name", ["paired", "attribute_specific", "keyword"])
 def test_protocols_of_any_set_by_their_commands(name: str, run: Run) -> None:
     out = run("evaluate", f"protocol={name}")
     held = table_of(out)
     assert held["protocol"]["name"] == name
-    for result in held["metrics"].values():
+    found = {key.removeprefix(f"val/{name}/"): result for key, result in held["metrics"].items()}
+    assert found.keys() == ROWS[name]
+    cfg = composed("evaluate", [*SMALL, f"paths.output_dir={out}"])
+    table = rows(prepare(build(cfg.data), run.cache_dir))
+    items = [item for item in table.values() if item["split"] == "validation"]
+    assert len(items) > 10
+    for row, result in found.items():
         assert result["low"] <= result["value"] <= result["high"]
-        assert result["n"] > 0
+        assert result["n"] == asked(name, row, items) > 0, row
 
 
 def test_a_run_is_compared_with_its_model_untrained(run: Run) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from fashret.data.preparation import prepare
+from fashret.data.preparation_report import Report
 from fashret.data.sources import FashionProducts
 from fashret.errors import DataError
-from support.fashion_products import STYLES
+from support.fashion_products import HEADER, STYLES
 from support.sources import COMMON, balanced, rows
 
 
@@ -47,3 +48,22 @@ def test_a_folder_that_is_another_is_named(tmp_path: Path) -> None:
     source = FashionProducts(name="fp", attributes=[], root=str(tmp_path), **COMMON)
     with pytest.raises(DataError, match=r"holds no styles.csv"):
         prepare(source, tmp_path)
+
+
+def test_a_set_of_thousands_keeps_every_title_whole(tmp_path: Path) -> None:
+    """2,000 rows, of which every 180th has one to three commas that nothing quotes."""
+    titles = {str(10_000 + i): f"Brand Men Striped Shirt {i}" for i in range(2_000)}
+    long = list(titles)[::180]
+    for number, item in enumerate(long):
+        titles[item] = "Pack of" + ", Red" * (1 + number % 3) + f" Tees {item}"
+    fields = "Men,Apparel,Topwear,Shirts,Navy Blue,Fall,2011,Casual"
+    lines = [f"{item},{fields},{title}" for item, title in titles.items()]
+    (tmp_path / "styles.csv").write_text("\n".join([HEADER, *lines]) + "\n")
+    (tmp_path / "images").mkdir()
+    source = FashionProducts(name="fp", attributes=["colour"], root=str(tmp_path), **COMMON)
+    report = Report()
+    found = {item.item_id: item.text for item in source.items(report)}
+    assert found == titles
+    assert report.rows_in == 2_000
+    assert report.repaired == {"unquoted commas in productDisplayName": len(long)}
+    assert len(long) == 12  # rows 0, 180, ..., 1980
