@@ -6,8 +6,8 @@ Draws a seeded sample of mutants over the groups, runs each against the unit tes
 prints the survivors and the share that was killed. Exits 1 where a group is below its floor.
 
 Each mutant is one fork of a process that has imported all libraries but neither fashret nor a
-test: a mutant costs the tests of its group, not the seconds of importing torch. Tests that run a
-whole command (those with the fixture `run` or `cache_dir`) are left out.
+test: a mutant costs the tests of its group, not the seconds of importing torch. Tests that are not
+marked `unit` are left out.
 
 Why no library: mutmut 3 forks too, but has no seeded sample and no score or floor by group, leaves
 properties, other decorated functions and module-level code as they are, and knows neither slices
@@ -49,8 +49,8 @@ class Group:
     """Sources that are mutated together, and the test files that must notice.
 
     Attributes:
-        sources: paths of modules or folders below the repository's root.
-        tests: names of the test files, without `tests/test_` and `.py`.
+        sources: paths of modules or folders below `fashret`.
+        tests: paths of test files, without `.py`, or of folders, below `tests`.
     """
 
     sources: str
@@ -67,23 +67,23 @@ class Group:
 
     @property
     def files(self) -> list[str]:
-        """The test files, wherever they lie below `tests`."""
-        found = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
-        return [str(found[f"test_{name}.py"]) for name in self.tests.split()]
+        """The test files."""
+        found: list[Path] = []
+        for name in self.tests.split():
+            path = ROOT / "tests" / name
+            found += sorted(path.rglob("test_*.py")) if path.is_dir() else [Path(f"{path}.py")]
+        return [str(path) for path in found]
 
 
 GROUPS = {
-    "functional": Group(
-        "functional",
-        "topk whole_rankings imputation retrieval_metrics bootstrap design_effect "
-        "health relations blocks tiers pairs miners terms",
-    ),
-    "losses": Group("losses", "losses losses_against_libraries terms blocks defaults"),
-    "miners": Group("miners", "online_miners mining_before_training miners defaults"),
+    "functional": Group("functional", "functional losses miners evaluation/test_evaluator"),
+    "losses": Group("losses", "losses test_defaults"),
+    "miners": Group("miners", "miners loading/test_mined_sampler test_defaults"),
     "batches": Group(
-        "data/samplers.py data/balance.py data/mined.py", "samplers balance mined miners"
+        "loading/samplers.py loading/balanced_sampler.py loading/mined_sampler.py data/balance.py",
+        "loading data/test_balance",
     ),
-    "schedules": Group("engine/schedules.py", "schedules"),
+    "schedules": Group("engine/schedules.py", "engine/test_schedules"),
 }
 
 
@@ -339,7 +339,7 @@ class _MutantLoader(importlib.machinery.SourceFileLoader):
 
 
 class _Selection:
-    """A pytest plugin: leaves out tests that run commands, and runs the quickest first."""
+    """A pytest plugin: leaves out all but unit tests, and runs the quickest first."""
 
     def __init__(self, seconds: dict[str, float]) -> None:
         self.seconds = seconds
@@ -347,7 +347,7 @@ class _Selection:
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Choose and order the tests."""
-        unit = [item for item in items if not {"run", "cache_dir"} & set(item.fixturenames)]
+        unit = [item for item in items if item.get_closest_marker("unit")]
         items[:] = sorted(unit, key=lambda item: self.seconds.get(item.nodeid, 0.0))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -366,10 +366,11 @@ def _in_child(group: str, mutant: Mutant | None, seconds: dict[str, float], out:
         import pytest
 
         plugin = _Selection(seconds)
-        options = ["-x", "-q", "-o", "addopts=", "-p", "no:xdist", "-p", "no:cacheprovider"]
+        options = ["-x", "-q", "-o", "addopts=", "--import-mode=importlib"]
+        options += ["-p", "no:xdist", "-p", "no:cacheprovider"]
         status = int(pytest.main([*options, *GROUPS[group].files], plugins=[plugin]))
     if out is not None:
-        own = ("fashret", "hydra_plugins", "conftest", "test_", "__main__", "__mp_main__")
+        own = ("fashret", "hydra_plugins", "support", "tests", "__main__", "__mp_main__")
         modules = [name for name in sys.modules if not name.startswith(own)]
         report = {"seconds": plugin.measured, "modules": modules, "text": text.getvalue()}
         Path(out).write_text(json.dumps(report))

@@ -1,26 +1,31 @@
-"""What the tests share: a cache, a small sample, and commands run in-process."""
+"""Fixtures that all tests share."""
 
 import json
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores, and so do their children
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fashret.config import config_dir
+from support.commands import Run
 
-SMALL = ("data.products=48", "data.batch_size=16", "data.num_workers=0", "retrieval.resamples=100")
-"""A sample that is drawn in a second."""
+KINDS = ("unit", "run", "distributed", "browser", "faults")
+"""The markers that say what a test needs; each test has exactly one of them."""
 
-QUIET = ("trainer.enable_progress_bar=false", "trainer.enable_model_summary=false")
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses among the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests of no kind: those with the fixture `run` as `run`, all others as `unit`."""
+    for item in items:
+        kinds = [kind for kind in KINDS if item.get_closest_marker(kind)]
+        if len(kinds) > 1:
+            raise pytest.UsageError(f"{item.nodeid} is marked {' and '.join(kinds)}: keep one")
+        if not kinds:
+            item.add_marker("run" if "run" in getattr(item, "fixturenames", ()) else "unit")
 
 
 @pytest.fixture(scope="session")
@@ -35,63 +40,6 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.environ["FASHRET_CACHE"] = before
 
 
-def lines(folder: Path) -> list[dict[str, Any]]:
-    """What a run's train_log.jsonl says, evaluation by evaluation."""
-    return [json.loads(line) for line in (folder / "train_log.jsonl").read_text().splitlines()]
-
-
-def composed(command: str, overrides: list[str]) -> DictConfig:
-    """A command's configuration as Hydra would hand it over."""
-    GlobalHydra.instance().clear()
-    initialize_config_dir(config_dir(), version_base="1.3")
-    cfg = compose(command, overrides=overrides, return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
-    with open_dict(cfg):
-        del cfg["hydra"]
-    OmegaConf.set_struct(cfg, True)
-    return cfg
-
-
-class Run:
-    """Runs commands in-process on the small sample, each in a folder of its own."""
-
-    def __init__(self, root: Path, cache_dir: Path) -> None:
-        self.root = root
-        self.cache_dir = cache_dir
-
-    def at(self, folder: str) -> Path:
-        return self.root / folder
-
-    def __call__(
-        self, command: str, *overrides: str, folder: str = "run", small: bool = True
-    ) -> Path:
-        from fashret.cli.build_catalog import build_catalog
-        from fashret.cli.evaluate import evaluate
-        from fashret.cli.export import export
-        from fashret.cli.train import train
-        from fashret.cli.view import view
-
-        bodies = {
-            "train": train,
-            "evaluate": evaluate,
-            "build_catalog": build_catalog,
-            "export": export,
-            "view": view,
-        }
-        out = self.at(folder)
-        given = [f"paths.output_dir={out}", f"paths.cache_dir={self.cache_dir}"]
-        if command != "export":
-            given.append("device=cpu")
-        if small:
-            given += SMALL if command in ("train", "evaluate") else SMALL[:3]
-        if command in ("train", "evaluate"):
-            given.append("latency=false")
-        if command == "train":
-            given += [*QUIET, "gallery=false", "trainer.accelerator=cpu", "trainer.devices=1"]
-        bodies[command](composed(command, [*given, *overrides]))
-        return out
-
-
 @pytest.fixture
 def run(cache_dir: Path, tmp_path: Path) -> Run:
     return Run(tmp_path, cache_dir)
@@ -101,9 +49,25 @@ def run(cache_dir: Path, tmp_path: Path) -> Run:
 def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Make open_clip know the small architectures, as `stand-in-<family>`."""
     import open_clip
-    from architectures import FAMILIES
+
+    from support.architectures import FAMILIES
 
     folder = tmp_path_factory.mktemp("architectures")
     for name, definition in FAMILIES.items():
         (folder / f"stand-in-{name}.json").write_text(json.dumps(definition))
     open_clip.add_model_config(folder)
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    """The file that comes to be where something was executed; beside it what would make it."""
+    import numpy as np
+    import torch
+
+    from support.hostile import Bomb
+
+    (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb(tmp_path / "executed")))
+    bomb = np.array([Bomb(tmp_path / "executed")], dtype=object)
+    np.save(tmp_path / "bomb.npy", bomb, allow_pickle=True)
+    torch.save(Bomb(tmp_path / "executed"), tmp_path / "bomb.pt")
+    return tmp_path / "executed"

@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import composed
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 
@@ -13,6 +16,7 @@ from fashret.cli.command import _explain
 from fashret.config import build, config_dir
 from fashret.errors import ConfigError
 from fashret.pipelines.session import check_composed, plain
+from support.commands import composed
 
 CONF = Path(config_dir())
 ROOT = Path(__file__).parents[1]
@@ -60,6 +64,7 @@ def together() -> list[list[str]]:
     return sets + alone
 
 
+@pytest.mark.run
 @pytest.mark.parametrize("chosen", together(), ids=" ".join)
 def test_every_option_of_every_group_composes_and_passes_the_check(
     chosen: list[str], cache_dir: Path
@@ -72,6 +77,10 @@ def test_every_option_of_every_group_composes_and_passes_the_check(
     judging = chosen[0].startswith("protocol=")
     command = "evaluate" if judging else "train"
     cfg = composed(command, overrides)
+    choices = HydraConfig.get().runtime.choices
+    assert {option: choices[option.split("=")[0]] for option in chosen} == {
+        option: option.split("=")[1] for option in chosen
+    }
     check_composed(cfg, command)
     training = ("loss", "miner", "optimizer", "scheduler")
     for group in ("data", "model", "retrieval", *(["protocol"] if judging else training)):
@@ -80,11 +89,21 @@ def test_every_option_of_every_group_composes_and_passes_the_check(
 
 
 def test_no_option_is_left_out() -> None:
+    """Hydra lists what a user can choose; the test above chooses all of it."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        groups = set(loader.get_group_options("", results_filter=ObjectType.GROUP)) - {"hydra"}
+        offered = {
+            f"{group}/{option}"
+            for group in groups
+            if not group.startswith("hydra")
+            for option in loader.get_group_options(group, results_filter=ObjectType.CONFIG)
+        }
     seen = {option for chosen in together() for option in chosen}
-    assert seen == set(options())
+    assert {option.replace("=", "/") for option in seen} == offered - FRAGMENTS
+    assert {option.split("=")[0] for option in seen} >= {"data", "loss", "miner", "model"}
     assert len(seen) == 83
-    groups = {option.split("=")[0] for option in seen}
-    assert groups == {p.name for p in CONF.iterdir() if p.is_dir()} - {"hydra"}
 
 
 @pytest.mark.parametrize("command", ["evaluate", "build_catalog", "export", "view", "demo"])
@@ -128,6 +147,7 @@ def test_a_new_callback_is_welcome(cache_dir: Path) -> None:
     check_composed(cfg, "train")
 
 
+@pytest.mark.run
 def test_a_wrong_key_in_an_experiment_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(
@@ -151,6 +171,7 @@ def command(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.run
 @pytest.mark.parametrize(
     ("typo", "answer"),
     [

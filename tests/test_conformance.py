@@ -25,6 +25,8 @@ from fashret.functional.retrieval import average_precision, graded_ndcg, per_que
 from fashret.functional.topk import Ranking, topk
 from fashret.tasks.base import Outcome, Task
 
+pytestmark = pytest.mark.run
+
 DOCS = Path(__file__).parents[1] / "docs" / "conformance.md"
 KS = (1, 3, 5, 10, 50)
 

@@ -10,10 +10,12 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from conftest import QUIET, SMALL, Run, lines
 from safetensors.torch import save_file
 
 from fashret.catalog.store import open_catalog
+from support.commands import QUIET, SMALL, Run, lines
+
+pytestmark = pytest.mark.distributed
 
 ROOT = Path(__file__).parents[1]
 
@@ -199,23 +201,6 @@ def test_a_sweep_of_two_processes_makes_a_folder_a_job_and_outlives_one_that_fai
     found = json.loads((job / "metrics.json").read_text())["metrics"]["val/text/pair/mrr@10"]
     assert json.loads((job / "objective.json").read_text())["value"] == found["value"]
     assert "1 of 2 jobs failed" in printed
-
-
-def test_two_processes_train_on_every_item_once() -> None:
-    import numpy as np
-
-    from fashret.loading.samplers import ShuffledBatches
-
-    rows = np.arange(50, 114)
-    seen: list[int] = []
-    for rank in range(2):
-        batches = ShuffledBatches(rows, batch_size=8, seed=1, rank=rank, world=2)
-        batches.set_epoch(3)
-        assert len(batches) == 4
-        for batch in batches:
-            assert batch.epoch == 3
-            seen += batch.rows.tolist()
-    assert sorted(seen) == rows.tolist()
 
 
 ONE_WITHOUT_PAIRS = """

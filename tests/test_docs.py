@@ -2,20 +2,22 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run, composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 from PIL import Image
-from test_protocols import inshop
 
 from fashret.pipelines.session import check_composed
+from support.commands import Run, composed
+from support.official_sets import inshop
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 ARGUMENT = r"""(?:'[^']*'|-[\w-]+|job|[\w.@+/~]+=(?:<[^>]*>|"[^"]*"|'[^']*'|[^\s`<"'|])+)"""
 COMMAND = re.compile(
     r"(?:python (train|evaluate|build_catalog)\.py"
@@ -37,9 +39,23 @@ def commands() -> list[tuple[str, str, str]]:
 
 
 def test_the_documentation_has_commands() -> None:
-    assert len(commands()) > 12
+    """Every mention of a command is read as one, and every command of the package is shown."""
+    found = commands()
+    for page in PAGES:
+        mentions = re.findall(
+            r"python \w+\.py|fashret-(?!tiny\b)[a-z-]+", page.read_text().replace("\\\n", " ")
+        )
+        mine = [command for name, command, _ in found if name == page.name]
+        scripts = [m for m in mentions if m.startswith("python ") or m in SCRIPTS]
+        assert len(mine) == len(scripts), page.name
+        assert len(scripts) == len(mentions), f"{page.name} names what is no command: {mentions}"
+    assert {command for _, command, _ in found} == {
+        name.removeprefix("fashret-").replace("-", "_") for name in SCRIPTS
+    }
+    assert len(found) > 70
 
 
+@pytest.mark.run
 @pytest.mark.parametrize(("page", "command", "arguments"), commands())
 def test_a_documented_command_is_accepted(
     page: str, command: str, arguments: str, cache_dir: Path
@@ -138,6 +154,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     return desk
 
 
+@pytest.mark.run
 @pytest.mark.parametrize("command", fenced())
 def test_a_command_on_a_line_of_its_own_runs(
     command: str, desk: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -39,6 +39,7 @@ def products(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.run
 def test_parts_of_ones_own_train_together(products: Path, tmp_path: Path) -> None:
     command = [
         sys.executable, "train.py", "--config-dir", "examples/conf", "data=product_folders",

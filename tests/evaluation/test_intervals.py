@@ -1,0 +1,240 @@
+"""Intervals where queries search one another: design effects from split halves."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from fashret.evaluation import intervals
+from fashret.evaluation.comparison import compare
+from fashret.evaluation.embed import evaluate
+from fashret.evaluation.evaluator import Evaluation, variance_factors
+from fashret.evaluation.intervals import list_depth, search_one_another
+from fashret.evaluation.options import RetrievalOptions
+from fashret.evaluation.ranking import Embedded
+from fashret.evaluation.split_search import Protocol
+from fashret.functional.blocks import Layout
+from fashret.functional.retrieval import METRICS, per_query
+from fashret.functional.split_half import (
+    DesignEffect,
+    all_metrics,
+    depth_for_halves,
+    first_within,
+    random_halves,
+    small_sample_factor,
+)
+
+KEY = "test/image/category/precision@10"
+
+
+def options(**changes: Any) -> RetrievalOptions:
+    given: dict[str, Any] = {
+        "k": [1, 10], "exclude": "self", "weight_image": 0.7, "candidates": None,
+        "catalog_splits": None, "slice_metrics": ["precision"], "max_queries": None,
+        "max_items": None, "seed": 0, "resamples": 500,
+    }  # fmt: skip
+    return RetrievalOptions(**given | changes)
+
+
+def drawn(products: int, seed: int, **changes: Any) -> tuple[Protocol, Embedded]:
+    """Products of five categories with two photos each, whose embeddings cluster by category."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(5, 16, generator=torch.Generator().manual_seed(99))
+    category = torch.randint(0, 5, (products,), generator=generator)
+    own = 0.6 * centres[category] + torch.randn(products, 16, generator=generator)
+    unit = torch.arange(products).repeat_interleave(2)
+    image = normalize(own[unit] + 0.7 * torch.randn(2 * products, 16, generator=generator), dim=1)
+    codes: Any = SimpleNamespace(
+        product=unit,
+        caption=torch.arange(2 * products),
+        described={"category": (category[unit], list("abcde"))},
+    )
+    rows = np.arange(2 * products)
+    protocol = Protocol("test", options(**changes), rows, rows, codes, ("category",))
+    return protocol, Embedded(image, image, Layout.of({"general": 16}))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_metrics_in_one_pass_are_the_metrics(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    hits = torch.rand(40, 12, generator=generator) < 0.3
+    relevant = torch.maximum(hits.sum(dim=1), torch.randint(0, 15, (40,), generator=generator))
+    relevant[:5] = 0
+    hits[:5] = False
+    ks = [1, 3, 12]
+    made = all_metrics(hits, relevant, torch.tensor(ks))
+    expected = per_query(hits, relevant, ks)
+    names = [f"{metric}@{k}" for metric in METRICS for k in ks]
+    assert list(expected) == names
+    for i, name in enumerate(names):
+        torch.testing.assert_close(
+            made[:, i].double(), expected[name], equal_nan=True, rtol=1e-5, atol=1e-6
+        )
+
+
+def test_the_first_rows_within_a_half_are_those_of_a_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.stack([torch.randperm(50, generator=generator)[:20] for _ in range(30)])
+    inside = torch.rand(30, 20, generator=generator) < 0.4
+    found = first_within(rows, inside, 6)
+    for q in range(30):
+        kept = [r for r, i in zip(rows[q].tolist(), inside[q].tolist(), strict=True) if i][:6]
+        assert found[q].tolist() == kept + [-1] * (6 - len(kept))
+
+
+def test_halves_are_equal_and_random() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sides = torch.stack([random_halves(11, generator) for _ in range(400)])
+    assert set(sides.sum(dim=1).tolist()) == {5}
+    assert (sides.double().mean(dim=0) - 5 / 11).abs().max() < 0.1
+
+
+def test_a_list_is_deep_enough_for_its_half() -> None:
+    """The tenth row within the own half lies in the list in all but a few of 1,000 draws."""
+    generator = torch.Generator().manual_seed(0)
+    for views in (1, 4):
+        depth = depth_for_halves(10, views)
+        halves = torch.randint(0, 2, (1000, depth), generator=generator)
+        units = torch.arange(depth) // views  # the worst case: all views of a product in a row
+        own = halves[:, units].sum(dim=1)
+        assert (own >= 10).double().mean() > 0.99
+        assert depth < 80
+
+
+def test_within_and_between_are_those_of_plain_arithmetic() -> None:
+    """Four queries of three products; the halves are {0, 1} and {2}."""
+    effect = DesignEffect(cells=1, columns=1)
+    values = torch.tensor([[1.0], [0.0], [0.5], [torch.nan]], dtype=torch.float64)
+    more = torch.tensor([[0.2], [0.8], [0.4], [0.6]], dtype=torch.float64)
+    group, cell = torch.tensor([0, 1, 2, 3]), torch.zeros(4, dtype=torch.long)
+    side = torch.tensor([0, 0, 1, 1])
+    effect.add(more, group, cell, side)
+    # means 0.5 and 0.5; variances 2 x (0.3^2 + 0.3^2) / 2^2 = 0.09 and 2 x 2 x 0.1^2 / 4 = 0.01
+    assert float(effect.between[0, 0]) == pytest.approx(0.0)
+    assert float(effect.within[0, 0]) == pytest.approx((0.09 + 0.01) / 2)
+    effect.add(values, group, cell, side)  # one counted group on the second side: no variance
+    assert float(effect.within[0, 0]) == pytest.approx((0.09 + 0.01) / 2)
+    effect.add(torch.tensor([[0.8], [1.0], [0.1], [0.3]]), group, cell, side)
+    assert float(effect.between[0, 0]) == pytest.approx((0.9 - 0.2) ** 2 / 2)
+    assert float(effect.factor()[0, 0]) == pytest.approx(0.245 / (0.05 + 0.01))
+
+
+def test_a_factor_is_at_least_one() -> None:
+    effect = DesignEffect(cells=1, columns=2)
+    effect.between[:] = torch.tensor([0.5, 0.0])
+    effect.within[:] = torch.tensor([1.0, 0.0])
+    assert effect.factor().tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("products", "t"),
+    [(15, 2.571), (30, 2.228), (60, 2.086), (90, 2.042), (300, 1.984)],  # of 5, 10, 20, 30, 100
+)
+def test_few_products_widen_an_interval_as_students_t_does(products: int, t: float) -> None:
+    expected = (t / 1.960) ** 2 * products / (products - 1)
+    assert small_sample_factor(products) == pytest.approx(expected, rel=0.02)
+
+
+def spread(made: list[Evaluation], key: str) -> float:
+    return float(torch.tensor([one.means()[key] for one in made], dtype=torch.float64).std())
+
+
+@pytest.mark.run
+def test_the_widened_interval_has_the_spread_of_new_products() -> None:
+    """Over 120 fresh sets of 100 products: the true spread, and what each set estimates of it.
+
+    The estimate from queries alone is below three quarters of it, which no luck of 120 draws
+    explains: the relative error of their spread is 1 / sqrt(240) = 6 %.
+    """
+    made = [evaluate(*drawn(100, seed)) for seed in range(120)]
+    true = spread(made, KEY)
+    alone, widened = [], []
+    for one in made[:40]:
+        values = one.columns[KEY].values.view(100, 2).mean(dim=1)
+        alone.append(float(values.var()) / 100)
+        widened.append(alone[-1] * variance_factors([one], [KEY])[KEY] / small_sample_factor(100))
+    assert np.sqrt(np.mean(alone)) < 0.75 * true
+    assert np.sqrt(np.mean(widened)) == pytest.approx(true, rel=0.2)
+    for one in made[:3]:
+        result = one.results([KEY])[KEY]
+        half_width = (result["high"] - result["low"]) / 2
+        assert half_width == pytest.approx(1.96 * true, rel=0.35)
+
+
+def test_a_fixed_gallery_adds_nothing() -> None:
+    protocol, embedded = drawn(60, 0)
+    fixed = Protocol(
+        "test", protocol.options, protocol.queries[:40], protocol.catalog[40:], protocol.codes,
+        protocol.described,
+    )  # fmt: skip
+    assert search_one_another(protocol)
+    assert not search_one_another(fixed)
+    assert list_depth(fixed) == 10 < list_depth(protocol)
+    assert variance_factors([evaluate(fixed, embedded)], [KEY]) == {KEY: 1.0}
+
+
+def test_a_system_differs_from_itself_by_nothing() -> None:
+    protocol, embedded = drawn(40, 1)
+    one = evaluate(protocol, embedded)
+    keys = [KEY, f"{KEY}[a]", f"{KEY}[macro]"]
+    for change in compare(one, one, keys).values():
+        assert (change.low, change.high, change.p) == (0.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("exclude", ["self", "copies", "product", "none"])
+def test_what_is_relevant_within_a_half_is_counted_as_in_a_search_of_the_half(
+    exclude: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The factors of a set, by searching its halves anew."""
+    monkeypatch.setattr(intervals, "MOST_SPLITS", 8)
+    monkeypatch.setattr(intervals, "FEWEST_SPLITS", 8)
+    protocol, embedded = drawn(60, 2, exclude="self" if exclude == "copies" else exclude)
+    if exclude == "copies":  # every second product shows a photo of the one before it
+        rows = np.arange(120)
+        protocol = replace(protocol, photos=np.where(rows % 4 == 2, rows - 2, rows))
+    one = evaluate(protocol, embedded)
+    names = [f"{metric}@{k}" for metric in METRICS for k in (1, 10)]
+    keys = [f"test/image/category/{name}" for name in names]
+    found = variance_factors([one], keys)
+    generator = torch.Generator().manual_seed(0)
+    between, within = torch.zeros(len(keys)).double(), torch.zeros(len(keys)).double()
+    for _ in range(8):
+        side = random_halves(60, generator)
+        means, variances = [], []
+        for half in (0, 1):
+            products = (side == half).nonzero()[:, 0].tolist()
+            values = searched(protocol, embedded.image, products, exclude)
+            by_product = values.view(len(products), 2, -1).mean(dim=1)
+            means.append(by_product.mean(dim=0))
+            variances.append(by_product.var(dim=0) / len(products))
+        between += (means[0] - means[1]).square() / 2
+        within += (variances[0] + variances[1]) / 2
+    assert bool(between.isfinite().all())
+    expected = torch.where(within > 0, between / within, 1.0).clamp(min=1.0)
+    expected *= small_sample_factor(60)
+    assert list(found.values()) == pytest.approx(expected.tolist(), rel=1e-3)
+
+
+def searched(protocol: Protocol, image: Tensor, products: list[int], exclude: str) -> Tensor:
+    """(2 P, 12) metrics of the photos of some products that search one another."""
+    rows = [row for product in products for row in (2 * product, 2 * product + 1)]
+    category = protocol.codes.described["category"][0]
+    values = []
+    for row in rows:
+        barred = {
+            "self": {row},
+            "copies": {row, row if row % 2 else row ^ 2},
+            "product": {row, row ^ 1},
+            "none": set(),
+        }[exclude]
+        others = [other for other in rows if other not in barred]
+        others.sort(key=lambda other: -float(image[row].double() @ image[other].double()))
+        right = torch.tensor([[bool(category[other] == category[row]) for other in others]])
+        found = per_query(right, right.sum(dim=1), [1, 10])
+        values.append(torch.cat(list(found.values())))
+    return torch.stack(values)

@@ -1,0 +1,126 @@
+"""Hard negatives: nothing that is known to be right is ever mined as wrong."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from fashret.functional.mining import hard_negatives
+
+
+def random_table(seed: int) -> dict[str, Tensor]:
+    """60 items with few kinds, products, captions and values, many of them unknown."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def codes(high: int, *shape: int) -> Tensor:
+        return torch.randint(-1, high, shape or (60,), generator=generator)
+
+    return {
+        "embeddings": normalize(torch.randn(60, 8, generator=generator), dim=1),
+        "kind": codes(3),
+        "product": codes(15),
+        "caption": codes(20),
+        "attributes": codes(3, 60, 2),
+    }
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_known_positive_is_never_mined_as_a_negative(seed: int) -> None:
+    table = random_table(seed)
+    found = hard_negatives(**table, depth=12, keep=3)
+    assert len(found.anchor) > 0
+    kind, product, caption = table["kind"], table["product"], table["caption"]
+    for a, b, differs in zip(
+        found.anchor.tolist(), found.negative.tolist(), found.differs.tolist(), strict=True
+    ):
+        assert a != b
+        assert kind[a] == kind[b] != -1
+        assert product[a] != product[b] or product[a] == -1
+        assert caption[a] != caption[b] or caption[a] == -1
+        x, y = table["attributes"][a].tolist(), table["attributes"][b].tolist()
+        assert differs == [i != j and -1 not in (i, j) for i, j in zip(x, y, strict=True)]
+        assert any(differs)
+    counts = dict(found.counts)
+    assert counts.pop("asked") == sum(counts.values())
+
+
+def test_hard_negatives_are_the_nearest_that_qualify() -> None:
+    table = random_table(3)
+    found = hard_negatives(**table, depth=60, keep=4)
+    similarity = (table["embeddings"].double() @ table["embeddings"].double().T).tolist()
+    kind, product, caption = (table[n].tolist() for n in ("kind", "product", "caption"))
+    attributes = table["attributes"].tolist()
+    for a in range(60):
+        near = sorted(
+            (b for b in range(60) if b != a and kind[b] == kind[a] != -1),
+            key=lambda b: -similarity[a][b],
+        )
+        expected = [
+            (b, rank)
+            for rank, b in enumerate(near, start=1)
+            if not (product[a] == product[b] != -1 or caption[a] == caption[b] != -1)
+            and any(
+                x != y and -1 not in (x, y)
+                for x, y in zip(attributes[a], attributes[b], strict=True)
+            )
+        ][:4]
+        mine = found.anchor == a
+        pairs = zip(found.negative[mine].tolist(), found.rank[mine].tolist(), strict=True)
+        assert list(pairs) == expected
+
+
+@pytest.mark.parametrize(("depth", "keep"), [(1, 1), (5, 2), (12, 3), (100, 100)])
+def test_hard_negatives_and_their_counts_equal_a_loop(depth: int, keep: int) -> None:
+    table = random_table(7)
+    table["embeddings"][20] = table["embeddings"][21]  # equally near to all
+    found = hard_negatives(**table, depth=depth, keep=keep)
+    similarity = (table["embeddings"].double() @ table["embeddings"].double().T).tolist()
+    kind, product, caption = (table[n].tolist() for n in ("kind", "product", "caption"))
+    attributes = table["attributes"].tolist()
+    expected = []
+    counts = dict.fromkeys(found.counts, 0)
+    for a in range(60):
+        near = sorted(
+            (b for b in range(60) if b != a and kind[b] == kind[a] != -1),
+            key=lambda b: (-similarity[a][b], b),
+        )[:depth]
+        kept = 0
+        for rank, b in enumerate(near, start=1):
+            counts["asked"] += 1
+            differs = [
+                x != y and -1 not in (x, y)
+                for x, y in zip(attributes[a], attributes[b], strict=True)
+            ]
+            if product[a] == product[b] != -1:
+                reason = "same product"
+            elif caption[a] == caption[b] != -1:
+                reason = "same caption"
+            elif not any(differs):
+                reason = "no difference"
+            elif kept == keep:
+                reason = "beyond miner.keep"
+            else:
+                reason = "kept"
+                kept += 1
+                expected.append((a, b, rank, differs))
+            counts[reason] += 1
+    ours = zip(
+        found.anchor.tolist(),
+        found.negative.tolist(),
+        found.rank.tolist(),
+        found.differs.tolist(),
+        strict=True,
+    )
+    assert list(ours) == expected
+    assert found.counts == counts
+    exact = [similarity[a][b] for a, b, *_ in expected]
+    assert found.similarity.tolist() == pytest.approx(exact, abs=1e-9)
+
+
+def test_items_of_unknown_kinds_have_no_hard_negatives() -> None:
+    table = random_table(2) | {"kind": torch.full((60,), -1)}
+    found = hard_negatives(**table, depth=5, keep=5)
+    for part in (found.anchor, found.negative, found.rank, found.similarity):
+        assert part.shape == (0,)
+    assert found.differs.shape == (0, 2)
+    assert set(found.counts.values()) == {0}
