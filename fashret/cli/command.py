@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fashret import __version__
 from fashret.cli.resumed_overrides import with_resumed
 from fashret.cli.run_folder import removed_if_empty
+from fashret.cli.schema_overrides import with_named_schema
 from fashret.cli.sweep import FAILED
 from fashret.config import config_dir, monitored_metric, nearest_key
 from fashret.errors import FashretError, TrainingError
@@ -48,7 +49,10 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
     want_trace = os.environ.get(_TRACE) == "1"
     os.environ[_TRACE] = "1"  # Hydra then hands errors on, and does not print them itself
     try:
-        sys.argv[1:] = with_one_folder(with_resumed(sys.argv[1:]), name)
+        arguments, notes = with_named_schema(with_resumed(sys.argv[1:]))
+        for note in notes:
+            print(note, file=sys.stderr)
+        sys.argv[1:] = with_one_folder(arguments, name)
         main = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)
         with removed_if_empty():
             main(_told_plainly(body, want_trace))()

@@ -98,18 +98,18 @@ class Schema:
         if isinstance(value, str):
             return cls(base=value)
         check_parts(value, "data.schema")
+        if value and value.get("base") is None and not {"garments", "attributes"} <= set(value):
+            raise ConfigError(
+                "data.schema needs garments and attributes; to change single words of a word "
+                "list, name it: data.schema={base: fashion, names: []} "
+                "(docs/data.md#attributes-from-texts)"
+            )
         held: dict[str, Any] = {key: part for key, part in value.items() if part is not None}
         return cls(**held)
 
     def __post_init__(self, base: object) -> None:
         if base is not None:
             self._start_from(base)
-        elif bool(self.garments) != bool(self.attributes) or (self.names and not self.attributes):
-            raise ConfigError(
-                "data.schema needs garments and attributes; to change single words of a word "
-                "list, name it: data.schema={base: fashion, names: []} "
-                "(docs/data.md#attributes-from-texts)"
-            )
         self._check()
 
     def _start_from(self, base: object) -> None:
