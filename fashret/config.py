@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fashret.allowlist import allowed_target, target_faults
 from fashret.errors import ConfigError, FashretError
+from fashret.names import nearest
 
 DEFAULT_MONITOR = "val/text/pair/mrr@10"
 """The metric that `monitor: null` stands for."""
@@ -87,29 +88,22 @@ def check(cfg: DictConfig, reference: DictConfig, live: Mapping[str, set[str]]) 
         raise ConfigError(f"the configuration has {len(faults)} fault(s):\n{lines}")
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """A hint at the known name that is nearest, or at all of them if none is near."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"there are {', '.join(sorted(known))}" if known else "there are none"
-
-
 def nearest_key(key: str, reference: DictConfig) -> str:
-    """A hint at the dotted key of a configuration that is nearest."""
+    """A hint at the dotted keys of a configuration that are nearest, the nearest first."""
     known = list(_keys(reference, ""))
     parent, _, leaf = key.rpartition(".")
-    siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
-    near = difflib.get_close_matches(leaf, siblings, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {f'{parent}.' if parent else ''}{near[0]}?"
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    if not near:  # the right leaf in the wrong place
-        near = [k for k in known if k.rpartition(".")[2] == leaf][:1]
-    if near:
-        return f"did you mean {near[0]}?"
+    siblings = [k for k in known if k.rpartition(".")[0] == parent]
+    near = difflib.get_close_matches(key, siblings, n=1, cutoff=0.6)
+    leaves = [k.rpartition(".")[2] for k in siblings]
+    if near or difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.6):
+        return nearest(key, siblings)
+    elsewhere = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    if not elsewhere:  # the right leaf in the wrong place
+        elsewhere = [k for k in known if k.rpartition(".")[2] == leaf][:1]
+    if elsewhere:
+        return f"did you mean {elsewhere[0]}?"
     if siblings:
-        return f"{parent or 'the top level'} has {', '.join(sorted(siblings))}"
+        return f"{parent or 'the top level'}: {nearest(leaf, leaves)}"
     return f"there is no {parent}"
 
 
