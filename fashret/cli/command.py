@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fashret import __version__
+from fashret.cli.help import help_text
 from fashret.cli.resumed_overrides import with_resumed
 from fashret.cli.run_folder import removed_if_empty
 from fashret.cli.schema_overrides import with_named_schema
@@ -44,6 +45,9 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
     """
     if "--version" in sys.argv[1:]:
         print(f"fashret {__version__}")
+        return
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(help_text(name, arguments=sys.argv[1:], program=sys.argv[0]))
         return
     _hush()
     want_trace = os.environ.get(_TRACE) == "1"

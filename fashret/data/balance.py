@@ -58,6 +58,7 @@ class Balance:
                     total[codes == known.index(value)] *= factor
                 else:
                     raise ConfigError(
-                        f"data.balance.boosts.{name} names {value}; the data has {listed(value, known)}"
+                        f"data.balance.boosts.{name} names {value}; the data has "
+                        f"{listed(value, known)}"
                     )
         return total
