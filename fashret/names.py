@@ -7,10 +7,15 @@ SHOWN = 8
 """Names in a hint, at most."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     """A hint at the known names that are nearest to a wrong one, the nearest first.
 
     At most `SHOWN` are named; the hint says how many more there are.
+
+    Args:
+        name: what was given.
+        known: what there is.
+        prefix: stands before the nearest name in the hint.
 
     >>> nearest("max_epoch", ["max_steps", "max_epochs", "devices"])
     'did you mean max_epochs? (also near: max_steps; 1 more)'
@@ -24,7 +29,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     rest = len(ranked) - len(near)
     beside = [f"also near: {', '.join(near[1:])}"] if near[1:] else []
     beside += [f"{rest} more"] if rest else []
-    return f"did you mean {near[0]}?" + (f" ({'; '.join(beside)})" if beside else "")
+    return f"did you mean {prefix}{near[0]}?" + (f" ({'; '.join(beside)})" if beside else "")
 
 
 def listed(name: str, known: Iterable[str]) -> str:
