@@ -144,9 +144,9 @@ def nearest_key(key: str, reference: DictConfig) -> str:
     siblings = [sibling for sibling in siblings if sibling not in _RESERVED]
     if difflib.get_close_matches(leaf, siblings, n=1, cutoff=0.6):
         return nearest(leaf, siblings, prefix=f"{parent}." if parent else "")
-    elsewhere = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    if not elsewhere:  # the right leaf in the wrong place
-        elsewhere = [k for k in known if k.rpartition(".")[2] == leaf][:1]
+    elsewhere = [k for k in known if k.rpartition(".")[2] == leaf][:1]  # in the wrong place
+    if not elsewhere and not siblings:
+        elsewhere = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     if elsewhere:
         return f"did you mean {elsewhere[0]}?"
     if siblings:

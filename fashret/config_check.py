@@ -83,6 +83,7 @@ _PAGES = {
 }
 _WORDS = {int: "an integer", float: "a number", str: "text", bool: "true or false"}
 _PLURALS = {int: "integers", float: "numbers", str: "texts", bool: "true or false"}
+_TEXT = Annotated[str, Strict()] | Annotated[int, Strict()] | Annotated[float, Strict()]
 _LISTS = (list, Sequence, Iterable, set, frozenset, AbstractSet)
 
 
@@ -228,15 +229,16 @@ def _plain(hint: Any) -> Any:
     if hint in (int, float, bool):
         return Annotated[hint, Strict()]
     if hint is str or hint is Path:
-        return Union[Annotated[str, Strict()], Annotated[int, Strict()], Annotated[float, Strict()]]
+        return _TEXT
     if hint is type(None) or origin is Literal:
         return hint
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
-        return tuple[tuple(_plain(part) for part in arguments)]
+        return tuple.__class_getitem__(tuple(_plain(part) for part in arguments))
     if origin is tuple or origin in _LISTS:
-        return list[_plain(arguments[0])] if arguments else list[Any]
+        return list.__class_getitem__(_plain(arguments[0])) if arguments else list[Any]
     if _is_mapping(hint):
-        return dict[_plain(arguments[0]), _plain(arguments[1])] if arguments else dict[str, Any]
+        key, value = map(_plain, arguments or (Any, Any))
+        return dict.__class_getitem__((key, value))
     if hint in _LISTS or hint is tuple:
         return list[Any]
     loose = hint in (Any, object) or (inspect.isclass(hint) and issubclass(hint, Enum))

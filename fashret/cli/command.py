@@ -221,8 +221,8 @@ def _explain(error: Exception, name: str) -> str:
     ):
         option = "=".join(plugin[1].rsplit("/", 1))
         return f'{option} needs another package ({plugin[2]}): pip install "fashret[sweep]"'
-    if option := _WRONG_OPTION.match(message):
-        return _explain_option(option["group"], option["option"], message)
+    if wrong := _WRONG_OPTION.match(message):
+        return _explain_option(wrong["group"], wrong["option"], message)
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     if isinstance(cause, OmegaConfBaseException) and key and "is not in struct" in str(cause):

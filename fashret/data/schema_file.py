@@ -1,6 +1,6 @@
 """Word lists: YAML files that hold an attribute schema, and changes to one."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,12 @@ def read_schema(name: str, *, opened: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in opened:
         raise ConfigError(f"data.schema={name}: the file names itself as its base")
     try:
-        held = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        text = path.read_text(encoding="utf-8")
+        held, twice = yaml.safe_load(text), list(_twice(yaml.compose(text, yaml.SafeLoader)))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
         raise ConfigError(f"data.schema={name}: the file cannot be read: {e}") from e
+    if twice:
+        raise ConfigError(f"data.schema={name}: {', '.join(twice)} stands twice in the file")
     check_parts(held, f"data.schema={name}")
     base = held.pop("base", None)
     if base is None:
@@ -91,13 +94,11 @@ def changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return result
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that stands twice: YAML itself would keep the last and drop the others."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := {key for key in keys if keys.count(key) > 1}:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{', '.join(sorted(twice))} stands twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
+def _twice(node: yaml.Node | None) -> Iterator[str]:
+    """The keys that stand twice in a mapping: YAML itself keeps the last and drops the others."""
+    if isinstance(node, yaml.MappingNode):
+        keys = [str(key.value) for key, _ in node.value]
+        for key, value in node.value:
+            if keys.count(str(key.value)) > 1:
+                yield f"{key.value} (line {key.start_mark.line + 1})"
+            yield from _twice(value)
