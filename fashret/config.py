@@ -14,7 +14,6 @@ from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fashret.allowlist import allowed_target, target_faults
-from fashret.config_check import KEYS, argument_types, value_faults
 from fashret.errors import ConfigError, FashretError
 from fashret.names import nearest
 
@@ -91,6 +90,8 @@ def check(cfg: DictConfig, reference: DictConfig, live: Mapping[str, set[str]]) 
     Raises:
         ConfigError: naming every fault at once, with the nearest right name.
     """
+    from fashret.config_check import KEYS  # pydantic is no part of what --help imports
+
     faults = [f"{key} is not set: {key}=<value>" for key in _missing(cfg, "")]
     faults += _without_target(cfg, reference)
     faults += _walk(cfg, reference, "", live)
@@ -213,6 +214,8 @@ def _walk_value(value: object, path: str, live: Mapping[str, set[str]]) -> Itera
 
 def _check_target(node: DictConfig, path: str, live: set[str]) -> Iterator[str]:
     """Hold a node's keys against the signature of its target."""
+    from fashret.config_check import argument_types
+
     target = node["_target_"]
     try:
         signature = inspect.signature(allowed_target(target))
@@ -243,6 +246,8 @@ def _check_target(node: DictConfig, path: str, live: set[str]) -> Iterator[str]:
 
 def _value_faults(node: DictConfig, key: str, path: str, hint: Any = None) -> Iterator[str]:
     """What is wrong with the type or the range of a node's value, once it is resolved."""
+    from fashret.config_check import value_faults
+
     where = f"{path}.{key}" if path else key
     held = node._get_node(key)
     if isinstance(held, Node) and held._is_interpolation():  # checked where it comes from

@@ -177,12 +177,15 @@ def _described_one(hint: Any) -> str:
     if origin is Literal:
         return " or ".join(shown(value) for value in arguments)
     if origin is tuple and arguments[-1] is not Ellipsis:
-        return f"a list of {len(arguments)} values: {', '.join(map(described, arguments))}"
+        kinds = list(dict.fromkeys(map(described, arguments)))
+        of = f"each {kinds[0]}" if len(kinds) == 1 else ", ".join(kinds)
+        return f"a list of {len(arguments)} values, {of}"
     if origin is tuple or origin in _LISTS or hint in _LISTS:
         of = _PLURALS.get(arguments[0]) if arguments else None
         return f"a list of {of}" if of else "a list"
     if _is_mapping(hint):
-        return "a mapping"
+        of = _PLURALS.get(arguments[1]) if arguments else None
+        return f"a mapping whose values are {of}" if of else "a mapping"
     if hint is Path:
         return "a path"
     return _WORDS.get(hint) or "a mapping with a _target_"
