@@ -41,7 +41,7 @@ def test_help_fits_two_screens(command: str, flag: str) -> None:
     assert time.monotonic() - began < 10  # two seconds on a machine that does nothing else
     lines = text.splitlines()
     assert status == 0
-    assert lines[0] == f"usage: {call} [<group>=<option> ...] [<key>=<value> ...]"
+    assert lines[0] == f"usage: {call} [group=option ...] [key=value ...]"
     assert PURPOSE[command] in lines
     assert len(lines) <= 60
     assert max(map(len, lines)) <= 80

@@ -30,7 +30,7 @@ EXAMPLES = {
     "evaluate": (
         "run=outputs/train/<run>",
         "run=outputs/train/<run> ckpt=best split=test",
-        "run=outputs/train/<run> baseline=outputs/train/<other>",
+        "run=outputs/train/<run> baseline=<other>",
         "protocol=keyword model=vitb32",
         "run=outputs/train/<run> 'queries=[red floral dress,denim]'",
     ),
@@ -39,11 +39,11 @@ EXAMPLES = {
         "data=folder data.root=photos catalog.dir=catalog",
         "run=outputs/train/<run> catalog.dir=catalog",
         "model=vitb32 catalog.dtype=float16",
-        "data=fashion_products data.root=<folder> trainer.devices=1",
+        "data=fashion_products data.root=<folder>",
     ),
     "demo": (
         "run=outputs/train/<run>",
-        "run=outputs/train/<run> baseline=outputs/train/<other>",
+        "run=outputs/train/<run> baseline=<other>",
         "run=outputs/train/<run> split=test",
         "data=folder data.root=photos model=vitb32",
         "port=0 results=48",
@@ -87,7 +87,7 @@ def help_text(command: str, *, arguments: Sequence[str] = (), program: str = "")
     call = _call(command, program)
     folders = [Path(config_dir()), *_added_folders(arguments)]
     held = yaml.safe_load((folders[0] / f"{command}.yaml").read_text(encoding="utf-8"))
-    lines = [f"usage: {call} [<group>=<option> ...] [<key>=<value> ...]", "", PURPOSE[command], ""]
+    lines = [f"usage: {call} [group=option ...] [key=value ...]", "", PURPOSE[command], ""]
     lines += ["Groups and their options; * is the default.", ""]
     groups = list(_groups(held["defaults"]))
     indent = max(len(group) for group, _ in groups) + 3
