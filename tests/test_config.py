@@ -199,9 +199,9 @@ def test_what_a_class_says_of_its_arguments_is_told_with_the_rest(cache_dir: Pat
 @pytest.mark.parametrize(
     "override",
     ["optimizer.lr=1", "trainer.devices=[0,1]", "trainer.devices='2'",
-     "trainer.max_time=00:01:00:00", "trainer.limit_train_batches=3", "data.name=10", "monitor=null", "data.num_workers=null",
-     "trainer.precision=32", "data.overrides=fixes.csv", "+trainer.benchmark=true",
-     "scheduler.warmup=0", "trainer.max_epochs=-1"],
+     "trainer.max_time=00:01:00:00", "trainer.limit_train_batches=3", "data.name=10",
+     "monitor=null", "data.num_workers=null", "trainer.precision=32", "data.overrides=fixes.csv",
+     "+trainer.benchmark=true", "scheduler.warmup=0", "trainer.max_epochs=-1"],
 )  # fmt: skip
 def test_a_value_that_a_class_takes_passes(override: str, cache_dir: Path) -> None:
     cfg = composed("train", [override, f"paths.output_dir={cache_dir}"])
