@@ -14,11 +14,21 @@ from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fashret.allowlist import allowed_target
-from fashret.errors import ConfigError
+from fashret.errors import ConfigError, FashretError
 from fashret.instantiate import instantiate
+from fashret.names import nearest
 
 DEFAULT_MONITOR = "val/text/pair/mrr@10"
 """The metric that `monitor: null` stands for."""
+
+MADE = (
+    "data", "model", "loss", "block_loss", "miner", "optimizer", "scheduler", "trainer",
+    "retrieval", "protocol", "view",
+)  # fmt: skip
+"""The groups of which an object is made."""
+
+CHEAP = ("data", "model", "retrieval", "loss", "miner", "block_loss", "report.gallery")
+"""What is made of the configuration alone, in no time, and checks its own arguments."""
 
 _RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
@@ -81,36 +91,68 @@ def check(cfg: DictConfig, reference: DictConfig, live: Mapping[str, set[str]]) 
     Raises:
         ConfigError: naming every fault at once, with the nearest right name.
     """
+    from fashret.config_check import KEYS  # pydantic is no part of what --help imports
+
     faults = [f"{key} is not set: {key}=<value>" for key in _missing(cfg, "")]
+    faults += _without_target(cfg, reference)
     faults += _walk(cfg, reference, "", live)
+    for key in KEYS:
+        parent, _, leaf = key.rpartition(".")
+        node = cfg if not parent else _child(cfg, parent) if parent in cfg else None
+        if node is not None and leaf in node:
+            faults += _value_faults(node, leaf, parent)
+    faults += _not_made(cfg, faults)
+    if len(faults) == 1:
+        raise ConfigError(faults[0])
     if faults:
         lines = "\n".join(f"  - {fault}" for fault in faults)
-        raise ConfigError(f"the configuration has {len(faults)} fault(s):\n{lines}")
+        raise ConfigError(f"the configuration has {len(faults)} faults:\n{lines}")
 
 
-def nearest(name: str, known: list[str]) -> str:
-    """A hint at the known name that is nearest, or at all of them if none is near."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"there are {', '.join(sorted(known))}" if known else "there are none"
+def _without_target(cfg: DictConfig, reference: DictConfig) -> Iterator[str]:
+    """The groups of which an object is made, and which name no class."""
+    for group in MADE:
+        if group in reference:
+            node = cfg._get_node(group) if group in cfg else None
+            if not isinstance(node, DictConfig) or node._is_none():
+                yield f"{group} is not set: choose an option, {group}=<option> (--help lists them)"
+            elif not node._is_missing() and "_target_" not in node:
+                yield (
+                    f"{group}._target_ is missing: the chosen {group} is a part of other options; "
+                    f"choose an option, {group}=<option> (--help lists them)"
+                )
+
+
+def _not_made(cfg: DictConfig, faults: list[str]) -> Iterator[str]:
+    """What the classes that are cheap to make say of their arguments, where no fault is known."""
+    for group in CHEAP:
+        node = OmegaConf.select(cfg, group, throw_on_missing=False)
+        known = any(fault.startswith((f"{group}.", f"{group} ")) for fault in faults)
+        if known or not isinstance(node, DictConfig) or "_target_" not in node:
+            continue
+        try:
+            build(node)
+        except ConfigError as e:
+            yield str(e)
+        except FashretError:  # files and weights: whoever needs them says so
+            continue
 
 
 def nearest_key(key: str, reference: DictConfig) -> str:
-    """A hint at the dotted key of a configuration that is nearest."""
+    """A hint at the dotted keys of a configuration that are nearest, the nearest first."""
     known = list(_keys(reference, ""))
     parent, _, leaf = key.rpartition(".")
     siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
-    near = difflib.get_close_matches(leaf, siblings, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {f'{parent}.' if parent else ''}{near[0]}?"
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    if not near:  # the right leaf in the wrong place
-        near = [k for k in known if k.rpartition(".")[2] == leaf][:1]
-    if near:
-        return f"did you mean {near[0]}?"
+    siblings = [sibling for sibling in siblings if sibling not in _RESERVED]
+    if difflib.get_close_matches(leaf, siblings, n=1, cutoff=0.6):
+        return nearest(leaf, siblings, prefix=f"{parent}." if parent else "")
+    elsewhere = [k for k in known if k.rpartition(".")[2] == leaf][:1]  # in the wrong place
+    if not elsewhere and not siblings:
+        elsewhere = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    if elsewhere:
+        return f"did you mean {elsewhere[0]}?"
     if siblings:
-        return f"{parent or 'the top level'} has {', '.join(sorted(siblings))}"
+        return f"{parent or 'the top level'}: {nearest(leaf, siblings)}"
     return f"there is no {parent}"
 
 
@@ -173,6 +215,8 @@ def _walk_value(value: object, path: str, live: Mapping[str, set[str]]) -> Itera
 
 def _check_target(node: DictConfig, path: str, live: set[str]) -> Iterator[str]:
     """Hold a node's keys against the signature of its target."""
+    from fashret.config_check import argument_types
+
     target = node["_target_"]
     try:
         signature = inspect.signature(allowed_target(target))
@@ -180,6 +224,10 @@ def _check_target(node: DictConfig, path: str, live: set[str]) -> Iterator[str]:
         yield f"{path}._target_: {e}"
         return
     parameters = signature.parameters.values()
+    hints = argument_types(allowed_target(target))
+    for parameter in parameters:
+        if parameter.name in node and parameter.name in hints:
+            yield from _value_faults(node, parameter.name, path, hints[parameter.name])
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return
     names = [p.name for p in parameters]
@@ -195,6 +243,23 @@ def _check_target(node: DictConfig, path: str, live: set[str]) -> Iterator[str]:
         )
         if required and parameter.name not in given | live and "_args_" not in node:
             yield f"{path}.{parameter.name} is missing: {target} needs it"
+
+
+def _value_faults(node: DictConfig, key: str, path: str, hint: Any = None) -> Iterator[str]:
+    """What is wrong with the type or the range of a node's value, once it is resolved."""
+    from fashret.config_check import value_faults
+
+    where = f"{path}.{key}" if path else key
+    held = node._get_node(key)
+    if isinstance(held, Node) and held._is_interpolation():  # checked where it comes from
+        return
+    try:
+        value = node[key]
+        if isinstance(value, DictConfig | ListConfig):
+            value = OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException:  # a value that is missing is a fault of its own
+        return
+    yield from value_faults(where, value, hint)
 
 
 def _child(node: DictConfig, key: Any) -> DictConfig | None:

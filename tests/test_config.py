@@ -1,5 +1,6 @@
 """The configuration: every option composes and is checked, and mistakes are answered."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,15 +15,14 @@ from omegaconf import OmegaConf, open_dict
 
 from fashret.cli.command import _explain
 from fashret.config import build, config_dir
+from fashret.config_check import KEYS, RANGES
 from fashret.errors import ConfigError
+from fashret.names import nearest
 from fashret.pipelines.session import check_composed, plain
 from support.commands import composed
 
 CONF = Path(config_dir())
 ROOT = Path(__file__).parents[1]
-FRAGMENTS = {"data/default", "data/columns", "data/groups", "data/schema", "model/default"}
-"""Parts of other options, of no use alone."""
-
 NEEDED = {
     "data=folder": ["data.root=photos"],
     "experiment=attribute_aware_photos": ["data.root=photos"],
@@ -38,7 +38,7 @@ def options() -> list[str]:
     found = []
     for path in sorted(CONF.rglob("*.yaml")):
         name = path.relative_to(CONF).with_suffix("").as_posix()
-        if "/" in name and name not in FRAGMENTS and not name.startswith("hydra/"):
+        if name.count("/") == 1 and not name.startswith("hydra/"):  # deeper ones are parts
             found.append(name.replace("/", "="))
     return found
 
@@ -101,7 +101,7 @@ def test_no_option_is_left_out() -> None:
             for option in loader.get_group_options(group, results_filter=ObjectType.CONFIG)
         }
     seen = {option for chosen in together() for option in chosen}
-    assert {option.replace("=", "/") for option in seen} == offered - FRAGMENTS
+    assert {option.replace("=", "/") for option in seen} == offered
     assert {option.split("=")[0] for option in seen} >= {"data", "loss", "miner", "model"}
     assert len(seen) == 83
 
@@ -110,6 +110,175 @@ def test_no_option_is_left_out() -> None:
 def test_the_other_commands_pass_the_check(command: str, cache_dir: Path) -> None:
     needed = ["out=bundle"] if command == "export" else []
     check_composed(composed(command, [*needed, f"paths.output_dir={cache_dir}"]), command)
+
+
+def options_of(command: str) -> list[str]:
+    """Every option of every group that a command has, as an override."""
+    listed = OmegaConf.load(CONF / f"{command}.yaml").defaults
+    groups = [str(name).removeprefix("optional ") for entry in listed if entry != "_self_"
+              for name in entry]  # fmt: skip
+    return [
+        f"{group}={path.stem}"
+        for group in groups
+        if group != "hydra"
+        for path in sorted((CONF / group).glob("*.yaml"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "count"),
+    [("train", 75), ("evaluate", 42), ("build_catalog", 29), ("export", 8), ("view", 24),
+     ("demo", 25)],
+)  # fmt: skip
+def test_every_option_composes_for_each_command_that_has_its_group(
+    command: str, count: int, cache_dir: Path
+) -> None:
+    seen = 0
+    for option in options_of(command):
+        overrides = [option, f"paths.output_dir={cache_dir}", *NEEDED.get(option, [])]
+        if option.startswith("ablation="):
+            overrides.append("experiment=attribute_aware")
+        if option == "trainer=gpu":
+            overrides.append("trainer.accelerator=cpu")
+        if command == "export":
+            overrides.append("out=bundle")
+        check_composed(composed(command, overrides), command)
+        seen += 1
+    assert seen == count
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data=base/default", r"^data\._target_ is missing: the chosen data is a part of other"),
+        ("data=base/columns", r"data\._target_ is missing: .* data=<option> \(--help lists them"),
+        ("model=base/default", "model.name is not set: model.name=<value>"),
+        ("~miner", r"^miner is not set: choose an option, miner=<option>"),
+    ],
+)
+def test_a_group_that_makes_nothing_is_named(override: str, message: str, cache_dir: Path) -> None:
+    cfg = composed("train", [override, f"paths.output_dir={cache_dir}"])
+    with pytest.raises(ConfigError, match=message):
+        check_composed(cfg, "train")
+
+
+FAULTS = {
+    "data.batch_size=abc": "data.batch_size=abc: must be an integer (see docs/data.md)",
+    "data.num_workers=1.5": "data.num_workers=1.5: must be an integer or null (see docs/data.md)",
+    "data.augment.flip=often": "data.augment.flip=often: must be a number (see docs/data.md)",
+    "data.captions=5": "data.captions=5: must be a mapping with a _target_ or null (see docs/",
+    "data.stated_splits=5": "data.stated_splits=5: must be true or false (see docs/data.md)",
+    "optimizer.lr=fast": "optimizer.lr=fast: must be a number (see docs/configuration.md)",
+    "optimizer.weight_decay=-1": "optimizer.weight_decay=-1: must be >= 0 (see docs/config",
+    "optimizer.betas=[0.9]": "optimizer.betas=[0.9]: must be a list of 2 values, each a number",
+    "trainer.max_epochs=ten": "trainer.max_epochs=ten: must be an integer or null (see docs/",
+    "trainer.accumulate_grad_batches=0": "trainer.accumulate_grad_batches=0: must be >= 1",
+    "scheduler.warmup=2": "scheduler.warmup=2: must be from 0 to 1 (see docs/configuration.md)",
+    "retrieval.k=[a]": "retrieval.k=[a]: must be a list of integers (see docs/metrics.md)",
+    "loss.temperature=true": "loss.temperature=true: must be a number (see docs/attributes.md)",
+    "model.lora_rank=1.5": "model.lora_rank=1.5: must be an integer (see docs/models.md)",
+    "callbacks.dashboard.queries=many": "callbacks.dashboard.queries=many: must be an integer",
+    "catalog.dtype=float8": "catalog.dtype=float8: must be float32 or float16 (see docs/",
+    "gather=maybe": "gather=maybe: must be true or false (see docs/configuration.md)",
+    "seed=true": "seed=true: must be an integer (see docs/configuration.md)",
+}
+"""Overrides, and what is said of them."""
+
+
+def test_values_of_a_wrong_type_or_range_are_reported_at_once(cache_dir: Path) -> None:
+    cfg = composed("train", [*FAULTS, f"paths.output_dir={cache_dir}"])
+    with pytest.raises(ConfigError) as e:
+        check_composed(cfg, "train")
+    lines = str(e.value).splitlines()
+    assert lines[0] == f"the configuration has {len(FAULTS)} faults:"
+    for override, message in FAULTS.items():
+        told = [line for line in lines if line.startswith(f"  - {override}: ")]
+        assert len(told) == 1, (override, str(e.value))
+        assert message in told[0]
+
+
+def test_one_fault_is_one_line(cache_dir: Path) -> None:
+    cfg = composed("train", ["optimizer.lr=fast", f"paths.output_dir={cache_dir}"])
+    with pytest.raises(ConfigError) as e:
+        check_composed(cfg, "train")
+    assert str(e.value) == FAULTS["optimizer.lr=fast"]
+
+
+def test_what_a_class_says_of_its_arguments_is_told_with_the_rest(cache_dir: Path) -> None:
+    wrong = ["data.batch_size=0", "model.train=bogus", "retrieval.exclude=x", "optimizer.lr=fast"]
+    cfg = composed("train", [*wrong, f"paths.output_dir={cache_dir}"])
+    with pytest.raises(ConfigError) as e:
+        check_composed(cfg, "train")
+    message = str(e.value)
+    assert message.startswith("the configuration has 4 faults:")
+    for part in ("data.batch_size", "model.train=bogus", "retrieval.exclude=x", "optimizer.lr"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["optimizer.lr=1", "trainer.devices=[0,1]", "trainer.devices='2'",
+     "trainer.max_time=00:01:00:00", "trainer.limit_train_batches=3", "data.name=10",
+     "monitor=null", "data.num_workers=null", "trainer.precision=32", "data.overrides=fixes.csv",
+     "+trainer.benchmark=true", "scheduler.warmup=0", "trainer.max_epochs=-1"],
+)  # fmt: skip
+def test_a_value_that_a_class_takes_passes(override: str, cache_dir: Path) -> None:
+    cfg = composed("train", [override, f"paths.output_dir={cache_dir}"])
+    check_composed(cfg, "train")
+
+
+def test_every_key_of_the_top_level_has_a_type() -> None:
+    seen = set()
+    for path in CONF.glob("*.yaml"):
+        read = OmegaConf.to_container(OmegaConf.load(path))
+        seen |= {key for key in read if key not in ("defaults", "view")}  # type: ignore[union-attr]
+    for group in ("catalog", "paths"):
+        held = OmegaConf.to_container(OmegaConf.load(CONF / group / "default.yaml"), resolve=False)
+        seen |= {f"{group}.{key}" for key in held}  # type: ignore[union-attr]
+    assert seen == set(KEYS)
+    assert len(seen) == 24
+
+
+def test_every_key_with_a_range_exists() -> None:
+    """A key that is spelt wrong here would be checked nowhere."""
+    known = set()
+    for name, more in {
+        "train": ["optimizer=layerwise", "callbacks=early_stopping", "+trainer.num_nodes=1"],
+        "demo": [],
+    }.items():
+        cfg = composed(name, [*more, "paths.output_dir=."])
+        known |= {key for key in RANGES if OmegaConf.select(cfg, key) is not None}
+    assert known == set(RANGES)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("max_epoch", ["devices", "max_epochs"], "did you mean max_epochs? (1 more)"),
+        ("max_epoch", ["max_epochs"], "did you mean max_epochs?"),
+        ("ab", ["x", "ab1", "ab12"], "did you mean ab1? (also near: ab12; 1 more)"),
+        ("zz", list("abcdefghij"), "there are a, b, c, d, e, f, g, h and 2 more"),
+        ("zz", list("hgfedcba"), "there are a, b, c, d, e, f, g, h"),
+        ("zz", [], "there are none"),
+    ],
+)
+def test_a_hint_names_eight_at_most_the_nearest_first(
+    name: str, known: list[str], hint: str
+) -> None:
+    assert nearest(name, known) == hint
+
+
+def test_a_wrong_argument_of_the_trainer_is_answered_in_a_line(cache_dir: Path) -> None:
+    cfg = composed("train", ["+trainer.zzzzzz=3", f"paths.output_dir={cache_dir}"])
+    with pytest.raises(ConfigError) as e:
+        check_composed(cfg, "train")
+    names = re.fullmatch(
+        r"trainer\.zzzzzz: pytorch_lightning\.Trainer has no such argument; there are "
+        r"((?:\w+, ){7}\w+) and (\d+) more",
+        str(e.value),
+    )
+    assert names is not None, str(e.value)
+    assert int(names[2]) > 30
 
 
 def test_all_faults_are_reported_at_once_with_the_nearest_name(cache_dir: Path) -> None:
@@ -126,7 +295,7 @@ def test_all_faults_are_reported_at_once_with_the_nearest_name(cache_dir: Path) 
         check_composed(cfg, "train")
     message = str(e.value)
     for part in (
-        "8 fault(s)",
+        "8 faults",
         "data.root is not set",
         "loss.temprature: fashret.losses.InfoNCE has no such argument; did you mean temperature?",
         "trainer.max_epoch: pytorch_lightning.Trainer has no such argument",
@@ -179,7 +348,10 @@ def command(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ("modle=vitb32", "did you mean model?"),
         ("loss.temprature=0.1", "did you mean loss.temperature?"),
         ("batch_size=4", "did you mean data.batch_size?"),
-        ("model=vitb23", "vitb32"),
+        ("model=vitb23", "model=vitb23: there is no such option; did you mean vitb32? (also near"),
+        ("data=default", "data=default: it is a part that options share, and no option; choose"),
+        ("miner=null", "miner=null: a group needs one of its options (--help lists them)"),
+        ("trainer.zzz=3", "trainer.zzz: there is no such key; trainer: there are "),
         ("trainer.max_epochs=[", "trainer.max_epochs"),
     ],
 )

@@ -21,15 +21,22 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from fashret.cli.help import help_text
 from fashret.cli.resumed_overrides import with_resumed
 from fashret.cli.run_folder import removed_if_empty
+from fashret.cli.schema_overrides import with_named_schema
 from fashret.cli.sweep import FAILED
 from fashret.config import config_dir, monitored_metric, nearest_key
 from fashret.errors import FashretError, TrainingError
 from fashret.launch_env import with_one_folder
+from fashret.names import nearest
 from fashret.version import __version__
 
 _TRACE = "HYDRA_FULL_ERROR"
+
+_WRONG_OPTION = re.compile(
+    r"(?:In '[^']*': )?Could not (?:find|load) '(?P<group>[\w/]+)/(?P<option>[^'/]+)'"
+)
 
 INTERRUPTED = 130
 """The exit status after Ctrl+C: 128 and the number of SIGINT."""
@@ -44,11 +51,17 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
     if "--version" in sys.argv[1:]:
         print(f"fashret {__version__}")
         return
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(help_text(name, arguments=sys.argv[1:], program=sys.argv[0]))
+        return
     _hush()
     want_trace = os.environ.get(_TRACE) == "1"
     os.environ[_TRACE] = "1"  # Hydra then hands errors on, and does not print them itself
     try:
-        sys.argv[1:] = with_one_folder(with_resumed(sys.argv[1:]), name)
+        arguments, notes = with_named_schema(with_resumed(sys.argv[1:]))
+        for note in notes:
+            print(note, file=sys.stderr)
+        sys.argv[1:] = with_one_folder(arguments, name)
         main = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)
         with removed_if_empty():
             main(_told_plainly(body, want_trace))()
@@ -60,6 +73,11 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
         if want_trace:
             raise
         sys.exit(f"error: {_explain(e, name)}")
+    except ValueError as e:  # Hydra's own, for a group that is null
+        if want_trace or "Config group override must be" not in str(e):
+            raise
+        given = ", ".join(a for a in sys.argv[1:] if re.fullmatch(r"[\w/@.]+=(null|None)?", a))
+        sys.exit(f"error: {given}: a group needs one of its options (--help lists them)")
     except KeyboardInterrupt:
         if want_trace:
             raise
@@ -206,12 +224,30 @@ def _explain(error: Exception, name: str) -> str:
     ):
         option = "=".join(plugin[1].rsplit("/", 1))
         return f'{option} needs another package ({plugin[2]}): pip install "fashret[sweep]"'
+    if wrong := _WRONG_OPTION.match(message):
+        return _explain_option(wrong["group"], wrong["option"], message)
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     if isinstance(cause, OmegaConfBaseException) and key and "is not in struct" in str(cause):
         hint = nearest_key(str(key), _reference(name))
         return f"{key}: there is no such key; {hint}"
     return message if cause is None or not str(cause) else f"{message}\n{cause}"
+
+
+def _explain_option(group: str, option: str, message: str) -> str:
+    """What to choose in place of an option that does not exist.
+
+    A part that options share was once listed beside them, and files of one's own may name it.
+    """
+    if (Path(config_dir()) / group / "base" / f"{option}.yaml").is_file():
+        return (
+            f"{group}={option}: it is a part that options share, and no option; choose one "
+            f"(--help lists them). In a file of your own write base/{option}@_here_ in place of "
+            f"{option} in its defaults"
+        )
+    known = [line.strip() for line in message.splitlines() if line.startswith("\t")]
+    known = [name for name in known if not name.startswith("provider=")]
+    return f"{group}={option}: there is no such option; {nearest(option, known)}"
 
 
 def _reference(name: str) -> DictConfig:

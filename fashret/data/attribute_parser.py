@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
+from typing import Any
 
 from fashret.data.phrases import as_texts, check_phrases, tokenize
+from fashret.data.schema_file import PARTS, changed, check_parts, read_schema
 from fashret.errors import ConfigError
 
 _BREAKS = frozenset(
@@ -68,19 +70,79 @@ class Schema:
             phrase that ends in `*`; and `of: text` for what is said of no garment. Phrases are
             words of any script, or numbers.
         names: phrases that state nothing, such as brands: *Red Tape* is no colour.
+        base: the schema that the other arguments change (the name of a word list, a path, a
+            mapping or a schema): their mappings are merged into its own, their lists replace its
+            own, and None removes a value.
+
+    Raises:
+        ConfigError: a part has another shape, or holds a phrase that no text can hold.
     """
 
-    garments: Mapping[str, Sequence[str]]
-    attributes: Mapping[str, Mapping[str, object]]
+    garments: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     names: Sequence[str] = ()
+    base: InitVar[object] = None
 
-    def __post_init__(self) -> None:
+    @classmethod
+    def of(cls, value: "Schema | Mapping[str, object] | str") -> "Schema":
+        """Read what the configuration has as `data.schema`.
+
+        Args:
+            value: the name of a word list, the path of a YAML file, or a mapping like its content.
+
+        Raises:
+            ConfigError: there is no such file, or the value has another shape.
+        """
+        if isinstance(value, Schema):
+            return value
+        if isinstance(value, str):
+            return cls(base=value)
+        check_parts(value, "data.schema")
+        if value and value.get("base") is None and not {"garments", "attributes"} <= set(value):
+            raise ConfigError(
+                "data.schema needs garments and attributes; to change single words of a word "
+                "list, name it: data.schema={base: fashion, names: []} "
+                "(docs/data.md#attributes-from-texts)"
+            )
+        held: dict[str, Any] = {key: part for key, part in value.items() if part is not None}
+        return cls(**held)
+
+    def __post_init__(self, base: object) -> None:
+        if base is not None:
+            self._start_from(base)
+        self._check()
+
+    def _start_from(self, base: object) -> None:
+        """Fill what is not given from another schema."""
+        if isinstance(base, str):
+            start = read_schema(base)
+        else:
+            if not isinstance(base, Schema | Mapping):
+                raise ConfigError(f"data.schema.base={base}: it is no word list")
+            made = Schema.of(base)
+            start = {name: getattr(made, name) for name in PARTS}
+        changes: dict[str, Any] = {"garments": self.garments, "attributes": self.attributes}
+        if self.names != ():  # an empty list empties it
+            changes["names"] = self.names
+        for name, value in changed(start, changes).items():
+            object.__setattr__(self, name, value)
+
+    def _check(self) -> None:
+        """Make sure that every part has its shape and every phrase can be found.
+
+        Raises:
+            ConfigError: naming the first that has not.
+        """
+        for name in ("garments", "attributes"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ConfigError(f"data.schema.{name}: {getattr(self, name)!r} is no mapping")
         for name, attribute in self.attributes.items():
-            unknown = set(attribute) - {"values", "garments", "heads", "of"}
+            held = list(attribute) if isinstance(attribute, Mapping) else [attribute]
+            unknown = set(map(str, held)) - {"values", "garments", "heads", "of"}
             if unknown or not isinstance(attribute.get("values"), Mapping):
                 raise ConfigError(
                     f"data.schema.attributes.{name} needs values, and may have garments, heads "
-                    f"and of; it has {', '.join(map(str, attribute))}"
+                    f"and of; it has {', '.join(map(str, held))}"
                 )
             key, values = f"data.schema.attributes.{name}", attribute["values"]
             assert isinstance(values, Mapping)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fashret.errors import ConfigError
+from fashret.names import listed
 from fashret.types import UNKNOWN
 
 Described = Mapping[str, tuple[NDArray[np.int64], list[str]]]
@@ -47,7 +48,7 @@ class Balance:
         for name, values in self.boosts.items():
             if name not in described:
                 raise ConfigError(
-                    f"data.balance.boosts names {name}; the data has {', '.join(described)}"
+                    f"data.balance.boosts names {name}; the data has {listed(name, described)}"
                 )
             codes, known = described[name]
             for value, factor in values.items():
@@ -57,6 +58,7 @@ class Balance:
                     total[codes == known.index(value)] *= factor
                 else:
                     raise ConfigError(
-                        f"data.balance.boosts.{name} names {value}; the data has {', '.join(known)}"
+                        f"data.balance.boosts.{name} names {value}; the data has "
+                        f"{listed(value, known)}"
                     )
         return total

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashret.errors import ConfigError
+from fashret.names import listed
 
 if TYPE_CHECKING:
     from fashret.data.items import ItemTable
@@ -55,7 +56,7 @@ class Captions:
             for field in set(fields) - known.keys():
                 raise ConfigError(
                     f"data.captions.templates: '{template}' names {field}; the data has "
-                    f"{', '.join(sorted(known))}"
+                    f"{listed(field, sorted(known))}"
                 )
             missing = np.any([unknown[field] for field in fields], axis=0)
             columns.append(_filled(template, known, missing))

@@ -17,6 +17,7 @@ from fashret.data.splits import (
 from fashret.data.tables import as_text
 from fashret.data.unknown_values import UNKNOWN_VALUES
 from fashret.errors import DataError
+from fashret.names import listed
 
 STANDARD = ("item_id", "image", "text", "category", "product_id", "split", "role")
 """The columns that are found by these names unless a mapping says otherwise."""
@@ -79,12 +80,12 @@ class ColumnMap:
         for name, column in given.items():
             if name not in known:
                 raise DataError(
-                    f"data.columns.{name}: there is no such field; there are {', '.join(known)}"
+                    f"data.columns.{name}: there is no such field; there are {listed(name, known)}"
                 )
             if column is not None and column not in present:
                 raise DataError(
                     f"data.columns.{name}={column}: {where} has no such column; it has "
-                    f"{', '.join(present)}"
+                    f"{listed(column, present)}"
                 )
         fields = {name: column for name, column in given.items() if column}
         for name in known:

@@ -87,7 +87,7 @@ class OnDisk(Source):
 
     def stated(self, attribute: str, label: str) -> str:
         """A label of the set: by the schema's name where it has one, else in lower case."""
-        value = None if self.schema is None else self.schema.value(attribute, label)
+        value = None if self.parser is None else self.parser.value(attribute, label)
         return value or label.strip().lower()
 
     def official(self, labels: list[str]) -> dict[int, tuple[str, str]]:
@@ -102,14 +102,14 @@ class OnDisk(Source):
             Attribute and value by place of the label, in the schema's order of values: where an
             item has two labels of one attribute, the first counts.
         """
-        if self.schema is None:
+        if self.parser is None:
             return {}
         known = []
         for name in self.attributes:
-            values = self.schema.attributes.get(name, {}).get("values")
+            values = self.parser.attributes.get(name, {}).get("values")
             order = list(values) if isinstance(values, Mapping) else []
             for place, label in enumerate(labels):
-                value = self.schema.value(name, label)
+                value = self.parser.value(name, label)
                 if value is not None:
                     known.append((order.index(value), place, name, value))
         return {place: (name, value) for _, place, name, value in sorted(known)}

@@ -78,7 +78,9 @@ class Source(ABC):
             pairs are trained on; those that the data lack are left out.
         groups: how the photos of one product are found where the set has no product ids; null
             leaves their products unknown.
-        schema: how attributes that the set does not state are read from the text; null reads none.
+        schema: how attributes that the set does not state are read from the text: the name of a
+            word list (fashion), the path of a YAML file like it, or a mapping like its content;
+            null reads none. It is kept as a Schema.
         overrides: a CSV of values that were corrected by hand; null for none.
         stated_splits: whether the splits and roles that a set states are kept; false cuts new
             splits.
@@ -98,7 +100,7 @@ class Source(ABC):
     balance: Balance | None = None
     tiers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     groups: Grouping | None = None
-    schema: Schema | None = None
+    schema: Schema | Mapping[str, object] | str | None = None
     overrides: str | None = None
     stated_splits: bool = True
     unknown_values: Sequence[str] = UNKNOWN_VALUES
@@ -116,7 +118,14 @@ class Source(ABC):
             value = getattr(self, key)
             if value is not None and value < least:
                 raise ConfigError(f"data.{key} is {value}: it must be >= {least}")
+        if self.schema is not None:
+            self.schema = Schema.of(self.schema)
         self._unknown = frozenset(str(value).strip().casefold() for value in self.unknown_values)
+
+    @property
+    def parser(self) -> Schema | None:
+        """What reads attributes from texts; None where nothing does."""
+        return self.schema if isinstance(self.schema, Schema) else None
 
     @property
     def workers(self) -> int:
@@ -163,7 +172,7 @@ class Source(ABC):
             self.split_seed,
             self.stated_splits,
             sorted(self._unknown),
-            None if self.schema is None else asdict(self.schema),
+            None if self.parser is None else asdict(self.parser),
             None if self.groups is None else self.groups.identity(),
         ]
 
@@ -184,10 +193,11 @@ class Source(ABC):
             told = [self.groups.by_name(name) for name in item.names]
             if told:
                 item.product_id, item.product_confidence = max(told, key=lambda found: found[1])
-        if self.schema is None:
+        parser = self.parser
+        if parser is None:
             return
-        item.category, pattern = self.schema.split_category(item.category)
-        said = self.schema.read(item.text, item.category)
+        item.category, pattern = parser.split_category(item.category)
+        said = parser.read(item.text, item.category)
         filled = dict(item.attributes)
         unstated = (filled.get("pattern") or "unknown") == "unknown"
         if pattern is not None and unstated and "pattern" not in item.by_hand:
@@ -200,7 +210,7 @@ class Source(ABC):
                 continue
             if stated == "unknown":
                 filled[name] = read
-            elif self.schema.value(name, stated) not in (None, read):
+            elif parser.value(name, stated) not in (None, read):
                 report.disagree(name, stated, read, f"{item.origin or item.item_id}: {item.text}")
         item.attributes = filled
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fashret.errors import ConfigError
 from fashret.losses.base import no_pairs
+from fashret.names import listed
 from fashret.types import UNKNOWN, Baseline, Batch, TrainingItems
 
 
@@ -57,7 +58,7 @@ class AttributeClassification(nn.Module):
         for name in self.attributes:
             if name not in described:
                 raise ConfigError(
-                    f"loss.terms.*.attributes names {name}; the data has {', '.join(described)}"
+                    f"loss.terms.*.attributes names {name}; the data has {listed(name, described)}"
                 )
             self._codes[name], values = described[name]
             self.directions[_key(name)] = nn.Parameter(

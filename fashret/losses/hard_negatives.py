@@ -10,6 +10,7 @@ from fashret.errors import ConfigError
 from fashret.functional.relations import pair_relations
 from fashret.functional.tiers import TierCodes, pair_tiers
 from fashret.losses.base import no_pairs
+from fashret.names import listed
 from fashret.types import Baseline, Batch, TrainingItems
 
 
@@ -66,7 +67,7 @@ class HardNegatives(nn.Module):
             if name not in items.described:
                 raise ConfigError(
                     f"loss.terms.*.attributes names {name}; the data has "
-                    f"{', '.join(items.described)}"
+                    f"{listed(name, items.described)}"
                 )
         self._items = TierCodes.over(items, self.attributes)
 

@@ -16,6 +16,7 @@ from fashret.functional.mining import HardPairs, hard_negatives
 from fashret.launch_env import is_first
 from fashret.loading.mined_sampler import MinedBatches
 from fashret.loading.samplers import RowBatches
+from fashret.names import listed
 from fashret.types import Baseline, Relations, TrainingItems
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class HardMiner:
         names = known if self.attributes is None else self.attributes
         for name in names:
             if name not in known:
-                raise ConfigError(f"miner.attributes names {name}; there are {', '.join(known)}")
+                raise ConfigError(f"miner.attributes names {name}; there are {listed(name, known)}")
         rows = items.rows
         values = [items.described[name][0][rows] for name in names]
         pairs = hard_negatives(

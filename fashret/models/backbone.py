@@ -20,6 +20,7 @@ from fashret.models.projections import cut_image_projection, cut_text_projection
 from fashret.models.spec import OWN, SHIPPED, ModelSpec
 from fashret.models.text_trimming import encode_short, is_causal
 from fashret.models.tokenizer import open_tokenizer
+from fashret.names import listed
 
 PhotoTransform = Callable[[Image.Image], Tensor]
 """A photo to a (3, H, W) float tensor."""
@@ -257,17 +258,15 @@ def check_name(spec: ModelSpec) -> None:
         return
     names = [*OWN, *open_clip.list_models()]
     if spec.name not in names:
-        import difflib
-
-        near = difflib.get_close_matches(spec.name, names, n=3, cutoff=0.4)
         raise ConfigError(
-            f"model.name={spec.name}: open_clip has no such architecture; near: {', '.join(near)}"
+            f"model.name={spec.name}: open_clip has no such architecture; "
+            f"near: {listed(spec.name, names)}"
         )
     tags = [SHIPPED] if spec.own else open_clip.list_pretrained_tags_by_model(spec.name)
     if spec.pretrained and not spec.looks_like_a_file and spec.pretrained not in tags:
         raise ConfigError(
             f"model.pretrained={spec.pretrained} is neither a file nor a tag of '{spec.name}', "
-            f"which has {', '.join(tags) or 'none'}"
+            f"which has {listed(spec.pretrained, tags)}"
         )
 
 

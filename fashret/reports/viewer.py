@@ -171,7 +171,7 @@ class Viewer:
         self, table: ItemTable, source: Source, overrides: Overrides
     ) -> list[tuple[tuple[str, str], list[int]]]:
         """Rows whose set states one value and whose text another, by attribute and values."""
-        schema = source.schema
+        schema = source.parser
         if schema is None:
             return []
         columns = {name: table.column(name) for name in (*table.described, "text", "item_id")}

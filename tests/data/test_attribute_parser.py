@@ -5,10 +5,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
+from omegaconf import open_dict
 
+from fashret.cli.schema_overrides import with_named_schema
 from fashret.config import build
+from fashret.data import attribute_parser
 from fashret.data.attribute_parser import Schema
 from fashret.data.preparation import prepare
+from fashret.data.splits import digest
 from fashret.errors import ConfigError
 from support.commands import composed
 
@@ -384,3 +389,98 @@ def test_labels_state_values_and_values_have_phrases() -> None:
     assert OWN_WORDS.phrases("colour", "navy") == ["navy", "navy blue"]
     assert OWN_WORDS.phrases("colour", "green") == []
     assert OWN_WORDS.phrases("fit", "slim") == []
+
+
+def test_a_word_list_is_read_by_its_name_or_its_path(tmp_path: Path) -> None:
+    """The named list, a copy of its file, and its content as a mapping are one schema."""
+    named = Schema.of("fashion")
+    packaged = Path(attribute_parser.__file__).parent / "schemas" / "fashion.yaml"
+    copy = tmp_path / "mine.yaml"
+    copy.write_text(packaged.read_text())
+    whole = yaml.safe_load(packaged.read_text())
+    former = {"_target_": "fashret.data.attributes.Schema", **whole}
+    assert len(named.attributes) == 6
+    for other in (str(copy), whole, {"base": "fashion"}, named):
+        assert Schema.of(other) == named
+    for written in (
+        former,
+        {"_target_": "fashret.data.attribute_parser.Schema", "base": "fashion"},
+    ):
+        cfg = composed("train", ["paths.output_dir=."])
+        with open_dict(cfg):
+            cfg.data.schema = written
+        assert build(cfg.data).parser == named
+
+
+def test_the_key_of_a_prepared_set_is_that_of_its_words_however_they_are_given() -> None:
+    """Keys from before the words were a file: sets that are prepared stay so."""
+    known = {"sample": "a81ad1aa94f1", "fashion_products": "b6fd34447b38", "hm": "64f2e2b7311c"}
+    for data, key in known.items():
+        source = build(composed("train", [f"data={data}", "paths.output_dir=."]).data)
+        assert digest(source.options()) == key
+
+
+def test_single_words_of_a_word_list_are_changed(tmp_path: Path) -> None:
+    fashion = Schema.of("fashion")
+    (tmp_path / "shop.yaml").write_text(
+        "base: fashion\nattributes:\n  material:\n    values: {denim: [denim, chambray]}\n"
+        "  gender: null\n"
+    )
+    (tmp_path / "outlet.yaml").write_text("base: shop.yaml\nnames: [chambray house]\n")
+    outlet = Schema.of(str(tmp_path / "outlet.yaml"))
+    assert outlet.names == ["chambray house"]
+    assert set(outlet.attributes) == set(fashion.attributes) - {"gender"}
+    assert outlet.garments == fashion.garments
+    assert outlet.read("a chambray shirt", "shirts") == {"material": "denim"}
+    assert outlet.read("a chambray house wool shirt", "shirts") == {"material": "wool"}
+    assert Schema.of({"base": "fashion", "names": []}).names == []
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("nowhere.yaml", r"data\.schema=nowhere\.yaml: file not found; give one of fashion, or"),
+        ({"names": []}, r"needs garments and attributes; to change .* data\.schema={base: fash"),
+        ({"bas": "fashion"}, r"data\.schema has bas; a word list has garments, attributes, names"),
+        ({"base": 3}, r"data\.schema\.base=3: it is no word list"),
+        ({"garments": {}, "attributes": [1]}, r"data\.schema\.attributes: \[1\] is no mapping"),
+    ],
+)  # fmt: skip
+def test_a_word_list_that_is_none_is_answered(value: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Schema.of(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("names: [a", "the file cannot be read"),
+        ("- a", "a word list is a mapping of garments, attributes, names"),
+        ("names: [a]\nnames: [b]", r"names \(line 1\), names \(line 2\) stands twice"),
+        ("base: mine.yaml", "the file names itself as its base"),
+    ],
+)
+def test_a_file_that_is_no_word_list_is_answered(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        Schema.of(str(tmp_path / "mine.yaml"))
+
+
+def test_overrides_of_single_words_go_on_working() -> None:
+    changed, notes = with_named_schema(
+        ["data=hm", "data.schema.names=[]", "~data.schema.attributes.gender", "seed=1"]
+    )
+    assert changed == [
+        "data.schema={base: fashion}", "data=hm", "++data.schema.names=[]",
+        "++data.schema.attributes.gender=null", "seed=1",
+    ]  # fmt: skip
+    assert len(notes) == 1
+    assert notes[0].startswith("data.schema names a word list: in a file write data.schema: {base:")
+    source = build(composed("train", ["data.root=x", "paths.output_dir=.", *changed]).data)
+    assert source.parser.names == []
+    assert "gender" not in source.parser.attributes
+    assert len(source.parser.attributes) == 5
+    own, _ = with_named_schema(["data.schema=my.yaml", "data.schema.names=[a]"])
+    assert own == ["data.schema={base: my.yaml}", "++data.schema.names=[a]"]
+    for untouched in (["data.schema=my.yaml"], ["data.schema=null", "seed=1"], []):
+        assert with_named_schema(untouched) == (untouched, [])

@@ -102,7 +102,7 @@ class DeepFashionMultiModal(OnDisk):
 
     def _slot(self, category: str) -> str | None:
         """Where a category is worn."""
-        stated = None if self.schema is None else self.schema.slot(category)
+        stated = None if self.parser is None else self.parser.slot(category)
         return stated or _WORN.get(category)
 
     def _labels(self, name: str, count: int, report: Report) -> dict[str, list[int]]:
