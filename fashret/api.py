@@ -12,12 +12,10 @@ without a main guard, from several threads, and more than once in a process.
 """
 
 import logging
-import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fashret")
 
-_COMPOSING = threading.RLock()
-"""Hydra keeps its state for the whole process: one configuration is composed at a time."""
+_OPENING = threading.RLock()
+"""An index is opened once, however many threads search it."""
 
 
 def prepare(*overrides: str) -> "ItemTable":
@@ -76,17 +74,17 @@ def train(*overrides: str) -> "TrainResult":
         FashretError: see `fashret.errors`.
     """
     from fashret.cli.compose import train_options
+    from fashret.cli.composing import write_hydra_folder
     from fashret.pipelines.publish import check_regressions
     from fashret.pipelines.train import train as run
 
     with _composed("train", overrides) as composed:
         options = train_options(composed)
-        _write_hydra_folder(composed)
+        write_hydra_folder(composed)
     result = run(options)
     if result is None:
         raise ConfigError("this is a process beside the first of a run, which has the result")
-    if options.report.fail_on_regression:
-        check_regressions(result.scoreboard)
+    check_regressions(options.report, result.scoreboard)
     return result
 
 
@@ -111,8 +109,7 @@ def evaluate(*overrides: str) -> "EvaluateResult":
     result = run(options)
     if result is None:
         raise ConfigError("this is a process beside the first of a run, which has the result")
-    if options.report.fail_on_regression:
-        check_regressions(result.scoreboard)
+    check_regressions(options.report, result.scoreboard)
     return result
 
 
@@ -247,6 +244,7 @@ _indexes: dict[tuple[str, int], Any] = {}
 def _index(source: Any, model: Any) -> Any:
     """What a search looks through."""
     from fashret.catalog.store import MANIFEST
+    from fashret.cli.composing import index_of_run
     from fashret.pipelines.evaluate import EvaluateResult
     from fashret.pipelines.search import Index
     from fashret.pipelines.train import TrainResult
@@ -263,7 +261,7 @@ def _index(source: Any, model: Any) -> Any:
             )
         stamp = manifest if manifest.is_file() else path / "checkpoints" / "last.ckpt"
         key = (f"{path.resolve()} {stamp.stat().st_mtime_ns}", id(model))
-    with _COMPOSING:
+    with _OPENING:
         if key in _indexes:
             return _indexes[key][0]
         if isinstance(source, TrainResult | EvaluateResult):
@@ -271,21 +269,10 @@ def _index(source: Any, model: Any) -> Any:
         elif manifest.is_file():
             index = Index.from_catalog(path, model)
         else:
-            index = _index_of_run(path)
+            index = index_of_run(path)
         _indexes.clear()
         _indexes[key] = index, source, model  # what is held keeps its identity
         return index
-
-
-def _index_of_run(folder: Path) -> Any:
-    """All items of a run's own data, under its model."""
-    from fashret.cli.compose import evaluate_options
-    from fashret.pipelines.evaluate import evaluated_system
-    from fashret.pipelines.search import Index
-
-    with _composed("evaluate", [f"run={_quoted(folder)}"]) as composed:
-        options = evaluate_options(composed)
-    return Index.from_system(evaluated_system(options))
 
 
 def _speak() -> None:
@@ -301,62 +288,9 @@ def _speak() -> None:
         lightning.setLevel(logging.WARNING)
 
 
-@contextmanager
-def _composed(command: str, overrides: Sequence[str]) -> Iterator["Composed"]:
-    """A command's configuration, composed and checked, while Hydra's state is this one's."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf, open_dict
-    from omegaconf.errors import OmegaConfBaseException
-
-    from fashret.cli.compose import Composed
-    from fashret.cli.resumed_overrides import with_resumed
-    from fashret.config import config_dir
+def _composed(command: str, overrides: Sequence[str]) -> "AbstractContextManager[Composed]":
+    """A command's configuration, composed and checked."""
+    from fashret.cli.composing import composing
 
     _speak()
-    given = with_resumed(list(overrides))
-    folder = [o.removeprefix("hydra.run.dir=") for o in given if o.startswith("hydra.run.dir=")]
-    given = [override for override in given if not override.startswith("hydra.run.dir=")]
-    if not any(override.startswith("paths.output_dir=") for override in given):
-        now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-        out = folder[-1] if folder else f"outputs/{command}/{now}"
-        given.append(f"paths.output_dir={_quoted(out)}")
-    with _COMPOSING:
-        hydra, config = GlobalHydra.instance(), HydraConfig.instance()
-        before, before_config = hydra.hydra, config.cfg
-        hydra.hydra = None  # a context of the user's own stays as it is
-        try:
-            with initialize_config_dir(config_dir(), version_base="1.3"):
-                cfg = compose(command, overrides=given, return_hydra_config=True)
-                config.set_config(cfg)
-                with open_dict(cfg):
-                    del cfg["hydra"]
-                OmegaConf.set_struct(cfg, True)
-                yield Composed.checked(cfg, command)
-        except (HydraException, OmegaConfBaseException) as e:
-            raise ConfigError(f"{command}: {e.__cause__ or e}") from e
-        finally:
-            hydra.hydra, config.cfg = before, before_config
-
-
-def _write_hydra_folder(composed: "Composed") -> None:
-    """Leave the overrides in a run folder, as Hydra does, by which `resume=` goes on."""
-    from omegaconf import OmegaConf
-
-    folder = Path(composed.cfg.paths.output_dir) / ".hydra"
-    if (folder / "overrides.yaml").is_file():
-        return  # a run that is resumed
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"overrides.yaml.{os.getpid()}"
-    kept = [o for o in composed.overrides if not o.startswith("paths.output_dir=")]
-    partial.write_text(OmegaConf.to_yaml(OmegaConf.create(list(kept))))
-    os.replace(partial, folder / "overrides.yaml")
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(composed.cfg))
-
-
-def _quoted(path: str | Path) -> str:
-    """A path as the value of an override, whatever characters it has."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return composing(command, overrides)

@@ -8,10 +8,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from fashret.allowlist import LIBRARIES, allowed_target
+from fashret.cli.compose import Composed
 from fashret.cli.train import train
 from fashret.config import build
 from fashret.errors import ConfigError
-from fashret.pipelines.session import check_composed
 from support.commands import composed
 from support.hostile import HOSTILE, PATHS, hostile, placed
 
@@ -160,10 +160,8 @@ def test_a_list_of_an_experiment_file_is_checked(
     (tmp_path / "experiment" / "evil.yaml").write_text(text)
     where = [f"hydra.searchpath=[file://{tmp_path}]", f"paths.output_dir={cache_dir}"]
     cfg = composed("train", [*where, "experiment=evil"])
-    with pytest.raises(
-        ConfigError, match=r"1 fault.*\n.*trainer.plugins\[0\]._target_: psutil.Pop"
-    ):
-        check_composed(cfg, "train")
+    with pytest.raises(ConfigError, match=r"^trainer.plugins\[0\]._target_: psutil.Popen is not"):
+        Composed.checked(cfg, "train")
     with pytest.raises(ConfigError, match=r"trainer.plugins\[0\]._target_: psutil.Popen is not"):
         train(cfg)
     with pytest.raises(ConfigError, match=r"trainer.plugins\[0\]._target_: psutil.Popen is not"):

@@ -14,11 +14,11 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 
 from fashret.cli.command import _explain
-from fashret.config import build, config_dir
+from fashret.cli.compose import Composed
+from fashret.config import build, config_dir, plain
 from fashret.config_check import KEYS, RANGES
 from fashret.errors import ConfigError
 from fashret.names import nearest
-from fashret.pipelines.session import check_composed, plain
 from support.commands import composed
 
 CONF = Path(config_dir())
@@ -81,7 +81,7 @@ def test_every_option_of_every_group_composes_and_passes_the_check(
     assert {option: choices[option.split("=")[0]] for option in chosen} == {
         option: option.split("=")[1] for option in chosen
     }
-    check_composed(cfg, command)
+    Composed.checked(cfg, command)
     training = ("loss", "miner", "optimizer", "scheduler")
     for group in ("data", "model", "retrieval", *(["protocol"] if judging else training)):
         build(cfg[group])
@@ -109,7 +109,7 @@ def test_no_option_is_left_out() -> None:
 @pytest.mark.parametrize("command", ["evaluate", "build_catalog", "export", "view", "demo"])
 def test_the_other_commands_pass_the_check(command: str, cache_dir: Path) -> None:
     needed = ["out=bundle"] if command == "export" else []
-    check_composed(composed(command, [*needed, f"paths.output_dir={cache_dir}"]), command)
+    Composed.checked(composed(command, [*needed, f"paths.output_dir={cache_dir}"]), command)
 
 
 def options_of(command: str) -> list[str]:
@@ -142,7 +142,7 @@ def test_every_option_composes_for_each_command_that_has_its_group(
             overrides.append("trainer.accelerator=cpu")
         if command == "export":
             overrides.append("out=bundle")
-        check_composed(composed(command, overrides), command)
+        Composed.checked(composed(command, overrides), command)
         seen += 1
     assert seen == count
 
@@ -159,7 +159,7 @@ def test_every_option_composes_for_each_command_that_has_its_group(
 def test_a_group_that_makes_nothing_is_named(override: str, message: str, cache_dir: Path) -> None:
     cfg = composed("train", [override, f"paths.output_dir={cache_dir}"])
     with pytest.raises(ConfigError, match=message):
-        check_composed(cfg, "train")
+        Composed.checked(cfg, "train")
 
 
 FAULTS = {
@@ -188,7 +188,7 @@ FAULTS = {
 def test_values_of_a_wrong_type_or_range_are_reported_at_once(cache_dir: Path) -> None:
     cfg = composed("train", [*FAULTS, f"paths.output_dir={cache_dir}"])
     with pytest.raises(ConfigError) as e:
-        check_composed(cfg, "train")
+        Composed.checked(cfg, "train")
     lines = str(e.value).splitlines()
     assert lines[0] == f"the configuration has {len(FAULTS)} faults:"
     for override, message in FAULTS.items():
@@ -200,7 +200,7 @@ def test_values_of_a_wrong_type_or_range_are_reported_at_once(cache_dir: Path) -
 def test_one_fault_is_one_line(cache_dir: Path) -> None:
     cfg = composed("train", ["optimizer.lr=fast", f"paths.output_dir={cache_dir}"])
     with pytest.raises(ConfigError) as e:
-        check_composed(cfg, "train")
+        Composed.checked(cfg, "train")
     assert str(e.value) == FAULTS["optimizer.lr=fast"]
 
 
@@ -208,7 +208,7 @@ def test_what_a_class_says_of_its_arguments_is_told_with_the_rest(cache_dir: Pat
     wrong = ["data.batch_size=0", "model.train=bogus", "retrieval.exclude=x", "optimizer.lr=fast"]
     cfg = composed("train", [*wrong, f"paths.output_dir={cache_dir}"])
     with pytest.raises(ConfigError) as e:
-        check_composed(cfg, "train")
+        Composed.checked(cfg, "train")
     message = str(e.value)
     assert message.startswith("the configuration has 4 faults:")
     for part in ("data.batch_size", "model.train=bogus", "retrieval.exclude=x", "optimizer.lr"):
@@ -224,7 +224,7 @@ def test_what_a_class_says_of_its_arguments_is_told_with_the_rest(cache_dir: Pat
 )  # fmt: skip
 def test_a_value_that_a_class_takes_passes(override: str, cache_dir: Path) -> None:
     cfg = composed("train", [override, f"paths.output_dir={cache_dir}"])
-    check_composed(cfg, "train")
+    Composed.checked(cfg, "train")
 
 
 def test_every_key_of_the_top_level_has_a_type() -> None:
@@ -271,7 +271,7 @@ def test_a_hint_names_eight_at_most_the_nearest_first(
 def test_a_wrong_argument_of_the_trainer_is_answered_in_a_line(cache_dir: Path) -> None:
     cfg = composed("train", ["+trainer.zzzzzz=3", f"paths.output_dir={cache_dir}"])
     with pytest.raises(ConfigError) as e:
-        check_composed(cfg, "train")
+        Composed.checked(cfg, "train")
     names = re.fullmatch(
         r"trainer\.zzzzzz: pytorch_lightning\.Trainer has no such argument; there are "
         r"((?:\w+, ){7}\w+) and (\d+) more",
@@ -292,7 +292,7 @@ def test_all_faults_are_reported_at_once_with_the_nearest_name(cache_dir: Path) 
         cfg.callbacks.mine = {"_target_": "fashret.engine.callbacks.TrainLogg"}
         cfg.logger.evil = {"_target_": "os.system", "command": "true"}
     with pytest.raises(ConfigError) as e:
-        check_composed(cfg, "train")
+        Composed.checked(cfg, "train")
     message = str(e.value)
     for part in (
         "8 faults",
@@ -313,7 +313,7 @@ def test_a_new_callback_is_welcome(cache_dir: Path) -> None:
     cfg = composed("train", [f"paths.output_dir={cache_dir}"])
     with open_dict(cfg):
         cfg.callbacks.lr = {"_target_": "pytorch_lightning.callbacks.LearningRateMonitor"}
-    check_composed(cfg, "train")
+    Composed.checked(cfg, "train")
 
 
 @pytest.mark.run

@@ -23,7 +23,7 @@ from fashret.functional.full_ranking import whole_rankings
 from fashret.functional.relevance import Equal, Listed
 from fashret.functional.retrieval import average_precision, graded_ndcg, per_query
 from fashret.functional.topk import Ranking, topk
-from fashret.tasks.base import Outcome, Task
+from support.benchmarks import result_of, task
 
 pytestmark = pytest.mark.run
 
@@ -215,8 +215,8 @@ def test_look_bench_counts_a_query_without_an_answer_as_zero() -> None:
         queries, labels.numpy(), items, np.array([0, 1, 2])
     )
     relevance = Equal(labels, torch.tensor([0, 1, 2]))
-    task = Task("t", queries, items, "ab", "abc", relevance, ["hit@1"], zero_without_answer=True)
-    assert found["recall@1"] == 100 * Outcome.of(task).means()["hit@1"] == 50.0
+    one = task(queries, items, relevance, ["hit@1"], zero_without_answer=True)
+    assert found["recall@1"] == 100 * result_of(one).means()["hit@1"] == 50.0
 
 
 def test_mteb(case: Judged) -> None:
@@ -240,9 +240,8 @@ def test_open_clip_of_pairs() -> None:
     found = train.get_clip_metrics(image, text, torch.tensor(1.0))
     own = torch.arange(80)
     for asked, sought, theirs in ((text, image, "text_to_image"), (image, text, "image_to_text")):
-        task = Task("t", asked, sought, list(map(str, own)), list(map(str, own)),
-                    Equal(own, own), ["hit@1", "hit@5", "hit@10"])  # fmt: skip
-        for metric, value in Outcome.of(task).means().items():
+        one = task(asked, sought, Equal(own, own), ["hit@1", "hit@5", "hit@10"])
+        for metric, value in result_of(one).means().items():
             assert found[f"{theirs}_R@{metric[4:]}"] == pytest.approx(value, abs=1e-9)
 
 

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 from PIL import Image
 
-from fashret.pipelines.session import check_composed
+from fashret.cli.compose import Composed
 from support.commands import Run, composed
 from support.official_sets import inshop
 
@@ -77,7 +77,7 @@ def test_a_documented_command_is_accepted(
             overrides.append(str(override.input_line))
     overrides = [o for o in overrides if o != "experiment=mine"]  # the reader's own
     cfg = composed(command, [*overrides, f"paths.output_dir={cache_dir}"])
-    check_composed(cfg, command)
+    Composed.checked(cfg, command)
 
 
 FENCE = re.compile(r"^```\n(.*?)^```", re.S | re.M)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fashret.errors import ConfigError
-from fashret.launch_env import again, processes, rank, with_one_folder
+from fashret.launch_env import is_restart, processes, rank, with_one_folder
 from support.commands import QUIET, SMALL, Run, lines
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_process_that_nothing_else_started_keeps_its_command_line() -> None:
     assert rank() is None
     assert processes() == 1
-    assert not again()
+    assert not is_restart()
     assert with_one_folder(["seed=1"], "train") == ["seed=1"]
 
 
@@ -50,7 +50,7 @@ def test_processes_of_torchrun_follow_the_first(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ConfigError, match="-m: a sweep starts its jobs' processes itself"):
         with_one_folder(["-m", "seed=1,2"], "train")
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert again()
+    assert is_restart()
 
 
 def test_a_step_of_slurm_has_a_folder_that_it_finds_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_a_job_that_slurm_queues_again_goes_on_in_its_folder(run: Run) -> None:
         text=True, timeout=200, check=False,
     )  # fmt: skip
     assert second.returncode == 0, second.stderr[-2000:]
-    assert f"going on from {folder / 'checkpoints' / 'requeued.ckpt'}" in second.stdout
+    assert f"resuming from {folder / 'checkpoints' / 'requeued.ckpt'}" in second.stdout
     assert [path.name for path in (here / "outputs" / "train").iterdir()] == [folder.name]
     ended = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert (ended["epoch"], ended["global_step"]) == (epochs - 1, 12 * epochs)

@@ -20,15 +20,11 @@ def main() -> None:
             print(_USAGE)
             return
         sys.exit(f"error: fashret compare needs two runs\n\n{_USAGE}")
+    from fashret.cli.composing import quoted
+
     run, other, *overrides = arguments
-    sys.argv[1:] = [f"run={_quoted(run)}", f"baseline={_quoted(other)}", *overrides]
+    sys.argv[1:] = [f"run={quoted(run)}", f"baseline={quoted(other)}", *overrides]
     evaluate.main()
-
-
-def _quoted(path: str) -> str:
-    """A path as the value of an override, whatever characters it has."""
-    escaped = path.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ def evaluate(cfg: DictConfig) -> None:
     if result.queries is not None:
         print(f"what the typed queries find: {result.queries}")
     show(result.published, result.curves, result.system.session.output_dir)
-    if options.report.fail_on_regression:
-        check_regressions(result.published.scoreboard)
+    check_regressions(options.report, result.published.scoreboard)
 
 
 if __name__ == "__main__":

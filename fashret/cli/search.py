@@ -22,8 +22,10 @@ def main() -> None:
     parser.add_argument("--html", type=Path, help="write a page with the photos as well")
     given = parser.parse_args()
 
-    from fashret.api import search
+    from fashret.catalog.store import MANIFEST
+    from fashret.cli.composing import index_of_run
     from fashret.errors import ConfigError, FashretError
+    from fashret.pipelines.search import Index
     from fashret.reports.screen import console, show_table
 
     try:
@@ -33,7 +35,10 @@ def main() -> None:
             if not equals:
                 raise ConfigError(f"--where {one}: give it as NAME=VALUE")
             where.setdefault(name, []).append(value)
-        found = search(given.source, text=given.text, image=given.image, k=given.k, where=where)
+        folder = Path(given.source).expanduser()
+        is_catalog = (folder / MANIFEST).is_file()
+        index = Index.from_catalog(folder) if is_catalog else index_of_run(folder)
+        found = index.search(text=given.text, image=given.image, k=given.k, where=where)
         if given.html is not None:
             given.html.write_text(found._repr_html_())
     except FashretError as e:

@@ -26,8 +26,7 @@ def train(cfg: DictConfig) -> float:
     if result is None:  # a process beside the first
         return 0.0
     show(result.published, result.curves, result.system.session.output_dir)
-    if options.report.fail_on_regression:
-        check_regressions(result.published.scoreboard)
+    check_regressions(options.report, result.published.scoreboard)
     return result.objective
 
 

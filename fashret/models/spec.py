@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fashret.allowlist import target_faults
 from fashret.errors import CheckpointError, ConfigError
 from fashret.instantiate import instantiate
 
@@ -195,12 +196,16 @@ class ModelSpec:
             name: what messages call the checkpoint.
 
         Raises:
-            CheckpointError: there is none.
-            ConfigError: it names a target that is not allowed.
+            CheckpointError: there is none, or it names a target that is not allowed.
         """
         node = config.get("model")
         if not isinstance(node, dict):
             raise CheckpointError(f"{name}: the checkpoint names no model")
+        if faults := list(target_faults(node, "model")):
+            lines = "\n".join(f"  - {fault}" for fault in faults)
+            raise CheckpointError(
+                f"{name}: the configuration in the checkpoint is refused:\n{lines}"
+            )
         spec = instantiate(node, "model")
         if not isinstance(spec, cls):
             raise CheckpointError(f"{name}: the checkpoint's model is a {type(spec).__name__}")

@@ -167,12 +167,14 @@ def publish(
     return Published(scoreboard, results, files, page.write(folder / "report"), systems, notes)
 
 
-def check_regressions(scoreboard: Scoreboard) -> None:
-    """Raise for results that may not be released.
+def check_regressions(options: ReportOptions, scoreboard: Scoreboard) -> None:
+    """Raise for results that may not be released, where `fail_on_regression` asks for it.
 
     Raises:
         RegressionError: a metric regressed, or a target is not met.
     """
+    if not options.fail_on_regression:
+        return
     faults = []
     if scoreboard.regressed:
         names = ", ".join(scoreboard.regressed)

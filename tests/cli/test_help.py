@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from fashret.cli.compose import Composed
 from fashret.cli.help import EXAMPLES, PURPOSE, help_text
 from fashret.config import config_dir
-from fashret.pipelines.session import check_composed
 from support.commands import composed
 from support.terminal import ROOT, output
 
@@ -100,7 +100,7 @@ def test_an_example_of_the_help_is_accepted(command: str, example: str, cache_di
         else:
             overrides.append(str(override.input_line))
     assert overrides
-    check_composed(composed(command, [*overrides, f"paths.output_dir={cache_dir}"]), command)
+    Composed.checked(composed(command, [*overrides, f"paths.output_dir={cache_dir}"]), command)
 
 
 def test_the_whole_configuration_is_a_flag_away() -> None:

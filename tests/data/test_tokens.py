@@ -16,8 +16,7 @@ from fashret.data.tokens import CaptionTokens
 from fashret.functional.relations import pair_relations
 from fashret.models.backbone import load_tokenizer
 from fashret.models.spec import ModelSpec
-from fashret.pipelines.session import Setup
-from support.commands import Run, composed
+from support.commands import Run, session_of
 
 SPEC = ModelSpec(
     name="fashret-tiny", pretrained=None, train="heads", train_blocks=1, heads=True,
@@ -141,8 +140,8 @@ def test_texts_that_are_cut_to_the_same_are_right_answers_of_one_another(
 
     # Nor does training push them apart.
     paths = [f"paths.cache_dir={run.cache_dir}", f"paths.output_dir={run.at('out')}"]
-    setup = Setup.of(composed("train", [*data, *paths, "device=cpu"]))
-    batch = setup.codes.batch(torch.from_numpy(setup.table.rows("validation")))
+    session = session_of("train", [*data, *paths, "device=cpu"])
+    batch = session.codes.batch(torch.from_numpy(session.table.rows("validation")))
     related = torch.eye(5, dtype=torch.bool)
     related[0, 1] = related[1, 0] = related[2, 3] = related[3, 2] = True
     assert torch.equal(pair_relations(batch, batch).negative, ~related)

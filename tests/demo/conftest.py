@@ -7,22 +7,22 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-from fashret.demo.search import Search, Shelf
+from fashret.demo.search import IndexedModel, Search
 from fashret.demo.server import application
-from fashret.pipelines.systems import judged_system
-from support.commands import SMALL, composed
+from support.commands import SMALL, system_of
 
 
 @pytest.fixture(scope="module")
 def search(cache_dir: Path) -> Search:
-    cfg = composed(
+    system = system_of(
         "demo", [*SMALL, f"paths.cache_dir={cache_dir}", "paths.output_dir=none", "device=cpu"]
     )
-    system = judged_system(cfg)
-    rows = system.setup.rows(None)
+    session = system.session
+    rows = session.rows(None)
     image = system.embeddings.image[torch.from_numpy(rows)].float()
-    shelf = Shelf(system.name, system.towers, image, system.embeddings.text[rows].float())
-    return Search([shelf], system.setup.table, system.setup.codes, rows, results=10)
+    text = system.embeddings.text[rows].float()
+    model = IndexedModel(system.name, system.towers, image, text)
+    return Search([model], session.table, session.codes, rows, results=10)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from fashret.demo.search import Search, Shelf
+from fashret.demo.search import IndexedModel, Search
 from fashret.demo.server import application
-from fashret.evaluation.embed import embed_texts
 from fashret.functional.blocks import Layout
 from support.search_page import hits
 
@@ -14,7 +13,7 @@ pytestmark = pytest.mark.run
 
 
 def test_an_item_asked_with_finds_what_is_nearest_to_it(client: TestClient, search: Search) -> None:
-    image = search.shelves[0].image
+    image = search.models[0].image
     alike = (image[7] @ image.T).numpy()
     alike[7] = -2.0
     found = hits(client, item=int(search.rows[7]))
@@ -34,10 +33,10 @@ def test_a_photo_and_a_text_ask_as_a_fused_query_of_the_evaluation(
     client: TestClient, search: Search
 ) -> None:
     """The photo is compared with the photos of the items, the text with their texts."""
-    shelf = search.shelves[0]
+    shelf = search.models[0]
     place = int(np.searchsorted(search.rows, 5))
     of_photo = shelf.image[place] @ shelf.image.T
-    of_text = embed_texts(shelf.towers, ["red dress"])[0] @ shelf.text.T
+    of_text = shelf.towers.embed_texts(["red dress"])[0] @ shelf.text.T
     for weight in (0.0, 0.3, 1.0):
         scores = (weight * of_photo + (1 - weight) * of_text).double()
         scores[place] = -2.0
@@ -72,15 +71,15 @@ def test_filters_hold_for_every_hit(client: TestClient, search: Search) -> None:
 
 
 def test_a_block_counts_as_much_as_it_is_weighed(search: Search) -> None:
-    towers = search.shelves[0].towers
+    towers = search.models[0].towers
 
     class Steered:
         """The same towers, with half of the embedding taken for the block of an attribute."""
 
         layout = Layout.of({"general": towers.dim // 2, "neckline": towers.dim // 2})
 
-    image = search.shelves[0].image
-    shelf = Shelf("steered", Steered(), image, image)  # type: ignore[arg-type]
+    image = search.models[0].image
+    shelf = IndexedModel("steered", Steered(), image, image)  # type: ignore[arg-type]
     steered = Search([shelf], search.table, search.codes, search.rows, results=3)
     assert steered.steered == ["neckline"]
     half = towers.dim // 2

@@ -54,7 +54,7 @@ def test_one_catalog_serves_every_weighting(run: Run) -> None:
     [
         (["model.attribute_blocks={necklin: 8}"], "model.attribute_blocks names necklin"),
         (["model.attribute_blocks={neckline: 999}"], "must be at most 256"),
-        (["retrieval.weights={neckline: 1}"], "retrieval.weights names neckline"),
+        (["retrieval.weights={neckline: 1}"], "retrieval.weights names 'neckline'"),
     ],
 )
 def test_a_block_that_cannot_be_is_answered(run: Run, overrides: list[str], message: str) -> None:

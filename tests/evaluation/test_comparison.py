@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +63,7 @@ def test_a_metric_at_its_bound_is_not_certain() -> None:
 
 def test_other_queries_cannot_be_compared() -> None:
     other = evaluation(noise(0))
-    protocol = SimpleNamespace(**vars(other.protocol) | {"queries": np.arange(1, QUERIES + 1)})
+    others = replace(other.plan.searches["image"], query_rows=np.arange(1, QUERIES + 1))
+    plan: Any = SimpleNamespace(**vars(other.plan) | {"searches": {"image": others}})
     with pytest.raises(ConfigError, match="have other queries"):
-        compare(evaluation(noise(0)), replace(other, protocol=protocol), [KEY])
+        compare(evaluation(noise(0)), replace(other, plan=plan), [KEY])

@@ -1,19 +1,40 @@
 """Chance, and which queries count."""
 
 import os
+from dataclasses import replace
+from functools import cached_property
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.options import RetrievalOptions
+from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.retrieval import METRICS
 from fashret.functional.topk import Excluded, Ranking
+from fashret.tasks.base import Search
 from support.rankings import all_rankings, plain
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx would compile for a minute
+
+
+class _Given(SplitSearch):
+    """A split whose queries and items have given codes."""
+
+    def relevance_codes(self, relevance: str) -> tuple[torch.Tensor, torch.Tensor]:
+        codes: Any = self.codes.product if relevance == "product" else self.codes.caption
+        return codes
+
+    @cached_property
+    def searches(self) -> Any:
+        groups = torch.arange(len(self.queries))
+        return {
+            mode: Search(mode, self.queries, self.catalog, groups) for mode in ("image", "text")
+        }
 
 
 def check_columns(
@@ -37,13 +58,23 @@ def check_columns(
     if texts is not None:
         codes["pair"] = (torch.tensor(texts), torch.full((len(of_item),), -1))
     exclude = Excluded(*torch.tensor(excluded, dtype=torch.long).view(-1, 2).T)
-    protocol: Any = SimpleNamespace(
-        split="validation",
-        described=(),
-        options=SimpleNamespace(k=[1, 3], slice_metrics=[]),
-        relevances=lambda mode: ["product"],
-        relevance_codes=lambda relevance: codes[relevance],
-        excluded=lambda mode: exclude if excluded else None,
+    known: Any = SimpleNamespace(
+        product=codes["product"], caption=codes.get("pair", codes["product"]), described={}
+    )
+    split = _Given(
+        "validation",
+        RetrievalOptions(k=[1, 3], slice_metrics=[]),
+        np.arange(len(of_query)),
+        np.arange(len(of_item)),
+        known,
+        (),
+    )
+    searches = {mode: replace(split.searches[mode], excluded=exclude if excluded else None)}
+    plan: Any = SimpleNamespace(
+        prefix="val",
+        options=split.options,
+        searches=searches,
+        tasks=[task for task in split.tasks if task.name == f"{mode}/product"],
     )
     found = [
         [row for row in range(len(of_item)) if (query, row) not in excluded]
@@ -51,7 +82,7 @@ def check_columns(
     ]
     width = max(map(len, found))
     rows = torch.tensor([own + [-1] * (width - len(own)) for own in found])
-    columns = Evaluation.of(protocol, {mode: Ranking(rows, torch.zeros(rows.shape))}).columns
+    columns = Evaluation.from_rankings(plan, {mode: Ranking(rows, torch.zeros(rows.shape))}).columns
     counted = 0
     for i, own in enumerate(found):
         told = mode != "text" or texts is None or texts[i] != -1

@@ -13,11 +13,11 @@ from torch.nn.functional import normalize
 from fashret.evaluation import intervals
 from fashret.evaluation.comparison import compare
 from fashret.evaluation.embed import evaluate
-from fashret.evaluation.evaluator import Evaluation, variance_factors
-from fashret.evaluation.intervals import list_depth, search_one_another
+from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.intervals import list_depth, search_one_another, variance_factors
 from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.ranking import Embedded
-from fashret.evaluation.split_search import Protocol
+from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.blocks import Layout
 from fashret.functional.retrieval import METRICS, per_query
 from fashret.functional.split_half import (
@@ -41,7 +41,7 @@ def options(**changes: Any) -> RetrievalOptions:
     return RetrievalOptions(**given | changes)
 
 
-def drawn(products: int, seed: int, **changes: Any) -> tuple[Protocol, Embedded]:
+def drawn(products: int, seed: int, **changes: Any) -> tuple[SplitSearch, Embedded]:
     """Products of five categories with two photos each, whose embeddings cluster by category."""
     generator = torch.Generator().manual_seed(seed)
     centres = torch.randn(5, 16, generator=torch.Generator().manual_seed(99))
@@ -55,8 +55,8 @@ def drawn(products: int, seed: int, **changes: Any) -> tuple[Protocol, Embedded]
         described={"category": (category[unit], list("abcde"))},
     )
     rows = np.arange(2 * products)
-    protocol = Protocol("test", options(**changes), rows, rows, codes, ("category",))
-    return protocol, Embedded(image, image, Layout.of({"general": 16}))
+    plan = SplitSearch("test", options(**changes), rows, rows, codes, ("category",))
+    return plan, Embedded(image, image, Layout.of({"general": 16}))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -157,7 +157,11 @@ def test_the_widened_interval_has_the_spread_of_new_products() -> None:
     for one in made[:40]:
         values = one.columns[KEY].values.view(100, 2).mean(dim=1)
         alone.append(float(values.var()) / 100)
-        widened.append(alone[-1] * variance_factors([one], [KEY])[KEY] / small_sample_factor(100))
+        widened.append(
+            alone[-1]
+            * variance_factors(one.plan, [one.lists], [KEY])[KEY]
+            / small_sample_factor(100)
+        )
     assert np.sqrt(np.mean(alone)) < 0.75 * true
     assert np.sqrt(np.mean(widened)) == pytest.approx(true, rel=0.2)
     for one in made[:3]:
@@ -167,20 +171,21 @@ def test_the_widened_interval_has_the_spread_of_new_products() -> None:
 
 
 def test_a_fixed_gallery_adds_nothing() -> None:
-    protocol, embedded = drawn(60, 0)
-    fixed = Protocol(
-        "test", protocol.options, protocol.queries[:40], protocol.catalog[40:], protocol.codes,
-        protocol.described,
+    plan, embedded = drawn(60, 0)
+    fixed = SplitSearch(
+        "test", plan.options, plan.queries[:40], plan.catalog[40:], plan.codes,
+        plan.described,
     )  # fmt: skip
-    assert search_one_another(protocol)
-    assert not search_one_another(fixed)
-    assert list_depth(fixed) == 10 < list_depth(protocol)
-    assert variance_factors([evaluate(fixed, embedded)], [KEY]) == {KEY: 1.0}
+    one, other = plan.searches["image"], fixed.searches["image"]
+    assert search_one_another(one)
+    assert not search_one_another(other)
+    assert list_depth(other, 10) == 10 < list_depth(one, 10)
+    assert variance_factors(fixed, [evaluate(fixed, embedded).lists], [KEY]) == {KEY: 1.0}
 
 
 def test_a_system_differs_from_itself_by_nothing() -> None:
-    protocol, embedded = drawn(40, 1)
-    one = evaluate(protocol, embedded)
+    plan, embedded = drawn(40, 1)
+    one = evaluate(plan, embedded)
     keys = [KEY, f"{KEY}[a]", f"{KEY}[macro]"]
     for change in compare(one, one, keys).values():
         assert (change.low, change.high, change.p) == (0.0, 0.0, 1.0)
@@ -193,14 +198,14 @@ def test_what_is_relevant_within_a_half_is_counted_as_in_a_search_of_the_half(
     """The factors of a set, by searching its halves anew."""
     monkeypatch.setattr(intervals, "MOST_SPLITS", 8)
     monkeypatch.setattr(intervals, "FEWEST_SPLITS", 8)
-    protocol, embedded = drawn(60, 2, exclude="self" if exclude == "copies" else exclude)
+    plan, embedded = drawn(60, 2, exclude="self" if exclude == "copies" else exclude)
     if exclude == "copies":  # every second product shows a photo of the one before it
         rows = np.arange(120)
-        protocol = replace(protocol, photos=np.where(rows % 4 == 2, rows - 2, rows))
-    one = evaluate(protocol, embedded)
+        plan = replace(plan, photos=np.where(rows % 4 == 2, rows - 2, rows))
+    one = evaluate(plan, embedded)
     names = [f"{metric}@{k}" for metric in METRICS for k in (1, 10)]
     keys = [f"test/image/category/{name}" for name in names]
-    found = variance_factors([one], keys)
+    found = variance_factors(one.plan, [one.lists], keys)
     generator = torch.Generator().manual_seed(0)
     between, within = torch.zeros(len(keys)).double(), torch.zeros(len(keys)).double()
     for _ in range(8):
@@ -208,7 +213,7 @@ def test_what_is_relevant_within_a_half_is_counted_as_in_a_search_of_the_half(
         means, variances = [], []
         for half in (0, 1):
             products = (side == half).nonzero()[:, 0].tolist()
-            values = searched(protocol, embedded.image, products, exclude)
+            values = searched(plan, embedded.image, products, exclude)
             by_product = values.view(len(products), 2, -1).mean(dim=1)
             means.append(by_product.mean(dim=0))
             variances.append(by_product.var(dim=0) / len(products))
@@ -220,10 +225,10 @@ def test_what_is_relevant_within_a_half_is_counted_as_in_a_search_of_the_half(
     assert list(found.values()) == pytest.approx(expected.tolist(), rel=1e-3)
 
 
-def searched(protocol: Protocol, image: Tensor, products: list[int], exclude: str) -> Tensor:
+def searched(plan: SplitSearch, image: Tensor, products: list[int], exclude: str) -> Tensor:
     """(2 P, 12) metrics of the photos of some products that search one another."""
     rows = [row for product in products for row in (2 * product, 2 * product + 1)]
-    category = protocol.codes.described["category"][0]
+    category = plan.codes.described["category"][0]
     values = []
     for row in rows:
         barred = {

@@ -22,6 +22,14 @@ def test_percentiles_are_in_milliseconds_and_linear_between_ranks() -> None:
     assert found == {"p50": 50.5, "p95": 95.05, "n": 100}
 
 
+class Stand:
+    """In place of a retriever."""
+
+    @staticmethod
+    def embed_texts(texts: list[str]) -> Tensor:
+        raise NotImplementedError
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A clock that a search moves by 3 ms and an encoding by 20; what was asked, in order."""
@@ -32,13 +40,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(f"search {len(queries)} {queries[0, 0]:g}")
         return Ranking(torch.zeros(len(queries), k, dtype=torch.long), torch.zeros(1, k))
 
-    def embed(retriever: Any, texts: list[str]) -> Tensor:
+    def embed(texts: list[str]) -> Tensor:
         now[0] += 0.020
         asked.append(f"encode {' '.join(texts)}")
         return torch.ones(len(texts), 2)
 
     monkeypatch.setattr(latency, "topk", find)
-    monkeypatch.setattr(latency, "embed_texts", embed)
+    monkeypatch.setattr(Stand, "embed_texts", staticmethod(embed))
     monkeypatch.setattr("fashret.evaluation.latency.time.perf_counter", lambda: now[0])
     return asked
 
@@ -53,7 +61,7 @@ def test_queries_are_timed_one_at_a_time(clock: list[str]) -> None:
 
 
 def test_a_text_query_is_timed_with_its_encoding(clock: list[str]) -> None:
-    model: Any = None
+    model: Any = Stand()
     found = text_query_latency(model, ["a", "b"], torch.eye(2), 1, lambda asked: 5 * asked)
     assert found == {"p50": 23.0, "p95": 23.0, "n": 2}
     assert clock[-2:] == ["encode b", "search 1 5"]

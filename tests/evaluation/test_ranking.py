@@ -11,7 +11,7 @@ from torch import Tensor
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.ranking import Embedded, rank
-from fashret.evaluation.split_search import Protocol
+from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.blocks import Layout
 
 
@@ -34,10 +34,10 @@ def test_a_copy_of_the_query_is_no_hit(exclude: str) -> None:
         described={"category": (torch.zeros(6, dtype=torch.long), ["shirts"])},
     )
     rows, photos = np.arange(6), np.array([0, 0, 2, 3, 3, 0])
-    protocol = Protocol("test", options, rows, rows, known, ("category",), photos)
+    plan = SplitSearch("test", options, rows, rows, known, ("category",), photos)
     image = at(0, 0, 30, 90, 90, 0)
     embedded = Embedded(image, image, Layout.of({"general": 2}))
-    found = Evaluation.of(protocol, {m: r for m, (_, r) in rank(protocol, embedded).items()})
+    found = Evaluation.from_rankings(plan, {m: r for m, (_, r) in rank(plan, embedded).items()})
     recall = found.columns["test/image/product/recall@1"]
     nan = float("nan")
     expected = {
@@ -56,7 +56,7 @@ def test_a_copy_of_the_query_is_no_hit(exclude: str) -> None:
         # the best that can be reached with one item: 1 of 1, 1 of 1, 1 of 2
         assert recall.ceiling[:3].tolist() == [1.0, 1.0, 0.5]
         assert found.unanswerable()["image/product"] == 3
-    excluded = protocol.excluded("image")
+    excluded = plan.searches["image"].excluded
     pairs = set() if excluded is None else set(zip(*(t.tolist() for t in excluded), strict=True))
     of_a = {(i, j) for i in (0, 1, 5) for j in (0, 1, 5)}
     own = {(i, i) for i in range(6)} | of_a | {(3, 4), (4, 3)}
@@ -77,8 +77,8 @@ def test_official_roles_exclude_no_more_than_before() -> None:
         catalog_splits=None, max_items=None, max_queries=None, seed=0, exclude="self"
     )
     known: Any = SimpleNamespace(product=torch.arange(4))
-    found = Protocol.of(table, known, "test", given)
+    found = SplitSearch.of(table, known, "test", given)
     assert found.photos is None
-    excluded = found.excluded("image")
+    excluded = found.searches["image"].excluded
     assert excluded is not None
     assert len(excluded.queries) == 0

@@ -2,9 +2,9 @@
 
 import pytest
 
+from fashret.cli.compose import Composed
 from fashret.errors import ConfigError
 from fashret.evaluation.targets import Target, usable_targets
-from fashret.pipelines.session import _given_targets
 from support.commands import composed
 from support.scoreboards import asked
 
@@ -43,7 +43,7 @@ def test_targets_are_the_users_where_they_are_not_as_the_data_set_has_them() -> 
         ([mine], {"mine"}),
         (["data=folder", mine], {"mine"}),
     ):
-        assert _given_targets(composed("train", overrides)) == given
+        assert Composed(composed("train", overrides), "train", ()).given_targets() == given
 
 
 def test_every_data_set_has_targets_in_its_own_spelling_or_none() -> None:

@@ -8,7 +8,7 @@ from fashret.evaluation.benchmarks.base import not_itself
 from fashret.functional import full_ranking as whole
 from fashret.functional.full_ranking import whole_rankings
 from fashret.functional.topk import Excluded
-from support.stages import at
+from support.benchmarks import at
 
 
 def test_whole_rankings_leave_out_what_is_excluded() -> None:

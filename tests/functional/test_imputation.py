@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.ranking import Embedded, rank
-from fashret.evaluation.split_search import Protocol
+from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.blocks import Layout
 from fashret.functional.imputation import impute_texts
 
@@ -39,8 +39,8 @@ def found(image: Tensor, text: Tensor, mode: str = "fused") -> Tensor:
     )  # fmt: skip
     codes: Any = SimpleNamespace(product=torch.arange(count) // 2, caption=None, described={})
     rows = np.arange(count)
-    protocol = Protocol("test", options, rows, rows, codes, ())
-    rows_found = rank(protocol, Embedded(image, text, PLAIN), modes=(mode,))[mode][1].rows
+    plan = SplitSearch("test", options, rows, rows, codes, ())
+    rows_found = rank(plan, Embedded(image, text, PLAIN), modes=(mode,))[mode][1].rows
     return (rows_found == (torch.arange(count) ^ 1)[:, None]).any(dim=1)
 
 

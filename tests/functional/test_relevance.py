@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fashret.functional.relevance import Equal, Fitting, Listed, Relevance
+from fashret.functional.relevance import Equal, Listed, PartialMatch, Relevance
 from fashret.types import UNKNOWN
 
 
@@ -18,7 +18,7 @@ def test_ways_to_say_what_is_right_agree(seed: int) -> None:
     by: list[Relevance] = [
         Equal(of_query, of_document),
         Listed(query[shuffled], document[shuffled], torch.ones(len(query)).double(), 12, 30),
-        Fitting(of_query[:, None], of_document[:, None]),
+        PartialMatch(of_query[:, None], of_document[:, None]),
     ]
     rows = torch.randint(0, 30, (12, 7), generator=generator)
     for relevance in by:

@@ -11,7 +11,7 @@ import pytest
 
 from fashret.config import build
 from fashret.data.preparation import prepare
-from fashret.errors import FashretError
+from fashret.errors import ConfigError, FashretError, RegressionError
 from support.commands import SMALL, Run, composed
 from support.official_sets import fashioniq, inshop, listed, saved, write
 from support.sources import photo, rows
@@ -161,5 +161,34 @@ def test_a_wrong_option_of_a_protocol_is_named(run: Run) -> None:
         run("evaluate", "protocol=paired", "+protocol.ks=[1]")
     with pytest.raises(FashretError, match="ground_truth"):
         run("evaluate", "protocol=marqo")
-    with pytest.raises(FashretError, match="quick=True is not of protocol="):
-        run("evaluate", "protocol=paired", "quick=true")
+
+
+def test_a_benchmark_has_what_a_scoreboard_has(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdicts, a gallery, typed queries, a quick sample, targets, TensorBoard and an error."""
+    monkeypatch.setattr("fashret.pipelines.evaluate.QUICK_QUERIES", 5)
+    trained = run("train", "trainer.max_epochs=1", folder="trained")
+    metric = "keyword/{category}/precision@10"
+    target = f"+targets.mine={{metric: '{metric}', rise: 0.9}}"
+    options = ["protocol=keyword", f"run={trained}", "gallery=true", "quick=true",
+               "queries=red dress", target]  # fmt: skip
+    out = run("evaluate", *options, folder="judged", small=False)
+    board = json.loads((out / "scoreboard.json").read_text())
+    assert [row["verdict"] for row in board["rows"]] == ["insufficient"]  # of 5 queries
+    assert {row["key"].split("/")[1] for row in board["watched"]} == {"keyword"}
+    assert all(row["n"] <= 5 for row in board["watched"])
+    assert all(row["baseline"] is not None for row in board["watched"])
+    page = (out / "gallery.html").read_text()
+    found = pd.read_parquet(out / "per_query_results.parquet")
+    assert len(found) > 5
+    assert found["query_id"][0] in page
+    assert (out / "queries.jpg").is_file()
+    assert (out / "report" / "index.html").is_file()
+    assert list((out / "tensorboard").glob("events*"))
+    hard = [*options[:2], target, "fail_on_regression=true", "retrieval.resamples=50"]
+    monkeypatch.setattr("fashret.reports.scoreboard.ENOUGH_QUERIES", 1)
+    monkeypatch.setattr("fashret.reports.scoreboard.ENOUGH_PRODUCTS", 1)
+    with pytest.raises(RegressionError, match=r"targets that are not met: keyword/\{category\}"):
+        run("evaluate", *hard, folder="failed", small=False)
+    with pytest.raises(ConfigError, match="no such metric; did you mean keyword/"):
+        run("evaluate", *options[:2], "+targets.mine={metric: keyword/x/hit@10, rise: 0.9}",
+            folder="wrong", small=False)  # fmt: skip

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from fashret.errors import RegressionError
 from fashret.evaluation.targets import INSUFFICIENT, MET, NOT_MET, PROVED
-from fashret.pipelines.evaluate import check_regressions
+from fashret.pipelines.publish import check_regressions
 from fashret.reports.scoreboard import REGRESSED, Row, Scoreboard
 
 

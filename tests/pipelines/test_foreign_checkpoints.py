@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fashret.cli.demo import demo
+from fashret.config import plain
 from fashret.errors import CheckpointError
-from fashret.pipelines.session import plain
 from support.commands import Run, composed
 from support.hostile import HOSTILE, PATHS, hostile, placed
 

@@ -9,10 +9,8 @@ import torch
 from PIL import Image, ImageOps
 
 from fashret.data.photos import decode_photo
-from fashret.evaluation.embed import embed_texts
-from fashret.pipelines.systems import judged_system
 from fashret.reports.contact_sheet import photo_rows
-from support.commands import ONE_EPOCH, SCRATCH, SMALL, Run, composed
+from support.commands import ONE_EPOCH, SCRATCH, SMALL, Run, system_of
 
 Drawn = Sequence[tuple[str, Sequence[tuple[bytes, str]]]]
 
@@ -33,10 +31,10 @@ def test_one_typed_query_needs_no_brackets(run: Run, monkeypatch: pytest.MonkeyP
 def best(run: Run, query: str, split: str) -> tuple[list[float], list[bytes], list[str]]:
     """The scores, photos and texts of the eight best items for a text, by a plain sort."""
     given = [*SMALL, f"paths.output_dir={run.at('none')}", f"paths.cache_dir={run.cache_dir}"]
-    system = judged_system(composed("evaluate", [*given, "device=cpu"]))
-    table, rows = system.setup.table, system.setup.rows(split)
-    scores = system.embeddings.image[torch.from_numpy(rows)].float() @ embed_texts(
-        system.towers, [query]
+    system = system_of("evaluate", [*given, "device=cpu"])
+    table, rows = system.session.table, system.session.rows(split)
+    scores = system.embeddings.image[torch.from_numpy(rows)].float() @ system.towers.embed_texts(
+        [query]
     ).squeeze(0)
     order = scores.argsort(descending=True, stable=True)[:8]
     found = [int(row) for row in rows[order.numpy()]]

@@ -1,6 +1,7 @@
 """Verdicts: targets that are met, significant regressions, and what is insufficient."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from fashret.errors import RegressionError
 from fashret.evaluation.targets import INSUFFICIENT, MET, NOT_MET, PROVED, Target
-from fashret.pipelines.evaluate import check_regressions
+from fashret.pipelines.publish import check_regressions
 from fashret.reports.results import products_behind
 from fashret.reports.scoreboard import REGRESSED, Scoreboard
 from support.commands import Run
@@ -83,7 +84,8 @@ def test_queries_of_few_products_are_insufficient() -> None:
     made, other = evaluation(noise(0) + 0.1), evaluation(noise(0))
     products = torch.arange(QUERIES) % 15
     for one in (made, other):
-        one.protocol.codes.product = products
+        searches: Any = one.plan.searches
+        searches["image"] = replace(searches["image"], groups=products)
     behind = products_behind(made)
     codes = made.slices[KEY][0]
     assert behind[KEY] == 15

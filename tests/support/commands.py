@@ -9,7 +9,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from fashret.cli.compose import Composed, evaluate_options
 from fashret.config import config_dir
+from fashret.pipelines.evaluate import evaluated_system
+from fashret.pipelines.session import Session
+from fashret.pipelines.systems import System
 
 SMALL = ("data.products=48", "data.batch_size=16", "data.num_workers=0", "retrieval.resamples=100")
 """A sample that is drawn in a second."""
@@ -39,6 +43,17 @@ def composed(command: str, overrides: list[str]) -> DictConfig:
         del cfg["hydra"]
     OmegaConf.set_struct(cfg, True)
     return cfg
+
+
+def session_of(command: str, overrides: list[str]) -> Session:
+    """The session that a command opens."""
+    return Session.open(Composed.checked(composed(command, overrides), command).session())
+
+
+def system_of(command: str, overrides: list[str]) -> System:
+    """The system that a command evaluates or serves."""
+    checked = Composed.checked(composed(command, overrides), command)
+    return evaluated_system(evaluate_options(checked))
 
 
 class Run:

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from fashret.evaluation.evaluator import Column, Evaluation
+from fashret.evaluation.evaluator import Column, Evaluation, TaskResult
 from fashret.evaluation.targets import Target
+from fashret.functional.relevance import Equal
 from fashret.functional.topk import Ranking
 from fashret.reports.scoreboard import Scoreboard
+from fashret.tasks.base import Search, Task
 
 KEY = "val/image/neckline/precision@10"
 QUERIES = 300
@@ -25,22 +27,25 @@ def evaluation(values: torch.Tensor, ranked: int = 0) -> Evaluation:
     codes = torch.arange(QUERIES) % 100
     codes = torch.where(codes < 60, 0, torch.where(codes < 95, 1, 2))  # 180, 105 and 15 queries
     names = ["round", "square", "high"]
-    options = SimpleNamespace(k=[10], resamples=2000, seed=0, slice_metrics=["precision"])
-    protocol: Any = SimpleNamespace(
+    metric = "precision@10"
+    task = Task("image/neckline", "image", Equal(codes, codes), [metric], [metric], (codes, names))
+    rows = np.arange(QUERIES)
+    plan: Any = SimpleNamespace(
         split="validation",
-        queries=np.arange(QUERIES),
-        codes=SimpleNamespace(
-            product=torch.arange(QUERIES), described={"neckline": (codes, names)}
-        ),
-        described=("neckline",),
-        options=options,
-        relevances=lambda mode: ["neckline"] if mode == "image" else [],
+        prefix="val",
+        options=SimpleNamespace(k=[10], resamples=2000, seed=0, slice_metrics=["precision"]),
+        searches={"image": Search("image", rows, rows, torch.arange(QUERIES))},
+        tasks=[task],
     )
     ones = torch.ones(QUERIES, dtype=torch.float64)
     column = Column(values, ones, ones * 0.1)
-    rows = torch.full((QUERIES, 1), ranked)
-    rankings = {"image": Ranking(rows, torch.ones(QUERIES, 1))}
-    return Evaluation(protocol, rankings, {}, {KEY: column}, {KEY: (codes, names)})
+    found = torch.full((QUERIES, 1), ranked)
+    judgment: Any = None
+    return Evaluation(
+        plan,
+        {"image": Ranking(found, torch.ones(QUERIES, 1))},
+        {task.name: TaskResult(task, judgment, {metric: column})},
+    )
 
 
 def board(

@@ -8,9 +8,8 @@ from fashret.errors import ConfigError
 from fashret.evaluation.benchmarks import (
     FashionIQ,
 )
-from fashret.tasks.base import Outcome
+from support.benchmarks import at, inputs, means_of, result_of
 from support.official_sets import fashioniq
-from support.stages import at, judged, stage
 
 
 def test_fashioniq_by_hand(tmp_path: Path) -> None:
@@ -20,20 +19,20 @@ def test_fashioniq_by_hand(tmp_path: Path) -> None:
         "is blue and is shorter": 60.0, "is red and is long": 50.0,
         "has stripes and is a shirt": 100.0,
     }  # fmt: skip
-    on = stage(at(0, 40, 33, 0, 90), typed=typed, item_id=names)
+    on = inputs(at(0, 40, 33, 0, 90), typed=typed, item_id=names)
     given = {"split": "validation", "root": str(tmp_path), "weight_image": 0.5, "k": [1, 2]}
-    found = judged(FashionIQ(exclude_reference=False, **given), on)
+    found = means_of(FashionIQ(exclude_reference=False, **given), on)
     # C + "blue" is at 30 degrees and wants D (40): E (33) comes first where it is in the gallery.
     # D + "red" is at 45 and wants C (0): D, E, C, or D, C where only named photos are searched.
     # F is torn, so D -> F is no query. Shirts: C + text at 50 wants G (90), 40 against 50 away.
     assert found["dress (split gallery)"] == {"hit@1": 0.0, "hit@2": 0.5}
     assert found["dress (named gallery)"] == {"hit@1": 0.5, "hit@2": 1.0}
     assert found["shirt (split gallery)"] == {"hit@1": 1.0, "hit@2": 1.0}
-    apart = judged(FashionIQ(exclude_reference=True, **given), on)
+    apart = means_of(FashionIQ(exclude_reference=True, **given), on)
     assert apart["dress (named gallery)"] == {"hit@1": 1.0, "hit@2": 1.0}
     tasks = list(FashionIQ(exclude_reference=False, **given).tasks(on))
-    assert tasks[0].notes == ["dress: 1 queries without their photos or target"]
-    outcomes = [Outcome.of(task) for task in tasks]
+    assert tasks[0].task.notes == ["dress: 1 queries without their photos or target"]
+    outcomes = [result_of(task) for task in tasks]
     mean = FashionIQ(exclude_reference=False, **given).summary(outcomes)
     assert mean["mean over kinds (split gallery)"] == {"hit@1": 0.5, "hit@2": 0.75}
 
@@ -44,7 +43,7 @@ def test_fashioniq_without_targets_is_told_so(tmp_path: Path) -> None:
         split="test", root=str(tmp_path), weight_image=0.5, exclude_reference=False, k=[1]
     )
     with pytest.raises(ConfigError, match=r"split=test: no caption in .* has a target"):
-        judged(protocol, stage(at(0)))
+        means_of(protocol, inputs(at(0)))
 
 
 def test_fashioniq_without_its_photos_is_told_so(tmp_path: Path) -> None:
@@ -53,4 +52,4 @@ def test_fashioniq_without_its_photos_is_told_so(tmp_path: Path) -> None:
         split="validation", root=str(tmp_path), weight_image=0.5, exclude_reference=False, k=[1]
     )
     with pytest.raises(ConfigError, match="of no query are both photos in the data"):
-        judged(protocol, stage(at(0), item_id=["dress/Z"]))
+        means_of(protocol, inputs(at(0), item_id=["dress/Z"]))

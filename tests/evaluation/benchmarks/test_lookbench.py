@@ -7,11 +7,11 @@ import pytest
 from fashret.evaluation.benchmarks import (
     LookBench,
 )
-from support.stages import at, judged, stage
+from support.benchmarks import at, inputs, means_of
 
 
 def test_lookbench_by_hand() -> None:
-    on = stage(
+    on = inputs(
         at(0, 90, 10, 20, 80, 100),
         role=["query", "query", *["gallery"] * 4],
         category=["dress", "coat", "dress", "dress", "coat", "bag"],
@@ -19,7 +19,7 @@ def test_lookbench_by_hand() -> None:
     )
     # query 0: fine at rank 2, coarse at 1. query 1: no fine answer (0), coarse: 80 and 100 tie,
     # the smaller row, a coat, first
-    found = judged(LookBench(split="test"), on)
+    found = means_of(LookBench(split="test"), on)
     assert found["fine"]["hit@1"] == 0.0
     assert found["fine"]["hit@5"] == 0.5
     assert found["fine"]["ndcg@5"] == pytest.approx(0.5 / math.log2(3), abs=1e-12)

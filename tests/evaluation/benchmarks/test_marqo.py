@@ -10,9 +10,8 @@ from fashret.errors import ConfigError, FashretError
 from fashret.evaluation.benchmarks import (
     Marqo,
 )
-from fashret.tasks.base import Outcome
+from support.benchmarks import at, inputs, means_of, result_of
 from support.official_sets import write
-from support.stages import at, judged, stage
 
 
 def test_marqo_by_hand(tmp_path: Path) -> None:
@@ -23,25 +22,27 @@ def test_marqo_by_hand(tmp_path: Path) -> None:
     )
     typed = {"one": 12.0, "two": 88.0, "tees": 30.0}
     texts = at(180, 0, 0)
-    on = stage(at(0, 40, 90), texts, typed=typed, item_id=["1", "2", "3"])
+    on = inputs(at(0, 40, 90), texts, typed=typed, item_id=["1", "2", "3"])
     protocol = Marqo(split=None, ground_truth=str(tmp_path), weight_image=0.9, prompt="")
     tasks = list(protocol.tasks(on))
-    assert [task.name for task in tasks] == ["text-to-image", "category2-to-product"]
-    assert tasks[0].notes == ["1 right answers of ground_truth_text-image.json are not in the data"]
-    first = Outcome.of(tasks[0]).means()
+    assert [one.task.name for one in tasks] == ["text-to-image", "category2-to-product"]
+    assert tasks[0].task.notes == [
+        "1 right answers of ground_truth_text-image.json are not in the data"
+    ]
+    first = result_of(tasks[0]).means()
     # "one" finds 1; "two" finds 3, 2: both of the two that are there
     assert first["recall@1"] == (1 + 1 / 2) / 2
     assert first["recall@10"] == 1.0
     assert first["precision@10"] == (1 / 10 + 2 / 10) / 2
     assert first["mrr@10"] == 1.0
     # documents: 0.9 image + 0.1 text, of length 1: 1 stays at 0 degrees, 3 is drawn to 83.7
-    documents = tasks[1].documents[:]
+    documents = tasks[1].gallery[:]
     assert documents.norm(dim=1).tolist() == pytest.approx([1.0] * 3, abs=1e-6)
     third = math.degrees(math.atan2(0.9, 0.1))
     assert math.degrees(math.atan2(*documents[2].flip(0).tolist())) == pytest.approx(
         third, abs=1e-4
     )
-    second = Outcome.of(tasks[1]).means()
+    second = result_of(tasks[1]).means()
     # "tees" at 30 finds 2 (36.0 degrees), 1, 3
     assert (second["precision@1"], second["mrr@10"]) == (0.0, 0.5)
     assert protocol.averages["AvgRecall"] == ("recall@1", "recall@10")
@@ -50,10 +51,10 @@ def test_marqo_by_hand(tmp_path: Path) -> None:
 def test_marqo_files_that_are_not_there_or_of_another_form(tmp_path: Path) -> None:
     protocol = Marqo(split=None, ground_truth=str(tmp_path), weight_image=0.9, prompt="")
     with pytest.raises(ConfigError, match="holds no ground_truth_"):
-        judged(protocol, stage(at(0)))
+        means_of(protocol, inputs(at(0)))
     write(tmp_path / "ground_truth_text-image.json", "[1]")
     with pytest.raises(FashretError, match=r"is not \{query"):
-        judged(protocol, stage(at(0)))
+        means_of(protocol, inputs(at(0)))
     write(tmp_path / "ground_truth_text-image.json", "{}")
     with pytest.raises(FashretError, match=r"text-image.json holds no query"):
-        judged(protocol, stage(at(0)))
+        means_of(protocol, inputs(at(0)))
