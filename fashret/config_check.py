@@ -181,11 +181,11 @@ def _described_one(hint: Any) -> str:
         of = f"each {kinds[0]}" if len(kinds) == 1 else ", ".join(kinds)
         return f"a list of {len(arguments)} values, {of}"
     if origin is tuple or origin in _LISTS or hint in _LISTS:
-        plural = _PLURALS.get(arguments[0]) if arguments else None
-        return f"a list of {plural}" if plural else "a list"
+        items = _PLURALS.get(arguments[0]) if arguments else None
+        return f"a list of {items}" if items else "a list"
     if _is_mapping(hint):
-        plural = _PLURALS.get(arguments[1]) if arguments else None
-        return f"a mapping whose values are {plural}" if plural else "a mapping"
+        values = _PLURALS.get(arguments[1]) if arguments else None
+        return f"a mapping whose values are {values}" if values else "a mapping"
     if hint is Path:
         return "a path"
     return _WORDS.get(hint) or "a mapping with a _target_"
