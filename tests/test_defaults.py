@@ -1,31 +1,31 @@
 """Options that have a default in the code and a value in the configuration."""
 
+import dataclasses
 import importlib
 import inspect
 from pathlib import Path
+from typing import Any
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
 from fashret.config import config_dir
+from fashret.instantiate import instantiate
+from support.commands import composed
 
-GROUPS = ("loss", "miner", "block_loss", "retrieval", "model", "targets")
-
-
-def plain(value: object) -> object:
-    """A default as YAML has it."""
-    return list(value) if isinstance(value, tuple) else value
+GROUPS = ("loss", "miner", "block_loss", "retrieval", "model", "data", "targets")
 
 
-def read(path: Path) -> dict[str, object]:
-    """A file with what it takes over from others of its folder."""
-    own = yaml.safe_load(path.read_text())
-    for name in own.get("defaults", []):
-        if "@" not in name and name != "_self_":
-            own = read(path.with_name(f"{name}.yaml")) | own
-    return own  # type: ignore[no-any-return]
+def options() -> list[tuple[str, str]]:
+    """Every option of the groups."""
+    return [
+        (group, path.stem)
+        for group in GROUPS
+        for path in sorted(Path(config_dir(), group).glob("*.yaml"))
+    ]
 
 
-def targets(node: object, found: list[dict[str, object]]) -> list[dict[str, object]]:
+def targets(node: object, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Every node of a configuration that names a class."""
     if isinstance(node, dict):
         if "_target_" in node:
@@ -35,22 +35,52 @@ def targets(node: object, found: list[dict[str, object]]) -> list[dict[str, obje
     return found
 
 
+def default_of(target: Any, option: str) -> Any:
+    """The default of an argument; `inspect.Parameter.empty` for none."""
+    if dataclasses.is_dataclass(target):
+        (field,) = (f for f in dataclasses.fields(target) if f.name == option)
+        if field.default_factory is not dataclasses.MISSING:
+            return field.default_factory()
+    return inspect.signature(target).parameters[option].default
+
+
+def plain(value: Any) -> Any:
+    """A value as YAML has it, without the keys that a mapping leaves null."""
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items() if part is not None}
+    return value
+
+
+def unresolved(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration as plain containers, its interpolations as they are written."""
+    held: Any = OmegaConf.to_container(cfg, resolve=False)
+    return held
+
+
 def test_what_is_configured_is_what_the_code_does_by_itself() -> None:
     """A default stands in two files; here they are compared."""
-    conf = Path(config_dir())
-    compared = []
-    for path in sorted(
-        p
-        for group in ("loss", "miner", "block_loss", "retrieval", "model", "data", "targets")
-        for p in conf.glob(f"{group}/*.yaml")
-    ):
-        for node in targets(read(path), []):
-            module, _, name = str(node["_target_"]).rpartition(".")
-            options = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-            for option in options.keys() & node.keys():
-                value = node[option]
-                if options[option].default is inspect.Parameter.empty or "${" in str(value):
-                    continue  # what a run has, and nobody else
-                assert plain(options[option].default) == value, f"{path.name}: {name}.{option}"
-                compared.append((name, option))
-    assert len(set(compared)) == 37, sorted(set(compared))
+    compared, factories = set(), set()
+    for group, option in options():
+        overrides = [f"{group}={option}", "optimizer=adamw"]
+        node = unresolved(composed("train", overrides)).get(group)
+        own = yaml.safe_load(Path(config_dir(), group, f"{option}.yaml").read_text()) or {}
+        for held in targets(node, []):
+            module, _, name = str(held["_target_"]).rpartition(".")
+            target = getattr(importlib.import_module(module), name)
+            for key in inspect.signature(target).parameters.keys() & held.keys():
+                default, value = default_of(target, key), held[key]
+                if default is inspect.Parameter.empty or any(
+                    m in str(value) for m in ("???", "${")
+                ):
+                    continue  # what a run, or its user, has to say
+                if "_target_" not in own and held is node and key in own:
+                    continue  # a variant of another option
+                if isinstance(value, dict) and "_target_" in value:
+                    value = instantiate(value)
+                    factories.add((name, key))
+                assert plain(default) == plain(value), f"{group}={option}: {name}.{key}"
+                compared.add((name, key))
+    assert len(compared) > 280, sorted(compared)
+    assert factories >= {("Sample", "groups"), ("Sample", "augment")}

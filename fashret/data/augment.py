@@ -17,8 +17,8 @@ class Augment:
         crop: the largest share of each side that is cut away, 0 to below 1.
     """
 
-    flip: float
-    crop: float
+    flip: float = 0.5
+    crop: float = 0.15
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.flip <= 1.0 or not 0.0 <= self.crop < 1.0:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +26,31 @@ STATED = 1.0
 """The confidence of a product id that the set itself gives."""
 
 
+NAME_RULES: dict[str, dict[str, Any]] = {
+    "item": {
+        "pattern": r"(?P<product>.*\bid_\d{4,})([-_./ ].*)?",
+        "confidence": 0.95,
+    },
+    "view": {
+        "pattern": r"(?P<product>.*[^/])[-_. ]+(front|back|side|left|right|full|flat|detail|close|closeup|zoom|model|additional|alt|view)[-_ ]?\d{0,2}",  # noqa: E501
+        "confidence": 0.9,
+    },
+    "sku": {
+        "pattern": r"(?P<product>(.*/)?(?!(img|image|dsc\w?|dcim|pxl|mvi|photo|pic|picture)[-_ ]?\d)[a-z]{1,5}[-_]?\d{4,12})([-_. ][^/]*)?",  # noqa: E501
+        "confidence": 0.8,
+    },
+    "number": {
+        "pattern": r"(?P<product>(.*/)?(?!(img|image|dsc\w?|dcim|pxl|mvi|photo|pic|picture)[-_ ]?\d)[^/]*\d{3,})[-_. ]+\d{1,2}",  # noqa: E501
+        "confidence": 0.7,
+    },
+    "name": {
+        "pattern": r"(?P<product>.*[^/\d])[-_. ]+\d{1,2}",
+        "confidence": 0.5,
+    },
+}
+"""How paths of photos name products; conf/data/base/groups.yaml says what each is for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
     """How the photos of one product are found where the set does not say.
@@ -44,11 +69,11 @@ class Grouping:
         title_confidence: of a product that was found so.
     """
 
-    min_confidence: float
-    names: Mapping[str, Mapping[str, Any] | None]
-    largest: int
-    title_similarity: float
-    title_confidence: float
+    min_confidence: float = 0.6
+    names: Mapping[str, Mapping[str, Any] | None] = field(default_factory=lambda: dict(NAME_RULES))
+    largest: int = 12
+    title_similarity: float = 0.98
+    title_confidence: float = 0.65
 
     def __post_init__(self) -> None:
         if self.largest < 2:

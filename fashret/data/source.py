@@ -58,6 +58,16 @@ class Item:
     origin: str = ""
 
 
+ATTRIBUTES = ("material", "pattern", "neckline", "sleeve", "colour", "gender")
+"""What the word list `fashion` reads from texts."""
+
+SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+"""Of the splits of a set without splits of its own."""
+
+TIERS = {"medium": ["material"], "weak": ["pattern", "neckline", "sleeve"]}
+"""The attributes that relate two products of a category."""
+
+
 @dataclass(kw_only=True)
 class Source(ABC):
     """A set of items, and how they are split and read.
@@ -88,19 +98,19 @@ class Source(ABC):
             known, in any case.
     """
 
-    name: str
-    attributes: Sequence[str]
-    splits: Mapping[str, float]
-    seed: int
-    split_seed: int
-    batch_size: int
-    num_workers: int | None
-    augment: Augment
+    name: str = "data"
+    attributes: Sequence[str] = ATTRIBUTES
+    splits: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
+    seed: int = 0
+    split_seed: int = 0
+    batch_size: int = 256
+    num_workers: int | None = None
+    augment: Augment = field(default_factory=Augment)
     captions: Captions | None = None
     balance: Balance | None = None
-    tiers: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    groups: Grouping | None = None
-    schema: Schema | Mapping[str, object] | str | None = None
+    tiers: Mapping[str, Sequence[str]] = field(default_factory=lambda: dict(TIERS))
+    groups: Grouping | None = field(default_factory=Grouping)
+    schema: Schema | Mapping[str, object] | str | None = "fashion"
     overrides: str | None = None
     stated_splits: bool = True
     unknown_values: Sequence[str] = UNKNOWN_VALUES

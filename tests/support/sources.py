@@ -17,6 +17,9 @@ COMMON: dict[str, Any] = {
     "batch_size": 8,
     "num_workers": 0,
     "augment": Augment(flip=0.5, crop=0.1),
+    "tiers": {},
+    "groups": None,
+    "schema": None,
 }
 
 

@@ -1,6 +1,6 @@
 """DeepFashion Category and Attribute Prediction (Liu et al., CVPR 2016)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +25,13 @@ class DeepFashionAttributes(OnDisk):
         annotation: coarse (289,222 photos, 1,000 attributes) or fine (20,000 photos, 26).
     """
 
+    name: str = "deepfashion_attributes"
+    attributes: Sequence[str] = (
+        "material",
+        "pattern",
+        "neckline",
+        "sleeve",
+    )
     annotation: str = "coarse"
 
     address: ClassVar[str] = (

@@ -1,6 +1,6 @@
 """DeepFashion Consumer-to-shop Clothes Retrieval (Liu et al., CVPR 2016)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import ClassVar
@@ -22,6 +22,14 @@ class DeepFashionConsumer2Shop(OnDisk):
     item id; the category is read off the path.
     """
 
+    name: str = "deepfashion_consumer2shop"
+    attributes: Sequence[str] = (
+        "material",
+        "pattern",
+        "neckline",
+        "sleeve",
+        "colour",
+    )
     address: ClassVar[str] = (
         "http://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/Consumer2ShopRetrieval.html (on request)"
     )

@@ -28,6 +28,7 @@ class DeepFashionInshop(OnDisk):
         highres: read `img_highres/` instead of `img/` (256 x 256).
     """
 
+    name: str = "deepfashion_inshop"
     highres: bool = False
 
     address: ClassVar[str] = (

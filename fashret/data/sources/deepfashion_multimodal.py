@@ -53,6 +53,7 @@ class DeepFashionMultiModal(OnDisk):
     socks, hat, glasses, neckwear, wrist, ring, waist_accessory, cardigan, navel.
     """
 
+    name: str = "deepfashion_multimodal"
     address: ClassVar[str] = "https://github.com/yumingj/DeepFashion-MultiModal"
     layout: ClassVar[str] = (
         "images/, captions.json, labels/shape/shape_anno_all.txt, labels/texture/fabric_ann.txt "

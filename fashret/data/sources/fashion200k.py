@@ -20,6 +20,7 @@ class Fashion200k(OnDisk):
     file; the category is the kind whose file names the photo.
     """
 
+    name: str = "fashion200k"
     address: ClassVar[str] = "https://github.com/xthan/fashion-200k"
     layout: ClassVar[str] = "labels/<kind>_<train or test>_detect_all.txt and women/"
     photos: ClassVar[str] = "women"

@@ -42,6 +42,15 @@ class FashionProducts(OnDisk):
     the set, not a missing number: a colour, usage or title of `NA` is kept like any other.
     """
 
+    name: str = "fashion_products"
+    attributes: Sequence[str] = (
+        "colour",
+        "gender",
+        "usage",
+        "season",
+        "sub_category",
+        "pattern",
+    )
     address: ClassVar[str] = (
         "https://www.kaggle.com/datasets/paramaggarwal/fashion-product-images-small"
     )

@@ -38,6 +38,7 @@ class FashionIQ(OnDisk):
     target it is: sentences that compare. Pairs themselves are queries of `protocol=fashioniq`.
     """
 
+    name: str = "fashioniq"
     address: ClassVar[str] = "https://github.com/XiaoxiaoGuo/fashion-iq"
     layout: ClassVar[str] = (
         "captions/cap.<kind>.<split>.json, image_splits/split.<kind>.<split>.json and images/"

@@ -44,6 +44,7 @@ class Folder(Source):
             validation, test, query, gallery, or null to leave one out.
     """
 
+    name: str = ""
     root: str
     table: str | None = None
     columns: Mapping[str, str | None] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Folder(Source):
     split_names: Mapping[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.name = self.name or self.root
         super().__post_init__()
         known = {*STANDARD, *self.attributes} - {"item_id", "image"}
         levels = [name for name in self.levels or () if name is not None]

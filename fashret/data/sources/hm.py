@@ -28,6 +28,7 @@ class HM(OnDisk):
     text. Colour and pattern are the set's words, by the schema's name where it has one.
     """
 
+    name: str = "hm"
     address: ClassVar[str] = (
         "https://www.kaggle.com/competitions/h-and-m-personalized-fashion-recommendations/data"
     )

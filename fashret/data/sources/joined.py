@@ -1,10 +1,11 @@
 """Several sets as one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fashret.data.attribute_parser import Schema
 from fashret.data.preparation_report import Report
 from fashret.data.source import Item, Source
 from fashret.data.splits import split_of
@@ -23,6 +24,9 @@ class Joined(Source):
         parts: the sources, by the names that their items are known by.
     """
 
+    name: str = "joined"
+    schema: Schema | Mapping[str, object] | str | None = None
+    unknown_values: Sequence[str] = ()
     parts: Mapping[str, Source]
 
     def __post_init__(self) -> None:

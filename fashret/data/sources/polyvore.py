@@ -1,7 +1,7 @@
 """Polyvore Outfits (Vasileva et al., ECCV 2018)."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,6 +30,16 @@ class Polyvore(OnDisk):
         version: disjoint or nondisjoint.
     """
 
+    name: str = "polyvore"
+    attributes: Sequence[str] = (
+        "sub_category",
+        "material",
+        "pattern",
+        "neckline",
+        "sleeve",
+        "colour",
+        "gender",
+    )
     version: str = "disjoint"
 
     address: ClassVar[str] = "https://github.com/mvasil/fashion-compatibility"

@@ -1,7 +1,7 @@
 """The built-in sample: garments drawn by the project itself."""
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -41,8 +41,17 @@ class Sample(Source):
         views: photos of each; pose, crop, light, ground and caption differ.
     """
 
-    products: int
-    views: int
+    name: str = "sample"
+    attributes: Sequence[str] = (
+        "material",
+        "pattern",
+        "neckline",
+        "sleeve",
+        "colour",
+    )
+    batch_size: int = 128
+    products: int = 3600
+    views: int = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
