@@ -11,9 +11,9 @@ from torch.utils.tensorboard import SummaryWriter
 from fashret.data.items import ItemTable
 from fashret.errors import RegressionError
 from fashret.evaluation.benchmarks.base import BenchmarkPlan
-from fashret.evaluation.block_weights import Curve
 from fashret.evaluation.embed import EvaluatedSystem
 from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.head_weights import WeightCurve
 from fashret.evaluation.targets import Target
 from fashret.pipelines.systems import System
 from fashret.reports.benchmark_table import write_benchmark
@@ -190,7 +190,7 @@ def write_tensorboard(
     table: ItemTable,
     shown: EvaluatedSystem,
     scoreboard: Scoreboard,
-    curves: Sequence[Curve],
+    curves: Sequence[WeightCurve],
     *,
     step: int = 0,
 ) -> None:

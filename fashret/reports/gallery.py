@@ -14,7 +14,7 @@ from fashret.data.items import ItemTable
 from fashret.errors import ConfigError
 from fashret.evaluation.embed import EvaluatedSystem
 from fashret.evaluation.evaluator import Evaluation
-from fashret.evaluation.ranking import Embedded
+from fashret.evaluation.ranking import SplitEmbeddings
 from fashret.evaluation.split_search import MODES
 from fashret.reports.files import write_text
 from fashret.reports.item_cards import item_facts, thumbnails
@@ -209,7 +209,7 @@ def _similarities(
 
 
 def _cosines(
-    vectors: Tensor, embedded: Embedded, at: NDArray[np.int64], others: NDArray[np.int64]
+    vectors: Tensor, embedded: SplitEmbeddings, at: NDArray[np.int64], others: NDArray[np.int64]
 ) -> Tensor:
     """(Q, K) cosines of the general blocks of queries and their hits; NaN where one is zero."""
     queries = embedded.layout.block(vectors[torch.from_numpy(at)])

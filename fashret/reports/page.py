@@ -14,7 +14,7 @@ from torch import Tensor
 from fashret.evaluation.confusion import confusion
 from fashret.evaluation.embed import EvaluatedSystem
 from fashret.evaluation.evaluator import Evaluation
-from fashret.evaluation.pair_similarity import kinds_of_pairs, likeness
+from fashret.evaluation.pair_similarity import pair_similarities, sample_photo_pairs
 from fashret.evaluation.split_search import SplitSearch
 from fashret.reports.files import write_text
 from fashret.reports.scoreboard import Scoreboard
@@ -76,7 +76,7 @@ class Page:
         evaluations = [system.evaluation for system in self.systems]
         of_split = isinstance(evaluations[0].plan, SplitSearch)  # a benchmark has tables alone
         # Both systems are judged on what the one before training took for alike.
-        pairs = kinds_of_pairs(evaluations[-1]) if of_split else {}
+        pairs = sample_photo_pairs(evaluations[-1]) if of_split else {}
         return {
             "systems": [system.name for system in self.systems],
             "compared": self.scoreboard.compared,
@@ -100,7 +100,10 @@ class Page:
             "confusion": _confusions(evaluations) if of_split else {},
             "edges": _EDGES.round(4).tolist(),
             "likeness": [
-                {kind: _shares(values) for kind, values in likeness(system.embedded, pairs).items()}
+                {
+                    kind: _shares(values)
+                    for kind, values in pair_similarities(system.embedded, pairs).items()
+                }
                 for system in self.systems
             ],
         }

@@ -49,7 +49,7 @@ def write_results(
     searched = {
         plan.split: {
             "queries": len(plan.queries),
-            "items": len(plan.catalog),
+            "items": len(plan.gallery),
             "catalog_splits": list(options["catalog_splits"] or [plan.split]),
             "imputed_texts": _imputed_texts(plan),
             "without_relevant_item": evaluation.unanswerable(),
@@ -86,7 +86,7 @@ def _split_search(evaluation: Evaluation) -> SplitSearch:
 
 def _imputed_texts(plan: SplitSearch) -> int:
     """How many items that fused queries search have an imputed text embedding."""
-    return int((plan.codes.caption[torch.from_numpy(plan.catalog)] == UNKNOWN).sum())
+    return int((plan.codes.caption[torch.from_numpy(plan.gallery)] == UNKNOWN).sum())
 
 
 def write_scoreboard(folder: Path, scoreboard: Scoreboard) -> None:
@@ -109,7 +109,7 @@ def write_per_query(folder: Path, table: ItemTable, evaluations: Sequence[Evalua
                 "mode": mode,
                 "split": plan.split,
                 "retrieved_ids": [
-                    [ids[plan.catalog[row]] for row in found[:n]]
+                    [ids[plan.gallery[row]] for row in found[:n]]
                     for found, n in zip(rows, lengths, strict=True)
                 ],
                 "scores": [found[:n] for found, n in zip(scores, lengths, strict=True)],

@@ -65,5 +65,5 @@ def test_other_queries_cannot_be_compared() -> None:
     other = evaluation(noise(0))
     others = replace(other.plan.searches["image"], query_rows=np.arange(1, QUERIES + 1))
     plan: Any = SimpleNamespace(**vars(other.plan) | {"searches": {"image": others}})
-    with pytest.raises(ConfigError, match="have other queries"):
+    with pytest.raises(ConfigError, match="have different queries"):
         compare(evaluation(noise(0)), replace(other, plan=plan), [KEY])

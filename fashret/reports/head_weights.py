@@ -8,13 +8,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from fashret.evaluation.block_weights import Curve
+from fashret.evaluation.head_weights import WeightCurve
 from fashret.reports.files import write_text
 from fashret.reports.metric_words import in_words
 from fashret.reports.screen import show_table
 
 
-def write_steering(folder: Path, curves: Sequence[Curve]) -> None:
+def write_weight_curves(folder: Path, curves: Sequence[WeightCurve]) -> None:
     """Write steering.json and steering.md."""
     held = [
         {
@@ -46,7 +46,7 @@ def write_steering(folder: Path, curves: Sequence[Curve]) -> None:
     write_text(folder / "steering.md", "\n".join(parts) + "\n")
 
 
-def show_steering(curves: Sequence[Curve], console: Console) -> None:
+def show_weight_curves(curves: Sequence[WeightCurve], console: Console) -> None:
     """A table a block on the screen."""
     for curve in curves:
         header, rows = _table(curve)
@@ -54,7 +54,7 @@ def show_steering(curves: Sequence[Curve], console: Console) -> None:
         show_table(console, [in_words(name) for name in header], rows)
 
 
-def _table(curve: Curve) -> tuple[list[str], list[list[str]]]:
+def _table(curve: WeightCurve) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of a curve."""
     overall = list(curve.points[0].overall)
     header = ["weight", *(name.partition("/")[2] for name in (curve.key, *overall)), "cost"]
@@ -66,7 +66,7 @@ def _table(curve: Curve) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _verdict(curve: Curve) -> str:
+def _verdict(curve: WeightCurve) -> str:
     """What to do with the curve, in a sentence."""
     name = curve.attribute
     if curve.rise is None:
