@@ -21,7 +21,7 @@ from fashret.reports.gallery import Gallery
 from fashret.reports.page import Page
 from fashret.reports.projector import write_projector
 from fashret.reports.results import (
-    products_behind,
+    products_by_key,
     write_per_query,
     write_results,
     write_scoreboard,
@@ -134,13 +134,13 @@ def publish(
             latency=latency,
         )
         write_per_query(folder, session.table, evaluations)
-    scoreboard = Scoreboard.of(
+    scoreboard = Scoreboard.from_evaluation(
         title,
         shown,
         results,
         before,
         targets,
-        products_behind(shown),
+        products_by_key(shown),
         against_run=against_run,
     )
     write_scoreboard(folder, scoreboard)

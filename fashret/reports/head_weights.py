@@ -1,4 +1,4 @@
-"""The curves of attribute blocks, as files and as tables."""
+"""Report how the weights of the attribute heads change a search, as files and tables."""
 
 import json
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.text import Text
 
 from fashret.evaluation.head_weights import WeightCurve
-from fashret.reports.files import write_text
+from fashret.reports.atomic_write import write_text
 from fashret.reports.metric_words import in_words
 from fashret.reports.screen import show_table
 
 
 def write_weight_curves(folder: Path, curves: Sequence[WeightCurve]) -> None:
-    """Write steering.json and steering.md."""
-    held = [
+    """Write steering.json and steering.md: each attribute head at a range of weights."""
+    contents = [
         {
             "attribute": curve.attribute,
             "key": curve.key,
@@ -29,14 +29,14 @@ def write_weight_curves(folder: Path, curves: Sequence[WeightCurve]) -> None:
         }
         for curve in curves
     ]
-    write_text(folder / "steering.json", json.dumps(held, indent=1, allow_nan=False) + "\n")
+    write_text(folder / "steering.json", json.dumps(contents, indent=1, allow_nan=False) + "\n")
     parts = [
-        "# What the blocks of attributes are worth at query time",
+        "# Weights of the attribute heads at query time",
         "",
-        "One catalog; the queries alone carry the weights. Values in points; the cost is the "
-        "largest fall of an overall metric from weight 0. The queries are those that the keys "
-        "name: after training the validation's, so that a weight can be chosen by them and be "
-        "judged by the test's.",
+        "The weights apply to the queries alone; the catalog stays the same. Values in points (0 "
+        "to 100); the cost is the largest fall of an overall metric from its value at weight 0. "
+        "After training the queries are those of the validation split, so that a weight can be "
+        "chosen on validation and evaluated on test.",
     ]
     for curve in curves:
         header, rows = _table(curve)
@@ -47,7 +47,12 @@ def write_weight_curves(folder: Path, curves: Sequence[WeightCurve]) -> None:
 
 
 def show_weight_curves(curves: Sequence[WeightCurve], console: Console) -> None:
-    """A table a block on the screen."""
+    """Print one table for each attribute head.
+
+    Args:
+        curves: the metrics of each head over a range of weights.
+        console: the console to print on.
+    """
     for curve in curves:
         header, rows = _table(curve)
         console.print(Text(_verdict(curve), style="bold", overflow="fold"))
@@ -55,7 +60,7 @@ def show_weight_curves(curves: Sequence[WeightCurve], console: Console) -> None:
 
 
 def _table(curve: WeightCurve) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of a curve."""
+    """The header and the rows of a curve's table; * marks the chosen weight."""
     overall = list(curve.points[0].overall)
     header = ["weight", *(name.partition("/")[2] for name in (curve.key, *overall)), "cost"]
     rows = []
@@ -67,15 +72,15 @@ def _table(curve: WeightCurve) -> tuple[list[str], list[list[str]]]:
 
 
 def _verdict(curve: WeightCurve) -> str:
-    """What to do with the curve, in a sentence."""
+    """The conclusion from a curve, in a sentence."""
     name = curve.attribute
     if curve.rise is None:
-        return f"{name}: retrieval.weights={{{name}: <weight>}} steers a search"
+        return f"{name}: set its weight in a query by retrieval.weights={{{name}: <weight>}}"
     if curve.chosen is None:
-        return f"{name}: no weight brings the {100 * curve.rise:g} points that are asked for"
+        return f"{name}: no weight reaches the target of {100 * curve.rise:+g} points"
     if curve.chosen.weight == 0.0:
-        return f"{name}: the {100 * curve.rise:g} points that are asked for are there without it"
+        return f"{name}: the target of {100 * curve.rise:+g} points is met at weight 0"
     return (
-        f"{name}: retrieval.weights={{{name}: {curve.chosen.weight:g}}} brings the "
-        f"{100 * curve.rise:g} points that are asked for at the least cost"
+        f"{name}: retrieval.weights={{{name}: {curve.chosen.weight:g}}} meets the target "
+        f"of {100 * curve.rise:+g} points at the lowest cost"
     )

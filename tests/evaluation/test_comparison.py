@@ -46,7 +46,7 @@ def test_two_systems_without_an_exception_are_not_certain_to_stay_equal() -> Non
     assert found[KEY].high == -found[KEY].low
     assert found[KEY].p == 1.0
     assert -2.0 * small < found[f"{KEY}[high]"].low < -small
-    verdict = Scoreboard.of(
+    verdict = Scoreboard.from_evaluation(
         "t", evaluation(values, 1), evaluation(values, 1).results(), evaluation(values, 2),
         [asked(rise=None), asked("[high]", rise=None)], {},
     ).targets  # fmt: skip
