@@ -1,1 +1,1 @@
-"""What the commands and the Python interface do: objects in, objects out."""
+"""Pipelines: train, evaluate, search, export and more, from option objects to result objects."""

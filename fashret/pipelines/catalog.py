@@ -11,13 +11,13 @@ from fashret.pipelines.session import Session, SessionOptions
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogOptions:
-    """Which catalog is built.
+    """Options of a catalog build.
 
     Args:
-        session: model and data.
-        run: a run folder, whose trained model embeds; None for the model as it is, or `ckpt`.
+        session: the model and the data.
+        run: the run folder of a trained model; None for the untrained model, or that of `ckpt`.
         ckpt: last, best, or the path of a checkpoint.
-        folder: where it is written; None for the cache, under its key.
+        folder: the folder to write; None for the cache, under the catalog's key.
     """
 
     session: SessionOptions
@@ -27,13 +27,13 @@ class CatalogOptions:
 
 
 def build_catalog(options: CatalogOptions) -> Catalog | None:
-    """Build one catalog, or find it whole.
+    """Build a catalog, or open it if it exists.
 
     Returns:
-        the verified catalog; None in every process but the first.
+        The verified catalog; None in every process but that with rank 0.
 
     Raises:
-        FashretError: see its kinds.
+        FashretError: see `fashret.errors`.
     """
     state = None
     if options.run is not None or options.ckpt not in ("last", "best"):

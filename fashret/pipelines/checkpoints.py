@@ -1,4 +1,4 @@
-"""The model of a checkpoint over a session's data, and the catalogs that go with it."""
+"""Load the model of a checkpoint, and build the catalogs of trained models."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +12,21 @@ from fashret.models.retriever import Retriever
 from fashret.pipelines.session import Session
 
 
-def trained(
+def load_trained(
     session: Session, state: Mapping[str, Tensor], baseline: Catalog
 ) -> tuple[Retriever, Catalog]:
-    """The model of a checkpoint, over the features of the catalog that goes with it.
+    """Load a trained model, and the catalog with the features of its towers.
 
-    Frozen towers share the baseline's catalog. Towers that learned have one of their own, built
-    if the cache has none.
+    Frozen towers share the baseline's catalog. Trained towers have their own, which is built if the
+    cache has none.
+
+    Args:
+        session: the model's spec and the data.
+        state: the trained weights of a checkpoint.
+        baseline: the catalog of the untrained model.
+
+    Returns:
+        The heads over stored features, in eval mode; and the catalog with these features.
     """
     if session.spec.frozen:
         retriever = with_weights(state, Retriever(*baseline.heads), session.spec)
@@ -30,12 +38,12 @@ def trained(
 def embedding_catalog(
     session: Session, state: Mapping[str, Tensor] | None, folder: Path | None
 ) -> Catalog:
-    """The catalog of a model's own embeddings, untrained (no state) or trained.
+    """Open or build the catalog of a model's embeddings.
 
     Args:
         session: the model and the data.
-        state: the learned weights.
-        folder: where it is written; None for the cache.
+        state: the trained weights; None for the untrained model.
+        folder: the folder to write; None for the cache.
     """
 
     def load() -> Retriever:
@@ -58,5 +66,5 @@ def embedding_catalog(
 
 
 def learned_identity(session: Session, state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Cache identity of a trained model: the untrained one's, and the learned weights'."""
+    """Return the cache identity of a trained model: that of the untrained one, and its weights'."""
     return session.identity | {"learned": learned_digest(state)}

@@ -1,4 +1,4 @@
-"""What the search page serves."""
+"""Prepare the search of the demo page."""
 
 import torch
 
@@ -8,12 +8,12 @@ from fashret.pipelines.evaluate import EvaluateOptions, evaluated_system
 from fashret.pipelines.systems import System
 
 
-def search_of(options: EvaluateOptions, *, results: int) -> Search:
-    """Open a model, and what it is shown beside, over the items of a split.
+def demo_search(options: EvaluateOptions, *, results: int) -> Search:
+    """Embed the items of a split with a model and its baseline, to search them side by side.
 
     Args:
-        options: the model, the baseline and the split; None for all items.
-        results: photos for a query.
+        options: the model, the baseline, and the split (None for all items).
+        results: the number of hits per query.
     """
     system = evaluated_system(options)
     session, systems = system.session, [system]
@@ -22,12 +22,12 @@ def search_of(options: EvaluateOptions, *, results: int) -> Search:
     elif system.state is not None:
         systems.append(System.untrained(session))
     rows = session.rows(options.split)
-    here = torch.from_numpy(rows)
+    row_idx = torch.from_numpy(rows)
     models = []
     for each in systems:
         stored, layout = each.embeddings, each.towers.layout
         image, text = (
-            part[here].float().to(session.device) for part in (stored.image, stored.text)
+            part[row_idx].float().to(session.device) for part in (stored.image, stored.text)
         )
         text = impute_texts(image, text, layout)
         models.append(IndexedModel(each.name, each.towers, image, text))

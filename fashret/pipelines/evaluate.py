@@ -27,7 +27,7 @@ from fashret.models.checkpoint import checkpoint_path, read_checkpoint
 from fashret.models.retriever import Retriever
 from fashret.pipelines.held_out import check_held_out
 from fashret.pipelines.publish import Published, ReportOptions, publish, write_tensorboard
-from fashret.pipelines.search import draw_queries
+from fashret.pipelines.query_sheet import draw_queries
 from fashret.pipelines.session import Session, SessionOptions, check_weights, shown_split
 from fashret.pipelines.systems import System
 from fashret.reports.head_weights import write_weight_curves
@@ -37,25 +37,25 @@ from fashret.reports.scoreboard import Scoreboard
 log = logging.getLogger(__name__)
 
 QUICK_QUERIES, QUICK_ITEMS = 500, 5_000
-"""What `quick` looks at."""
+"""The sample sizes of `quick=true`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """What is evaluated, against what, and by what.
+    """Options of an evaluation.
 
     Args:
-        session: model, data and how retrieval is evaluated.
-        run: a run folder, or a catalog folder; None for the model as it is, or `ckpt`.
+        session: the model, the data and the retrieval options.
+        run: a run folder or a catalog folder; None for the untrained model, or that of `ckpt`.
         ckpt: last, best, or the path of a checkpoint.
-        baseline: another run, or a catalog; None compares a run with its untrained model.
-        split: whose items ask; None for what the run's own scoreboard showed, and validation for a
-            model as it is.
-        benchmark: a published one, in place of the split's scoreboard.
-        queries: typed texts, whose best photos are drawn.
-        quick: whether a sample of 500 queries and 5,000 items is enough.
-        allow_trained_items: whether items that a run was trained on are evaluated, with a warning.
-        report: what is left beside the numbers.
+        baseline: another run or catalog; None compares a run with its untrained model.
+        split: the split of the queries; None for that of the run's scoreboard, and for validation
+            with an untrained model.
+        benchmark: a published benchmark to run instead of the split's scoreboard.
+        queries: texts whose best photos are drawn in queries.jpg.
+        quick: whether to evaluate a sample of 500 queries and 5,000 items.
+        allow_trained_items: whether to evaluate items that a run was trained on, with a warning.
+        report: options of the report.
     """
 
     session: SessionOptions
@@ -72,14 +72,14 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """What an evaluation gave.
+    """The result of an evaluation.
 
     Attributes:
-        system: what was evaluated.
-        evaluation: everything that it found.
+        system: the evaluated system.
+        evaluation: its rankings and metrics.
         published: its scoreboard, metrics and files.
-        curves: how each attribute head's weight changes a search; empty for none.
-        queries: the picture of what typed queries found; None for none.
+        curves: the metrics over a range of weights of each attribute head; empty without heads.
+        queries: the picture with the hits of `queries`; None for none.
     """
 
     system: System
@@ -90,42 +90,49 @@ class EvaluateResult:
 
     @property
     def model(self) -> Retriever:
-        """The evaluated model with its towers; a catalog has none."""
+        """The evaluated model with its towers.
+
+        Raises:
+            ConfigError: the evaluated system is a catalog of another model.
+        """
         return self.system.towers
 
     @property
     def scoreboard(self) -> Scoreboard:
-        """The headline metrics, compared where there is a baseline."""
+        """The headline metrics, compared with the baseline if there is one."""
         return self.published.scoreboard
 
     @property
     def metrics(self) -> Mapping[str, Mapping[str, Any]]:
-        """Every metric by key: value, low, high, n, ceiling, chance."""
+        """The metrics by key, each with value, low, high, n, ceiling and chance."""
         return self.published.metrics
 
     @property
     def folder(self) -> Path:
-        """Where the results were written."""
+        """The folder with the results."""
         return self.system.session.output_dir
 
     def _repr_html_(self) -> str:
-        """The scoreboard as a picture."""
+        """The scoreboard as HTML, for notebooks."""
         return scoreboard_html(self.scoreboard)
 
 
 def evaluate(options: EvaluateOptions) -> EvaluateResult | None:
-    """Evaluate one system, and leave the results in the run folder.
+    """Evaluate a system, and write the results to the run folder.
 
     Returns:
-        what was found; None in every process but the first.
+        The result; None in every process but that with rank 0.
 
     Raises:
-        FashretError: see its kinds; nothing is written then.
+        FashretError: see `fashret.errors`; nothing is written then.
     """
     system = evaluated_system(options)
     session = system.session
     if options.queries and system.retriever is None:
-        raise ConfigError(f"queries= needs a model; run={system.name} is a catalog")
+        raise ConfigError(
+            f"queries= needs a model to embed the texts, but run={system.name} is a "
+            "catalog: give the run folder that it was built from"
+        )
     split = split_to_evaluate(options, session)
     other, name = compared_system(options.baseline, system)
     for each in (system, other):
@@ -160,8 +167,8 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult | None:
         against_run=options.baseline is not None,
     )
     curves: list[WeightCurve] = []
-    if options.benchmark is None and system.blocks:
-        # Weights of attribute heads are a choice, which is not made on test unless it is named.
+    if options.benchmark is None and system.attribute_heads:
+        # Weights are tuned on validation; on test only if the user names it.
         named = options.split is not None or "validation" not in session.table.splits
         chosen_on = str(split) if named else "validation"
         before = None if baseline is None else baseline[-1]
@@ -178,7 +185,7 @@ def evaluated_system(options: EvaluateOptions) -> System:
 
     Raises:
         CatalogError: `run` names a catalog of other items.
-        CheckpointError: `run` names neither a run nor a catalog.
+        CheckpointError: `run` names neither a run folder nor a catalog.
     """
     opened, run, ckpt = options.session, options.run, options.ckpt
     if options.quick:
@@ -210,7 +217,7 @@ def compared_system(baseline: str | None, system: System) -> tuple[System | None
     """Resolve `baseline` (else the untrained model), and the title of the two together.
 
     Returns:
-        the other system, None for a model as it comes; and what the two are called.
+        The baseline, None for an untrained model without `baseline`; and the title.
     """
     if baseline is not None:
         other = System.named(system.session, baseline)
@@ -220,7 +227,7 @@ def compared_system(baseline: str | None, system: System) -> tuple[System | None
 
 
 def split_to_evaluate(options: EvaluateOptions, session: Session) -> str | None:
-    """The split that is evaluated; None for all, which some benchmarks are about."""
+    """Return the split to evaluate; None for all items, as some benchmarks require."""
     benchmark = options.benchmark
     if benchmark is not None and benchmark.split == ALL_SPLITS:
         return None
@@ -235,13 +242,13 @@ def split_to_evaluate(options: EvaluateOptions, session: Session) -> str | None:
 def evaluate_splits(
     system: System, splits: Sequence[str], *, like: System | None = None
 ) -> list[Evaluation]:
-    """Evaluate a system, a split at a time.
+    """Evaluate a system on each of some splits.
 
     Args:
-        system: what is evaluated.
-        splits: whose items ask.
-        like: the system that it is compared with, whose session says what is relevant: two
-            models may differ in which captions they can tell apart.
+        system: the system to evaluate.
+        splits: the splits.
+        like: the system whose session defines the ground truth, for a fair comparison (tokenizers
+            differ in which captions they can distinguish); None for the system itself.
     """
     session = system.session if like is None else like.session
     plans = [session.split_search(split) for split in splits]
@@ -268,53 +275,65 @@ def _by_benchmark(
         image=embedded.image.cpu(),
         text=embedded.text.cpu(),
         embed_texts=new_texts,
-        weighted=lambda asked: embedded.layout.weighted(asked, weights),
+        weighted=lambda queries: embedded.layout.weighted(queries, weights),
     )
     return evaluate_benchmark(benchmark, split, options, inputs)
 
 
 def measure_latency(system: System, evaluation: Evaluation) -> dict[str, Any]:
-    """Time single queries: their search, and a text's encoding with it.
+    """Measure the latency of single queries: of the search, and of text queries end to end.
 
-    Encoding needs the towers, which are loaded for it; a catalog folder has none.
+    Text queries need the towers, which are loaded; they are not measured for a catalog.
 
     Returns:
-        what metrics.json holds.
+        The measurements as in metrics.json, in milliseconds.
     """
     session, options = system.session, evaluation.plan.options
     search = next(iter(evaluation.plan.searches.values()))
     rows = search.gallery_rows
     gallery = system.embedded(rows)
-    asking = search.query_rows[search.query_rows >= 0]
-    queries = system.embedded(np.unique(asking)).image if len(asking) else gallery.image
+    item_queries = search.query_rows[search.query_rows >= 0]
+    is_any = len(item_queries) > 0
+    queries = system.embedded(np.unique(item_queries)).image if is_any else gallery.image
     k = max(options.k)
 
-    def weighted(asked: Tensor) -> Tensor:
-        return gallery.layout.weighted(asked, options.weights or {})
+    def weighted(embeddings: Tensor) -> Tensor:
+        return gallery.layout.weighted(embeddings, options.weights or {})
 
-    found: dict[str, Any] = {"device": str(gallery.image.device), "items": len(rows)}
-    found["search_ms"] = search_latency(weighted(queries), gallery.image, k)
+    measured: dict[str, Any] = {"device": str(gallery.image.device), "items": len(rows)}
+    measured["search_ms"] = search_latency(weighted(queries), gallery.image, k)
     texts = session.table.column("text")
-    asked = [texts[row] for row in (asking if len(asking) else rows) if texts[row]]
-    if asked and system.retriever is not None:
+    query_texts = [texts[row] for row in (item_queries if is_any else rows) if texts[row]]
+    if query_texts and system.retriever is not None:
         try:
             towers = system.towers
         except CheckpointError as e:
-            log.warning("text queries are not timed: %s", e)
+            log.warning("the latency of text queries is not measured: %s", e)
         else:
-            found["text_query_ms"] = text_query_latency(towers, asked, gallery.image, k, weighted)
-    return found
+            measured["text_query_ms"] = text_query_latency(
+                towers, query_texts, gallery.image, k, weighted
+            )
+    return measured
 
 
 def head_weight_curves(
     system: System, split: str, baseline: Evaluation | None
 ) -> list[WeightCurve]:
-    """Search with rising weights of the attribute heads, if there are any; write the curves."""
+    """Evaluate a range of weights of each attribute head; write steering.json and steering.md.
+
+    Args:
+        system: the system to evaluate.
+        split: the split of the queries.
+        baseline: the evaluation of the baseline on the split; None for none.
+
+    Returns:
+        The metrics of each head over the weights; empty if the system has no attribute heads.
+    """
     session = system.session
-    if not system.blocks:
+    if not system.attribute_heads:
         return []
     plan = session.split_search(split)
-    asked = {target.metric: target.rise for target in session.targets if target.rise is not None}
-    curves = sweep_head_weights(plan, system.embedded(plan.rows), baseline, asked)
+    rises = {target.metric: target.rise for target in session.targets if target.rise is not None}
+    curves = sweep_head_weights(plan, system.embedded(plan.rows), baseline, rises)
     write_weight_curves(session.output_dir, curves)
     return curves

@@ -13,15 +13,15 @@ from fashret.models.spec import ModelSpec
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What is exported.
+    """Options of an export.
 
     Args:
         model: the spec of the model.
-        out: the folder that is written.
-        run: a run folder; None for the model as it is, or `ckpt`.
+        out: the folder to write.
+        run: the run folder of a trained model; None for the untrained model, or that of `ckpt`.
         ckpt: last, best, or the path of a checkpoint.
-        half: whether weights are stored in half precision.
-        cache_dir: where downloaded weights are kept.
+        half: whether to store weights in half precision.
+        cache_dir: the folder of downloaded weights.
     """
 
     model: ModelSpec
@@ -33,10 +33,10 @@ class ExportOptions:
 
 
 def export(options: ExportOptions) -> tuple[str, ...]:
-    """Write one bundle.
+    """Export a model.
 
     Returns:
-        the attributes whose heads were left out, since open_clip has no place for them.
+        The attributes whose heads were not exported: open_clip has no place for them.
     """
     spec, state = options.model, None
     if options.run is not None or options.ckpt not in ("last", "best"):

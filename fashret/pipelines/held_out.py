@@ -1,4 +1,4 @@
-"""See that a run is judged on items that it was not trained on, and goes on over its own data."""
+"""Check that a run is evaluated on unseen items, and resumed on the data that it began with."""
 
 import logging
 from collections.abc import Mapping
@@ -19,23 +19,22 @@ _SHOWN = 5
 
 
 def check_held_out(system: System, split: str | None, *, allowed: bool = False) -> None:
-    """Count the judged items that a system was trained on, and refuse them.
+    """Refuse to evaluate a system on items that it was trained on.
 
-    What is judged on purpose, split=train or all splits, is judged with a warning that states the
-    number, and so is anything where `allowed`.
+    With split=train, all splits or `allowed`, a warning states their number instead.
 
     Args:
-        system: an untrained model and a catalog folder have no training record, and pass.
-        split: whose items are judged; None for all.
-        allowed: by `allow_trained_items`.
+        system: the system; an untrained model and a catalog have no training record, and pass.
+        split: the split to evaluate; None for all items.
+        allowed: the option `allow_trained_items`.
 
     Raises:
-        ConfigError: items of another split than train were trained on.
+        ConfigError: the system was trained on items of the split.
     """
     if system.checkpoint is None:
         return
     session, key = system.session, system.session.table.key
-    where = f"the {split} split" if split else "all splits"
+    evaluated = f"the {split} split" if split else "all splits"
     record = training_record(system.checkpoint)
     rows = session.rows(split)
     trained = None if record is None else record.overlap(session.table, rows)
@@ -43,37 +42,43 @@ def check_held_out(system: System, split: str | None, *, allowed: bool = False) 
         before = _data_key(system) if record is None else record.data
         if before != key:
             log.warning(
-                "%s was trained on data %s and is judged on %s of data %s: how many of these items "
-                "it was trained on cannot be checked, since there is no %s with its checkpoint%s",
+                "%s was trained on data %s and is evaluated on %s of data %s: whether it was "
+                "trained on these items cannot be checked, since there is no %s beside its "
+                "checkpoint%s",
                 system.name,
-                before or "that cannot be found any more",
-                where,
+                before or "that no longer exists",
+                evaluated,
                 key,
                 TRAINING_ITEMS,
                 "" if record is None else " that has hashes of the photos",
             )
         return
     assert record is not None
-    said = f"{system.name} was trained on {len(trained)} of the {len(rows)} items of {where}"
+    finding = f"{system.name} was trained on {len(trained)} of the {len(rows)} items of {evaluated}"
     if not len(trained):
         if record.data != key:
-            log.warning("%s (data %s; its own data are %s)", said, key, record.data)
+            log.warning("%s (data %s; it was trained on data %s)", finding, key, record.data)
         return
     ids = session.table.column("item_id")
     some = ", ".join(ids[row] for row in trained[:_SHOWN]) + ", ..." * (len(trained) > _SHOWN)
     if allowed or split in (None, "train"):
-        log.warning("%s (%s): the results are not those of unseen items", said, some)
+        log.warning("%s (%s): the results are not those of unseen items", finding, some)
         return
     raise ConfigError(
-        f"{said} ({some}), so its results would not be those of unseen items. Its own data are "
-        f"{record.data}, these are {key}: leave out the data options that differ (data.split_seed, "
-        "data.splits, ...), or judge a set that it has not seen; split=train judges training "
-        "items on purpose, and allow_trained_items=true judges these with a warning"
+        f"{finding} ({some}), so its results would not be those of unseen items. It was trained on "
+        f"data {record.data}, this is data {key}: drop the data options that differ "
+        "(data.split_seed, data.splits, ...), or evaluate on data that it has not seen; "
+        "split=train evaluates the training items, and allow_trained_items=true evaluates "
+        "these with a warning"
     )
 
 
 def check_same_data(session: Session, checkpoint: str | None) -> None:
-    """See that a run which goes on from a checkpoint has the data that it began with.
+    """Check that a resumed run has the data that it began with.
+
+    Args:
+        session: the session with the data of now.
+        checkpoint: the checkpoint to resume from; None for a new run.
 
     Raises:
         CheckpointError: the data have changed.
@@ -97,13 +102,13 @@ def check_same_data(session: Session, checkpoint: str | None) -> None:
 
 
 def training_record(checkpoint: Path) -> TrainingRecord | None:
-    """What the run of a checkpoint was trained on: the record in its run folder or beside it."""
+    """Read the training record of a checkpoint, in its run folder or beside it; None if missing."""
     path = checkpoint.resolve()
     return TrainingRecord.read(path.parent.parent) or TrainingRecord.read(path.parent)
 
 
 def _data_key(system: System) -> str | None:
-    """The key of the data that a run without a record names; None where they cannot be read."""
+    """The key of the data in the checkpoint's configuration; None if it cannot be read."""
     assert system.checkpoint is not None
     data: Mapping[str, Any] = read_checkpoint(system.checkpoint)[0]["data"]
     try:

@@ -1,4 +1,4 @@
-"""The processes of one command: several GPUs, several machines."""
+"""The processes of one command: on several GPUs or several machines."""
 
 import logging
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from fashret.process_sync import Processes, SingleProcess
 T = TypeVar("T")
 
 _IN_PROCESS = ("spawn", "fork", "notebook")
-"""Strategies that start their processes within `fit`, where it is too late to share an encoding."""
+"""Strategies that start their processes within `fit`, too late to share the encoding."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessOptions:
-    """Which processes a command asks for, as Lightning's Trainer names them.
+    """The processes of a command, as options of Lightning's Trainer.
 
     Args:
         accelerator: auto, cpu, gpu, ...
-        devices: how many processes of a machine, or which GPUs.
-        num_nodes: machines.
-        strategy: Lightning's, by name or by what describes it.
+        devices: the number of processes per machine, or the indices of GPUs.
+        num_nodes: the number of machines.
+        strategy: the name or description of Lightning's strategy.
         device: the device of a single process (`device=`): auto, cpu, cuda.
     """
 
@@ -39,7 +39,7 @@ class ProcessOptions:
 
     @property
     def several(self) -> bool:
-        """Whether this asks for more than one process."""
+        """Whether these options start more than one process."""
         if any(name in self.strategy for name in _IN_PROCESS):
             return False
         if self.num_nodes > 1 or launch_env.world_size() > 1:
@@ -54,23 +54,23 @@ class ProcessOptions:
 
 
 class ProcessGroup:
-    """The processes that run a command together, until all but the first leave.
+    """The processes that run a command together, until only rank 0 continues.
 
     Args:
-        fabric: launched; None for one process.
+        fabric: a launched Fabric; None for a single process.
     """
 
     def __init__(self, fabric: Fabric | None = None) -> None:
-        self._all: Processes = fabric or SingleProcess()
+        self._processes: Processes = fabric or SingleProcess()
 
     @classmethod
     def start(cls, options: ProcessOptions | None) -> "ProcessGroup":
-        """Start the processes that are asked for; each runs the command from its beginning.
+        """Start the processes of a command; each runs the command from its beginning.
 
-        Under torchrun and SLURM they are there already, and find one another.
+        Under torchrun and SLURM they exist already, and are only connected.
 
         Args:
-            options: None for this process alone.
+            options: the processes to start; None for this process alone.
         """
         if options is None or not options.several:
             return cls()
@@ -78,7 +78,7 @@ class ProcessGroup:
             accelerator=options.accelerator,
             devices=options.devices,  # type: ignore[arg-type]  # its type knows lists alone
             num_nodes=options.num_nodes,
-            strategy=DDPStrategy(timeout=timedelta(days=1)),  # another command may build the same
+            strategy=DDPStrategy(timeout=timedelta(days=1)),  # another may build first
         )
         fabric.launch()
         if fabric.global_rank > 0:
@@ -87,34 +87,34 @@ class ProcessGroup:
 
     @property
     def global_rank(self) -> int:
-        """Number of this process, from 0."""
-        return self._all.global_rank
+        """The rank of this process, from 0."""
+        return self._processes.global_rank
 
     @property
     def world_size(self) -> int:
-        """How many processes there are."""
-        return self._all.world_size
+        """The number of processes."""
+        return self._processes.world_size
 
     @property
     def device(self) -> torch.device | None:
-        """The GPU of this process; None without several processes."""
-        own = self._all.device if isinstance(self._all, Fabric) else None
+        """The GPU of this process; None for a single process."""
+        own = self._processes.device if isinstance(self._processes, Fabric) else None
         return own if own is not None and own.type == "cuda" else None
 
     def barrier(self) -> None:
-        """Wait until all processes have come here."""
-        self._all.barrier()
+        """Block until all processes have reached this call."""
+        self._processes.barrier()
 
     def broadcast(self, obj: T) -> T:
-        """Return what the first process has."""
-        return self._all.broadcast(obj)
+        """Return the object of the process with rank 0."""
+        return self._processes.broadcast(obj)
 
     def keep_rank_zero(self) -> bool:
-        """Let the first process go on alone.
+        """Continue with the process of rank 0 alone.
 
         Returns:
-            Whether this is it; another one has nothing left to do.
+            Whether this process continues; if not, it has nothing left to do.
         """
         first = self.global_rank == 0
-        self._all = SingleProcess()
+        self._processes = SingleProcess()
         return first

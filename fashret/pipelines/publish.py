@@ -1,4 +1,4 @@
-"""Leave the results of an evaluation in the run folder: tables, pages, TensorBoard."""
+"""Write the results of an evaluation to the run folder: tables, pages, TensorBoard."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,13 +31,13 @@ from fashret.reports.scoreboard import Scoreboard
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions:
-    """What an evaluation leaves beside its numbers.
+    """Options of the report of an evaluation.
 
     Args:
-        gallery: makes gallery.html; None for none.
-        latency: whether single queries are timed.
+        gallery: the options of gallery.html; None for none.
+        latency: whether to measure the latency of single queries.
         config: the configuration as YAML, for the page.
-        commands: that do it again.
+        commands: the commands that reproduce the run, for the page.
         fail_on_regression: whether a significant regression, or a target that is not met, is an
             error.
     """
@@ -51,15 +51,15 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class Published:
-    """What an evaluation left.
+    """The published results of an evaluation.
 
     Attributes:
-        scoreboard: of the last split, or of a benchmark.
-        metrics: every metric with its interval, by key, as metrics.json has them.
-        files: what was written, for the user to know.
-        page: the report.
-        systems: what the pages show: the system, and the one that it is compared with.
-        notes: what a reader of the numbers should know.
+        scoreboard: the scoreboard of the last split, or of a benchmark.
+        metrics: every metric with its interval by key, as in metrics.json.
+        files: the names of the main result files.
+        page: the path of the report page.
+        systems: the system, and after it the baseline if there is one.
+        notes: notes for the reader of the numbers.
     """
 
     scoreboard: Scoreboard
@@ -84,13 +84,13 @@ def publish(
     """Write the result files, the report and the gallery.
 
     Args:
-        system: what was evaluated.
-        evaluations: of it, one a split, or one of a benchmark; the last one is shown.
-        other: what it is compared with; None if it stands alone.
-        baseline: the other's evaluations, likewise.
-        title: of the scoreboard.
-        options: what is written beside the numbers.
-        latency: of single queries; None where it was not measured.
+        system: the evaluated system.
+        evaluations: one per split, or one of a benchmark; the scoreboard shows the last.
+        other: the baseline system; None for none.
+        baseline: the baseline's evaluations, in the same order; None for none.
+        title: the title of the scoreboard.
+        options: options of the report.
+        latency: the latency of single queries; None if not measured.
         against_run: whether `other` is another run or catalog, not the untrained model.
     """
     session, shown = system.session, evaluations[-1]
@@ -168,10 +168,14 @@ def publish(
 
 
 def check_regressions(options: ReportOptions, scoreboard: Scoreboard) -> None:
-    """Raise for results that may not be released, where `fail_on_regression` asks for it.
+    """Raise an error for regressions and targets that are not met, with `fail_on_regression`.
+
+    Args:
+        options: options of the report.
+        scoreboard: the scoreboard with its verdicts.
 
     Raises:
-        RegressionError: a metric regressed, or a target is not met.
+        RegressionError: a metric regressed significantly, or a target is not met.
     """
     if not options.fail_on_regression:
         return
@@ -194,9 +198,15 @@ def write_tensorboard(
     *,
     step: int = 0,
 ) -> None:
-    """Show the scoreboard as a text, items in the projector, and each attribute head's curve.
+    """Write the scoreboard, the embedding projector and the attribute heads' curves.
 
-    A curve is drawn against the head's weight in percent.
+    Args:
+        writer: the TensorBoard writer.
+        table: the items.
+        shown: the system whose items are shown in the projector.
+        scoreboard: the scoreboard, which is written as text.
+        curves: the curve of each attribute head; its x axis is the head's weight in percent.
+        step: the global step of text and projector.
     """
     writer.add_text("scoreboard", scoreboard.to_markdown(), step)
     for curve in curves:
@@ -210,7 +220,7 @@ def write_tensorboard(
 
 
 def _evaluated(system: System, evaluation: Evaluation) -> EvaluatedSystem:
-    """A system with the embeddings of every item that an evaluation was about."""
+    """The system with the embeddings of every item of an evaluation."""
     searches = evaluation.plan.searches.values()
     parts = [rows for one in searches for rows in (one.query_rows, one.gallery_rows)]
     rows = np.unique(np.concatenate([part[part >= 0] for part in parts]))

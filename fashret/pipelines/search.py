@@ -1,4 +1,4 @@
-"""Search a catalog by text, photo or both, and draw what typed texts find."""
+"""Search the items of a run or a catalog by text, by photo, or by both."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,24 +22,23 @@ from fashret.models.device import pick_device
 from fashret.models.retriever import Photo, Retriever, open_photo
 from fashret.models.spec import SHIPPED, ModelSpec
 from fashret.pipelines.systems import System
-from fashret.reports.contact_sheet import jpeg, photo_rows, thumbnail
+from fashret.reports.contact_sheet import thumbnail
 from fashret.reports.web import data_uri, render
 
-_SHOWN = 8
 _SIDE = 120
 """Pixels of a photo's longer side in a notebook."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One item that was found.
+    """A retrieved item.
 
     Attributes:
-        item_id: of the item.
-        score: inner product with the query; photos and texts alone give a cosine.
-        text: the item's own.
-        values: its category and attributes, where known.
-        row: of the catalog.
+        item_id: the id of the item.
+        score: the inner product with the query: a cosine similarity for a text or photo alone.
+        text: the text of the item, "" for none.
+        values: the known values of its category and attributes, by name.
+        row: the row of the item in the index.
     """
 
     item_id: str
@@ -51,11 +50,12 @@ class Hit:
 
 @dataclass(frozen=True)
 class SearchResult(Sequence[Hit]):
-    """What a search found, best first; a sequence of hits that shows itself in a notebook.
+    """The hits of a search, best first: a sequence that a notebook shows with photos.
 
     Attributes:
-        query: what was asked, in words.
-        hits: the items.
+        query: the query in words.
+        hits: the retrieved items.
+        photo: returns the encoded photo of a row; None if the index has no photos.
     """
 
     query: str
@@ -64,12 +64,12 @@ class SearchResult(Sequence[Hit]):
 
     @property
     def ids(self) -> list[str]:
-        """The ids of the items."""
+        """The item ids of the hits."""
         return [hit.item_id for hit in self.hits]
 
     @property
     def scores(self) -> list[float]:
-        """Their scores, falling."""
+        """The scores of the hits, descending."""
         return [hit.score for hit in self.hits]
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class SearchResult(Sequence[Hit]):
         return self.hits[index]
 
     def _repr_html_(self) -> str:
-        """Photos with their scores."""
+        """The photos with their scores as HTML, for notebooks."""
         photos = [
             None if self.photo is None else data_uri(thumbnail(self.photo(hit.row), _SIDE))
             for hit in self.hits
@@ -89,16 +89,16 @@ class SearchResult(Sequence[Hit]):
 
 @dataclass(frozen=True)
 class Index:
-    """Items that can be searched.
+    """Embedded items, ready to be searched.
 
     Attributes:
-        retriever: embeds what is asked.
+        retriever: the model that embeds queries.
         image: (N, D) embeddings of the items' photos.
         text: (N, D) embeddings of their texts, imputed where an item has none.
-        ids: item ids.
-        texts: of the items, "" where there is none.
-        values: (N,) values by category and attribute, "" where not known.
-        photo: the encoded photo of a row; None where the index has no photos.
+        ids: the N item ids.
+        texts: the N texts, "" for none.
+        values: (N,) str values by name of the attribute (or `category`), "" for unknown.
+        photo: returns the encoded photo of a row; None if the index has no photos.
     """
 
     retriever: Retriever
@@ -113,9 +113,9 @@ class Index:
     def from_system(cls, system: System) -> "Index":
         """Index all items of a trained or evaluated system's data set."""
         table, stored = system.session.table, system.embeddings
-        values = {name: _values(table.column(name)) for name in table.described}
+        values = {name: _value_column(table.column(name)) for name in table.described}
         image, text = _embeddings(stored, system.towers.layout, system.session.device)
-        ids, texts = table.column("item_id"), [said or "" for said in table.column("text")]
+        ids, texts = table.column("item_id"), [each or "" for each in table.column("text")]
         return cls(system.towers, image, text, ids, texts, values, table.photo)
 
     @classmethod
@@ -130,14 +130,15 @@ class Index:
         """Index a catalog folder.
 
         Args:
-            folder: of the catalog.
-            model: embeds what is asked; None loads the model that the catalog was made with.
-            device: where the loaded model computes.
-            cache_dir: where its weights are kept.
+            folder: the folder of the catalog.
+            model: the model that embeds queries; None loads the model that the catalog was built
+                with.
+            device: the device of the loaded model.
+            cache_dir: the folder of downloaded weights; None for the default cache.
 
         Raises:
-            CatalogError: there is no whole catalog; its embeddings contain NaN or Inf; its model
-                cannot be loaded again, or `model` is another.
+            CatalogError: the catalog is incomplete, its embeddings contain NaN or Inf, its model
+                cannot be loaded, or `model` is another one.
         """
         catalog = open_catalog(folder)
         check_embeddings(catalog)
@@ -147,10 +148,10 @@ class Index:
         if model.dim != catalog.manifest["dim"]:
             raise CatalogError(
                 f"{folder} has embeddings of {catalog.manifest['dim']} dimensions, the model "
-                f"of {model.dim}: give the model that the catalog was made with"
+                f"of {model.dim}: give the model that the catalog was built with"
             )
         meta = catalog.meta()
-        named = [name for name in meta.columns if name not in _NO_VALUES]
+        value_columns = [name for name in meta.columns if name not in _NO_VALUES]
         image, text = _embeddings(catalog, model.layout, model.device)
         return cls(
             model,
@@ -158,7 +159,7 @@ class Index:
             text,
             meta["item_id"].tolist(),
             meta["text"].fillna("").tolist(),
-            {name: _values(meta[name].fillna("").tolist()) for name in named},
+            {name: _value_column(meta[name].fillna("").tolist()) for name in value_columns},
         )
 
     def search(
@@ -171,43 +172,43 @@ class Index:
         weight_image: float = 0.7,
         weights: Mapping[str, float] | None = None,
     ) -> SearchResult:
-        """Find the best items; see `fashret.search`."""
+        """Search the items; see `fashret.search` for the arguments."""
         if text is None and image is None:
-            raise ConfigError("search needs text=, image=, or both")
+            raise ConfigError("search: give text=, image=, or both")
         if k < 1:
             raise ConfigError(f"search: k={k} must be at least 1")
         rows = self._rows(where or {})
         if not len(rows):
-            return SearchResult(_said(text, image, where), [], self.photo)
-        layout, asked = self.retriever.layout, []
+            return SearchResult(_describe_query(text, image, where), [], self.photo)
+        layout, parts = self.retriever.layout, []
         if image is not None:
-            asked.append(self.retriever.embed_photos([open_photo(image)]))
+            parts.append(self.retriever.embed_photos([open_photo(image)]))
         if text is not None:
-            asked.append(self.retriever.embed_texts([text]))
-        asked = [layout.weighted(part, weights or {}) for part in asked]
-        here = torch.from_numpy(rows).to(self.image.device)
-        queries: Vectors = asked[0]
-        items: Vectors = self.image[here]
-        if len(asked) == 2:
-            queries = Fused(asked[0], asked[1], weight_image)
-            items = Fused(self.image[here], self.text[here], weight_image)
-        found = topk(queries, items, min(k, len(rows)))
-        pairs = zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True)
-        hits = [self._hit(int(rows[place]), score) for place, score in pairs]
-        return SearchResult(_said(text, image, where), hits, self.photo)
+            parts.append(self.retriever.embed_texts([text]))
+        parts = [layout.weighted(part, weights or {}) for part in parts]
+        row_idx = torch.from_numpy(rows).to(self.image.device)
+        queries: Vectors = parts[0]
+        items: Vectors = self.image[row_idx]
+        if len(parts) == 2:
+            queries = Fused(parts[0], parts[1], weight_image)
+            items = Fused(self.image[row_idx], self.text[row_idx], weight_image)
+        ranking = topk(queries, items, min(k, len(rows)))
+        pairs = zip(ranking.rows[0].tolist(), ranking.scores[0].tolist(), strict=True)
+        hits = [self._hit(int(rows[position]), score) for position, score in pairs]
+        return SearchResult(_describe_query(text, image, where), hits, self.photo)
 
     def _rows(self, where: Mapping[str, str | Sequence[str]]) -> NDArray[np.int64]:
-        """The rows that filters leave."""
+        """The rows that pass the filters."""
         kept = np.ones(len(self.ids), dtype=bool)
         for name, wanted in where.items():
             if name not in self.values:
                 raise ConfigError(
-                    f"where names {name}; the items have {', '.join(sorted(self.values))}"
+                    f"where names '{name}'; the items have {', '.join(sorted(self.values))}"
                 )
             values = [wanted] if isinstance(wanted, str) else list(wanted)
-            known = set(self.values[name].tolist())
+            existing = set(self.values[name].tolist())
             for value in values:
-                if value not in known:
+                if value not in existing:
                     raise ConfigError(f"where: no item has {name}={value}")
             kept &= np.isin(self.values[name].astype(str), values)
         return np.flatnonzero(kept)
@@ -218,47 +219,17 @@ class Index:
 
 
 _NO_VALUES = ("item_id", "product_id", "split", "text", "role")
-"""Columns of a catalog's table that are no values."""
-
-
-def draw_queries(system: System, queries: Sequence[str], rows: NDArray[np.int64]) -> Path:
-    """Write `queries.jpg`: the best photos for each typed query.
-
-    Args:
-        system: a model, which embeds the queries.
-        queries: what is typed.
-        rows: of the item table, ascending: the photos that are searched.
-
-    Returns:
-        the picture's path.
-    """
-    session, towers = system.session, system.towers
-    weights = session.options.retrieval.weights or {}
-    texts = towers.layout.weighted(towers.embed_texts(queries), weights)
-    found = topk(texts, system.embedded(rows).image, min(_SHOWN, len(rows)))
-    titles = session.table.column("text")
-    drawn = []
-    for query, ranked, scores in zip(queries, found.rows, found.scores, strict=True):
-        items = [int(row) for row in rows[ranked.cpu().numpy()]]
-        photos = [
-            (session.table.photo(row), f"{score:.2f} {titles[row]}")
-            for row, score in zip(items, scores.tolist(), strict=True)
-        ]
-        drawn.append((query, photos))
-    session.output_dir.mkdir(parents=True, exist_ok=True)
-    path = session.output_dir / "queries.jpg"
-    path.write_bytes(jpeg(photo_rows(drawn)))
-    return path
+"""Columns of a catalog's table that are not attributes."""
 
 
 def _embeddings(catalog: Catalog, layout: Layout, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The (N, D) embeddings of a catalog, texts imputed."""
+    """The (N, D) image and text embeddings of a catalog, missing texts imputed."""
     image, text = (part.float().to(device) for part in (catalog.image, catalog.text))
     return image, impute_texts(image, text, layout)
 
 
-def _values(column: Sequence[Any]) -> NDArray[np.object_]:
-    """A column, with "" where a value is not known."""
+def _value_column(column: Sequence[Any]) -> NDArray[np.object_]:
+    """A column as strings, "" for an unknown value."""
     return np.array(
         [
             "" if value in (None, "", "unknown") or value != value else str(value)
@@ -268,8 +239,8 @@ def _values(column: Sequence[Any]) -> NDArray[np.object_]:
     )
 
 
-def _said(text: str | None, image: Photo | None, where: Mapping[str, Any] | None) -> str:
-    """A query in words."""
+def _describe_query(text: str | None, image: Photo | None, where: Mapping[str, Any] | None) -> str:
+    """Describe a query in words."""
     parts = ["a photo"] if image is not None else []
     parts += [text] if text is not None else []
     filters = [f"{name}: {value}" for name, value in (where or {}).items()]
@@ -277,15 +248,15 @@ def _said(text: str | None, image: Photo | None, where: Mapping[str, Any] | None
 
 
 def _model_of(catalog: Catalog, cache_dir: Path) -> Retriever:
-    """The model that a catalog was made with, by what its manifest says of it.
+    """Load the model that a catalog was built with, by its manifest.
 
-    Heads stand in the catalog; towers that learned do not.
+    The catalog contains the heads, but not the weights of trained towers.
     """
     encoder = dict(catalog.manifest["encoder"])
     learned = encoder.pop("learned", None) is not None
-    advice = "give model=fashret.load(<the run folder that it was made from>)"
+    advice = "give model=fashret.load(<the run folder that it was built from>)"
     if learned and (catalog.folder / FEATURES["image"]).is_file():
-        raise CatalogError(f"{catalog.folder} was made by towers that learned: {advice}")
+        raise CatalogError(f"{catalog.folder} was built by a model with trained towers: {advice}")
     weights, name = encoder["weights"], str(encoder["architecture"])
     pretrained = weights if isinstance(weights, str) else None
     spec = ModelSpec(
@@ -297,5 +268,5 @@ def _model_of(catalog: Catalog, cache_dir: Path) -> Retriever:
         precision=encoder["precision"],
     )
     if spec.identity(cache_dir) != encoder:
-        raise CatalogError(f"{catalog.folder} was made by another model than {name}: {advice}")
+        raise CatalogError(f"{catalog.folder} was built by another model than {name}: {advice}")
     return Retriever(*catalog.heads, backbone=load_backbone(spec, cache_dir))

@@ -1,4 +1,4 @@
-"""What every pipeline begins with: a checked model, prepared data, and its catalogs."""
+"""A session: the checked model, the prepared data and the catalogs that every pipeline needs."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -36,19 +36,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions:
-    """What every pipeline is told.
+    """Options that all pipelines share.
 
     Args:
-        source: where items come from.
-        model: which model.
-        retrieval: who searches what, and what is counted.
-        targets: what should rise and what must not fall, by name.
-        given_targets: the names of those that the user gave, which must exist.
-        catalog_dtype: of stored embeddings, float32 or float16.
-        device: where photos are encoded and searched: auto, cpu, cuda, mps.
-        cache_dir: prepared data, catalogs and weights, for all runs.
+        source: the data source.
+        model: the spec of the model.
+        retrieval: queries, gallery, cut-offs and metrics of the evaluation.
+        targets: the acceptance targets, by name.
+        given_targets: the names of the targets that the user set; their metrics must exist.
+        catalog_dtype: the dtype of stored embeddings, float32 or float16.
+        device: the device that encodes and searches: auto, cpu, cuda, mps.
+        cache_dir: the folder of prepared data, catalogs and weights, shared by all runs.
         output_dir: the run folder.
-        processes: several processes that work together; None for this one alone.
+        processes: the processes to start; None for this one alone.
     """
 
     source: Source
@@ -68,14 +68,14 @@ class Session:
     """A model and a prepared data set.
 
     Attributes:
-        options: what was asked for.
-        spec: the model.
+        options: the options of the session.
+        spec: the spec of the model.
         table: the prepared items.
         output_dir: the run folder, the same for all processes.
-        device: where photos are encoded and searched.
+        device: the device that encodes and searches.
         group: the processes that work together.
-        reads_captions: whether the model's tokenizer says which captions are equal; else their
-            text does, where the model behind a catalog is not the session's.
+        reads_captions: whether captions are compared by the model's tokens; else by their text,
+            for a catalog of another model.
     """
 
     options: SessionOptions
@@ -88,11 +88,14 @@ class Session:
 
     @classmethod
     def open(cls, options: SessionOptions) -> "Session":
-        """Check what needs no data, start the processes, and prepare the data.
+        """Check the options, start the processes, and prepare the data.
+
+        Args:
+            options: the options of the session.
 
         Raises:
-            ConfigError: an option does not fit.
-            CheckpointError: the weights cannot be had.
+            ConfigError: an option is not allowed.
+            CheckpointError: the weights cannot be loaded.
             DataError: the data cannot be used.
         """
         spec, source, cache_dir = options.model, options.source, options.cache_dir
@@ -103,25 +106,25 @@ class Session:
             device = group.device or device
         folder = prepared_folder(source, cache_dir)
         if not folder.exists():
-            # Weights that cannot be had should be known before minutes go into the data.
+            # Fail on missing weights before minutes are spent on the data.
             load_backbone(spec, cache_dir)
         table = prepare(source, cache_dir, folder=folder)
         log.info("data %s: %d items in %s", source.name, len(table), table.folder)
         output_dir = options.output_dir
-        if group.world_size > 1:  # each composed a run folder of its own
+        if group.world_size > 1:  # each process has composed its own
             output_dir = Path(group.broadcast(str(output_dir.absolute())))
         session = cls(options, spec, table, output_dir, device, group)
-        _ = session.targets  # one that cannot be judged should be known before training
+        _ = session.targets  # fail on unusable targets before training
         return session
 
     @property
     def source(self) -> Source:
-        """Where the items came from."""
+        """The data source."""
         return self.options.source
 
     @property
     def cache_dir(self) -> Path:
-        """Prepared data, catalogs and weights, for all runs."""
+        """The folder of prepared data, catalogs and weights."""
         return self.options.cache_dir
 
     @cached_property
@@ -131,29 +134,29 @@ class Session:
 
     @cached_property
     def codes(self) -> ItemCodes:
-        """The codes of the table; captions that the model cannot tell apart have one."""
+        """The codes of the table; captions with equal tokens share a code."""
         codes = ItemCodes(self.table, min_confidence=self.source.min_confidence)
         tokens = self.caption_tokens
         return codes if tokens is None else codes.with_captions(tokens.first)
 
     @cached_property
     def caption_tokens(self) -> CaptionTokens | None:
-        """What the model reads of the captions; None where there are none or it cannot be told."""
+        """The tokens of the captions; None without captions, or if no tokenizer can be loaded."""
         codes, captions = self.table.codes("text")
         if not captions or not self.reads_captions:
             return None
         try:
             tokenizer = load_tokenizer(self.spec, self.cache_dir)
         except CheckpointError as e:
-            log.warning("captions are compared by their text, since %s", e)
+            log.warning("comparing captions by their text instead of their tokens: %s", e)
             return None
         tokens = CaptionTokens.of(captions, tokenizer)
         cut = tokens.cut.numpy()[codes] & (codes != UNKNOWN)
         if cut.any():
             row = int(np.flatnonzero(cut)[0])
             log.warning(
-                "the texts of %d of %d items have more than the %d tokens that %s reads, and are "
-                "cut there, such as item %s: '%s'. Texts that are then equal count as one caption",
+                "the texts of %d of %d items are truncated to the %d tokens that %s reads, such as "
+                "that of item %s: '%s'. Texts with equal tokens count as one caption",
                 int(cut.sum()),
                 len(self.table),
                 tokens.context_length,
@@ -164,7 +167,7 @@ class Session:
         return tokens
 
     def texts(self) -> dict[str, int] | None:
-        """How many items' texts the model cuts, as metrics.json has it."""
+        """Count the texts that the model truncates, as in metrics.json; None without tokens."""
         if (tokens := self.caption_tokens) is None:
             return None
         codes = self.table.codes("text")[0]
@@ -179,32 +182,33 @@ class Session:
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The towers, loaded when they are first needed."""
+        """The towers, loaded on first use."""
         return load_backbone(self.spec, self.cache_dir)
 
     def reload_backbone(self) -> None:
-        """Drop the towers, which have learned; they are loaded anew when they are next needed."""
+        """Drop the towers, which training has changed; they are loaded again on next use."""
         vars(self).pop("backbone", None)
 
     def rows(self, split: str | None) -> NDArray[np.int64]:
-        """The rows of a split, ascending; None stands for all."""
+        """Return the rows of a split, ascending; None for all items."""
         splits = self.table.splits if split is None else (split,)
         if split is not None and split not in self.table.splits:
             raise ConfigError(
-                f"split={split}: data={self.source.name} has {', '.join(self.table.splits)}"
+                f"split={split}: data={self.source.name} has the splits "
+                f"{', '.join(self.table.splits)}"
             )
         return np.sort(np.concatenate([self.table.rows(name) for name in splits]))
 
     def split_search(self, split: str) -> SplitSearch:
-        """Who searches what in a split."""
+        """Return the plan of a split's evaluation: queries, gallery and ground truth."""
         return SplitSearch.from_table(self.table, self.codes, split, self.options.retrieval)
 
     @cached_property
     def targets(self) -> list[Target]:
-        """The targets that the scoreboard of a split can give a number for.
+        """The acceptance targets whose metrics exist for the data.
 
         Raises:
-            ConfigError: one that the user gave names nothing that exists.
+            ConfigError: a target that the user set names a metric that does not exist.
         """
         if not self.options.targets:
             return []
@@ -213,18 +217,18 @@ class Session:
         return self._usable(self.options.targets, plan)
 
     def benchmark_targets(self, plan: Plan) -> list[Target]:
-        """The targets that the user gave for a published benchmark; the data set's are not of it.
+        """Return the user's targets for a published benchmark; the data set's own do not apply.
 
         Raises:
-            ConfigError: one names nothing that exists.
+            ConfigError: a target names a metric that does not exist.
         """
         given = self.options.given_targets
-        asked = {name: one for name, one in self.options.targets.items() if name in given}
-        return self._usable(asked, plan)
+        targets = {name: one for name, one in self.options.targets.items() if name in given}
+        return self._usable(targets, plan)
 
-    def _usable(self, asked: Mapping[str, Target], plan: Plan) -> list[Target]:
+    def _usable(self, targets: Mapping[str, Target], plan: Plan) -> list[Target]:
         return usable_targets(
-            asked,
+            targets,
             metrics=metric_names(plan),
             sliced=self.options.retrieval.slice_metrics,
             values={name: self.table.codes(name)[1] for name in self.table.described},
@@ -232,7 +236,7 @@ class Session:
         )
 
     def baseline_catalog(self) -> Catalog:
-        """The catalog of the untrained model, from the cache or built now."""
+        """Open the catalog of the untrained model, or build it first."""
         return self.catalog(self.identity, lambda: Retriever.on(self.backbone))
 
     def catalog(
@@ -243,7 +247,7 @@ class Session:
         base: Catalog | None = None,
         folder: Path | None = None,
     ) -> Catalog:
-        """The catalog of an encoder over the data."""
+        """Open the catalog of an encoder over the data, or build it first; see `ensure_catalog`."""
         catalog = ensure_catalog(
             self.table,
             identity,
@@ -262,15 +266,15 @@ class Session:
 
 
 def shown_split(session: Session) -> str:
-    """The split that the scoreboard of a training run shows: test where the data has one."""
+    """Return the split of a training run's scoreboard: test if the data has it, else validation."""
     return "test" if "test" in session.table.splits else "validation"
 
 
 def check_attribute_heads(spec: ModelSpec, source: Source) -> None:
-    """Make sure that the model's attribute heads are of attributes that the data has.
+    """Check that the data has the attributes of the model's attribute heads.
 
     Raises:
-        ConfigError: one is not.
+        ConfigError: the data lacks one of them.
     """
     described = ("category", *source.attributes)
     for name in spec.block_widths:
@@ -281,15 +285,19 @@ def check_attribute_heads(spec: ModelSpec, source: Source) -> None:
 
 
 def check_weights(weights: Mapping[str, float] | None, heads: Sequence[str]) -> None:
-    """Make sure that what a query weighs is an attribute head of the model.
+    """Check that the model has the attribute heads that a query weights.
+
+    Args:
+        weights: the weights by attribute; None for none.
+        heads: the attributes of the model's heads.
 
     Raises:
-        ConfigError: one is not.
+        ConfigError: the model lacks one of the heads.
     """
     for name in weights or {}:
         if name not in heads:
-            known = f"attribute heads for {', '.join(heads)}" if heads else "no attribute heads"
+            existing = f"attribute heads for {', '.join(heads)}" if heads else "no attribute heads"
             raise ConfigError(
-                f"retrieval.weights names '{name}'; the model has {known}: retrain with "
+                f"retrieval.weights names '{name}'; the model has {existing}: retrain with "
                 f"model.attribute_blocks={{{name}: 32}}, or drop it"
             )

@@ -1,4 +1,4 @@
-"""What can be judged: a model as it comes, a run's model, or a catalog as it lies on disk."""
+"""Systems that can be evaluated: an untrained model, a trained model, or a catalog folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from fashret.evaluation.ranking import SplitEmbeddings
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint, with_weights
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
-from fashret.pipelines.checkpoints import embedding_catalog, trained
+from fashret.pipelines.checkpoints import embedding_catalog, load_trained
 from fashret.pipelines.session import Session, check_attribute_heads
 
 
@@ -26,12 +26,12 @@ class System:
     """Something that embeds the items of a data set.
 
     Attributes:
-        name: what reports call it.
-        session: of the command, with the model's configuration in it.
-        catalog: its features, or its embeddings where there is no model.
-        retriever: the model over those features; None for a catalog alone.
-        state: the learned weights; None for a model as it comes.
-        checkpoint: the file that they were read from, if it was one.
+        name: the name of the system in reports.
+        session: the session, with the spec of the system's model.
+        catalog: the catalog with the features of its towers, or with its embeddings.
+        retriever: the heads over those features; None for a catalog alone.
+        state: the trained weights; None for an untrained model.
+        checkpoint: the file of the trained weights; None if they were not read from a file.
     """
 
     name: str
@@ -43,10 +43,10 @@ class System:
 
     @classmethod
     def untrained(cls, session: Session) -> "System":
-        """The model as it comes."""
+        """The untrained model of a session."""
         catalog = session.baseline_catalog()
         retriever = Retriever(*catalog.heads).eval().to(session.device)
-        return cls(f"{session.spec.label} as it comes", session, catalog, retriever)
+        return cls(f"{session.spec.label} (untrained)", session, catalog, retriever)
 
     @classmethod
     def trained(
@@ -56,13 +56,13 @@ class System:
         state: Mapping[str, Tensor],
         checkpoint: Path | None = None,
     ) -> "System":
-        """The model with the weights of a checkpoint."""
-        retriever, catalog = trained(session, state, session.baseline_catalog())
+        """The model of a session with trained weights."""
+        retriever, catalog = load_trained(session, state, session.baseline_catalog())
         return cls(name, session, catalog, retriever, state, checkpoint)
 
     @classmethod
     def named(cls, session: Session, name: str) -> "System":
-        """Another run, or a catalog, over the data of a session.
+        """The system of a run folder or a catalog folder, over the data of a session.
 
         Raises:
             CatalogError: the catalog is of other items.
@@ -80,11 +80,11 @@ class System:
 
     @classmethod
     def stored(cls, session: Session, folder: Path) -> "System":
-        """A catalog folder.
+        """The system of a catalog folder, which has embeddings but no model.
 
         Raises:
-            CatalogError: it is of other items than the command's data, or its embeddings contain
-                NaN or Inf.
+            CatalogError: the catalog is of other items than the session's data, or its embeddings
+                contain NaN or Inf.
         """
         catalog = open_catalog(folder)
         if catalog.manifest["data"] != session.table.key:
@@ -93,51 +93,52 @@ class System:
                 f"is {session.table.key}: give the data= and the options that it was built with"
             )
         check_embeddings(catalog)
-        # Its model may be another than the command's, whose tokenizer then says nothing.
+        # The session's tokenizer may not be that of the catalog's model.
         return cls(str(folder), replace(session, reads_captions=False), catalog, None)
 
     @property
     def label(self) -> str:
-        """The model behind it."""
+        """The label of the model behind the embeddings."""
         return str(self.catalog.manifest["model"])
 
     @property
-    def blocks(self) -> tuple[str, ...]:
-        """The attributes that have a block."""
+    def attribute_heads(self) -> tuple[str, ...]:
+        """The attributes that have a head."""
         layout = self.catalog.layout if self.retriever is None else self.retriever.layout
         return layout.attributes
 
     @cached_property
     def towers(self) -> Retriever:
-        """The model with its towers, for texts and photos that are new.
+        """The model with its towers, to embed new texts and photos.
 
         Raises:
-            ConfigError: a catalog, of another model than the command's.
+            ConfigError: the system is a catalog of another model than the session's.
         """
         retriever = Retriever.on(self.session.backbone)
         if self.state is not None:
             with_weights(self.state, retriever, self.session.spec)
         elif self.retriever is None and self.catalog.manifest["encoder"] != self.session.identity:
             raise ConfigError(
-                f"{self.name} was not made by model={self.session.spec.label} as it is, so nothing "
-                "new can be asked of it: give the run that it was made from, as run=<run folder>"
+                f"{self.name} was not built by the untrained model={self.session.spec.label}, so "
+                "new queries cannot be embedded: give the run that it was built from as "
+                "run=<run folder>"
             )
         return retriever.eval().requires_grad_(False).to(self.session.device)
 
     @property
     def embeddings(self) -> Catalog:
-        """The catalog of its own embeddings, built if the cache has none."""
+        """The catalog of the system's embeddings, built if the cache has none."""
         if self.retriever is None:
             return self.catalog
         return embedding_catalog(self.session, self.state, None)
 
     def embedded(self, rows: NDArray[np.int64]) -> SplitEmbeddings:
-        """The embeddings of rows of the item table, ascending."""
+        """Return the embeddings of rows of the item table, (n,) ascending."""
         session = self.session
         if self.retriever is not None:
             return embed_stored(self.retriever, self.catalog, session.table, session.codes, rows)
-        here = torch.from_numpy(rows)
-        image, text = self.catalog.image[here].float(), self.catalog.text[here].float()
+        row_idx = torch.from_numpy(rows)
+        image, text = self.catalog.image[row_idx].float(), self.catalog.text[row_idx].float()
         return SplitEmbeddings(
             image.to(session.device), text.to(session.device), self.catalog.layout
         )

@@ -1,4 +1,4 @@
-"""Train a model: prepare, encode once, train, and show what improved."""
+"""Train a model: prepare the data, encode once, train, and compare with the baseline."""
 
 import logging
 import math
@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from pytorch_lightning import seed_everything
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fashret.catalog.store import Catalog
 from fashret.data.leakage import write_training_record
-from fashret.engine.callbacks import EpochLines, TrainLog
 from fashret.engine.datamodule import FashionData
 from fashret.engine.module import RetrievalModule
 from fashret.errors import ConfigError
@@ -30,9 +27,10 @@ from fashret.models.checkpoint import checkpoint_path, read_checkpoint, trained_
 from fashret.models.retriever import Retriever
 from fashret.pipelines.evaluate import evaluate_splits, head_weight_curves, measure_latency
 from fashret.pipelines.held_out import check_same_data
-from fashret.pipelines.publish import Published, ReportOptions, publish, write_tensorboard
+from fashret.pipelines.publish import Published, ReportOptions, publish
 from fashret.pipelines.session import Session, SessionOptions, check_weights, shown_split
 from fashret.pipelines.systems import System
+from fashret.pipelines.train_logging import log_evaluations, log_result
 from fashret.pipelines.trainer import TrainerOptions
 from fashret.pipelines.training_items import training_items
 from fashret.reports.notebook import scoreboard_html
@@ -42,29 +40,29 @@ from fashret.types import TrainingItems
 log = logging.getLogger(__name__)
 
 DEFAULT_MONITOR = "val/text/pair/mrr@10"
-"""The metric that `best` means by default, and that a sweep compares."""
+"""The default metric that selects the best checkpoint and that a sweep compares."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What is trained, and how.
+    """Options of a training run.
 
     Args:
-        session: model, data and how retrieval is evaluated.
-        loss: over rows, columns and relations.
-        miner: which of the valid pairs the loss sees.
-        block_loss: what attribute heads learn.
-        optimizer: makes an optimizer of parameter groups.
-        scheduler: makes a schedule of an optimizer, given `steps_per_epoch`.
+        session: the model, the data and the retrieval options.
+        loss: the loss over image embeddings, text embeddings and relations.
+        miner: selects among the valid pairs of a batch.
+        block_loss: the loss of the attribute heads.
+        optimizer: makes an optimizer from parameter groups.
+        scheduler: makes a learning-rate schedule from an optimizer and `steps_per_epoch`.
         trainer: Lightning's trainer, its callbacks and loggers.
-        seed: of weights and order; the data has its own.
-        gather: whether the batch of several processes is that of all of them together.
-        resume: a run folder that is gone on with; None for a new run.
-        ckpt: which checkpoint is evaluated at the end: last or best.
-        monitor: the metric that `best` means and a sweep compares.
-        report: what is left beside the numbers.
-        config: the whole configuration as plain containers, kept in every checkpoint; its `model`
-            is what the checkpoint is loaded by.
+        seed: the seed of weights and batch order; the data has its own.
+        gather: whether the loss is over the batches of all processes together.
+        resume: the run folder to resume; None for a new run.
+        ckpt: the checkpoint to evaluate at the end: last or best.
+        monitor: the key of the metric that selects the best checkpoint and a sweep compares.
+        report: options of the report.
+        config: the whole configuration as plain containers, saved in every checkpoint; its
+            `model` is needed to load the checkpoint.
     """
 
     session: SessionOptions
@@ -85,14 +83,14 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run gave.
+    """The result of a training run.
 
     Attributes:
-        system: the trained model over its data; the untrained one where nothing learns.
-        evaluations: of the model, one a split; the last one is shown.
+        system: the trained model over its data; the untrained one if nothing is trainable.
+        evaluations: its evaluations, one per split; the scoreboard shows the last.
         published: its scoreboard, metrics and files.
-        curves: how each attribute head's weight changes a search; empty for none.
-        objective: the monitored metric, the worst value where it is undefined.
+        curves: the metrics over a range of weights of each attribute head; empty without heads.
+        objective: the monitored metric, 0 if it is undefined.
     """
 
     system: System
@@ -108,12 +106,12 @@ class TrainResult:
 
     @property
     def scoreboard(self) -> Scoreboard:
-        """What improved and what regressed, with verdicts."""
+        """The scoreboard against the untrained model, with verdicts."""
         return self.published.scoreboard
 
     @property
     def metrics(self) -> Mapping[str, Mapping[str, Any]]:
-        """Every metric by key: value, low, high, n, ceiling, chance."""
+        """The metrics by key, each with value, low, high, n, ceiling and chance."""
         return self.published.metrics
 
     @property
@@ -122,23 +120,23 @@ class TrainResult:
         return self.system.session.output_dir
 
     def _repr_html_(self) -> str:
-        """The scoreboard as a picture."""
+        """The scoreboard as HTML, for notebooks."""
         return scoreboard_html(self.scoreboard)
 
 
 def seed_all(seed: int) -> None:
-    """Seed Python, NumPy and torch, workers included."""
+    """Seed Python, NumPy and torch, also in data workers."""
     seed_everything(seed, workers=True, verbose=False)
 
 
 def train(options: TrainOptions) -> TrainResult | None:
-    """Run one training from data to scoreboard.
+    """Train a model, from the data to the scoreboard.
 
     Returns:
-        what came of it; None in every process but the first.
+        The result; None in every process but that with rank 0.
 
     Raises:
-        FashretError: see its kinds.
+        FashretError: see `fashret.errors`.
     """
     check_options(options)
     seed_all(options.seed)
@@ -155,10 +153,12 @@ def train(options: TrainOptions) -> TrainResult | None:
     module = make_module(options, session, items, untrained.catalog)
     data = make_data(options, session, items, untrained.catalog, module.miner)
     composed, shared = str(options.session.output_dir), str(session.output_dir)
-    trainer = options.trainer.moved(composed, shared).make(options.monitor)
+    trainer = options.trainer.with_run_folder(composed, shared).make(options.monitor)
     log_evaluations(trainer, baseline, to_train_log=True)
     if not session.spec.learns:
-        log.info("nothing learns (model.heads=false, model.train=heads): measuring the baseline")
+        log.info(
+            "nothing is trainable (model.heads=false, model.train=heads): evaluating the baseline"
+        )
         if not session.group.keep_rank_zero():
             return None
         return _finish(options, title, untrained, baseline, None, None)
@@ -173,7 +173,7 @@ def train(options: TrainOptions) -> TrainResult | None:
     final = evaluate_splits(system, splits)
     log_evaluations(trainer, final, to_train_log=False)
     result = _finish(options, title, system, final, untrained, baseline)
-    log_result(trainer, options, result)
+    log_result(trainer, options.config, result.system, result.published, result.curves)
     return result
 
 
@@ -185,7 +185,7 @@ def _finish(
     other: System | None,
     baseline: Sequence[Evaluation] | None,
 ) -> TrainResult:
-    """Write what a run leaves."""
+    """Publish the results of a run, and tune the weights of its attribute heads."""
     latency = measure_latency(system, evaluations[-1]) if options.report.latency else None
     published = publish(
         system,
@@ -205,21 +205,21 @@ def _finish(
 
 
 def check_options(options: TrainOptions) -> None:
-    """Make sure that what is asked for fits what learns.
+    """Check options against the trainable part of the model.
 
     Raises:
-        ConfigError: captions that vary, with stored features; weights that are shared out over
-            processes, where what learns is small; a mean of weights that have none.
+        ConfigError: caption templates with stored features; sharding (FSDP) of a model whose
+            towers are frozen; weight averaging with FSDP or LoRA; `ckpt` is not last or best.
     """
     spec, shards = options.session.model, options.trainer.shards
     if shards and spec.train in ("heads", "lora"):
         raise ConfigError(
-            f"trainer=fsdp shares out the weights of towers that learn; with model.train="
-            f"{spec.train} what learns is small: trainer=ddp"
+            f"trainer=fsdp shards the weights of trained towers, but model.train={spec.train} "
+            "trains few weights: use trainer=ddp"
         )
     _check_epochs(options)
     if options.ckpt not in ("last", "best"):
-        raise ConfigError(f"ckpt={options.ckpt}: a training run evaluates its last or its best")
+        raise ConfigError(f"ckpt={options.ckpt}: must be last or best in a training run")
     targets = {
         name: str(node.get("_target_")) for name, node in options.trainer.callbacks.items() if node
     }
@@ -227,18 +227,18 @@ def check_options(options: TrainOptions) -> None:
     if means and (shards or spec.train == "lora"):
         raise ConfigError(
             f"callbacks.{means[0]} with {'trainer=fsdp' if shards else 'model.train=lora'}: "
-            "weights that are shared out, and the two factors of an adapter, have no mean that "
-            "would be the model's; use model.train=blocks or all on whole towers"
+            "sharded weights and the factors of LoRA adapters cannot be averaged; use "
+            "model.train=blocks or model.train=all without sharding"
         )
     if options.session.source.captions is not None and spec.train == "heads":
         raise ConfigError(
-            "data.captions needs towers that learn (model.train=all, blocks or lora): a stored "
-            "text feature is of one caption"
+            "data.captions needs trained towers (model.train=all, blocks or lora): with frozen "
+            "towers the stored text features are those of fixed captions"
         )
 
 
 def _check_epochs(options: TrainOptions) -> None:
-    """Make sure that a run that is resumed may train at least as long as it did."""
+    """Check that a resumed run is not given fewer epochs than it has trained."""
     if options.resume is None:
         return
     path = checkpoint_path(options.resume, "last")
@@ -253,7 +253,7 @@ def _check_epochs(options: TrainOptions) -> None:
 def make_module(
     options: TrainOptions, session: Session, items: TrainingItems, baseline: Catalog
 ) -> RetrievalModule:
-    """Make the module: heads over stored features, or over towers that learn."""
+    """Make the Lightning module: heads over stored features, or with towers that are trained."""
     spec = session.spec
     retriever = Retriever(*baseline.heads) if spec.frozen else Retriever.on(session.backbone)
     retriever.add_blocks(spec).set_training(spec)
@@ -277,7 +277,7 @@ def make_module(
 def make_data(
     options: TrainOptions, session: Session, items: TrainingItems, baseline: Catalog, miner: Miner
 ) -> FashionData:
-    """Make the loaders of a run, which is evaluated on the validation split."""
+    """Make the Lightning data module of a run; it is evaluated on the validation split."""
     return FashionData(
         session.table,
         session.codes,
@@ -291,114 +291,54 @@ def make_data(
     )
 
 
-def log_evaluations(
-    trainer: pl.Trainer, evaluations: Sequence[Evaluation], *, to_train_log: bool
-) -> None:
-    """Put evaluations into the loggers at the trainer's step.
-
-    Args:
-        trainer: with the loggers.
-        evaluations: one a split.
-        to_train_log: whether they are the baseline's, which is epoch 0 of the log of training.
-    """
-    for evaluation in evaluations:
-        means = evaluation.means()
-        known = {key: value for key, value in means.items() if not math.isnan(value)}
-        for logger in trainer.loggers:
-            logger.log_metrics(known, step=trainer.global_step)
-        first = to_train_log and trainer.is_global_zero
-        if first and evaluation.plan.split == "validation":
-            for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in its type
-                if isinstance(callback, TrainLog) and callback.is_empty:
-                    callback.write(means, epoch=0, step=0)
-                if isinstance(callback, EpochLines):
-                    callback.baseline = known.get(callback.monitor)
-
-
-def log_result(trainer: pl.Trainer, options: TrainOptions, result: TrainResult) -> None:
-    """Put the scoreboard, some items and the attribute heads' curves beside the run's values.
-
-    The choices go with the final values, `final/<metric>`: a row of the tab HParams a run.
-    """
-    board, table = result.published.scoreboard, result.system.session.table
-    rows = (*board.targets, *board.headlines)
-    final = {f"final/{row.name}": row.value for row in rows if row.value is not None}
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(choices(options.config), final)
-            step, shown = trainer.global_step, result.published.systems[0]
-            write_tensorboard(logger.experiment, table, shown, board, result.curves, step=step)
-
-
-def choices(config: Mapping[str, Any]) -> dict[str, str | float]:
-    """What a sweep may vary, the parts by their names first: TensorBoard shows five at once."""
-    if not config:
-        return {}
-    chosen: dict[str, str | float] = {
-        "data": config["data"]["name"],
-        "model": config["model"]["name"],
-    }
-    parts = {name: config[name] for name in ("loss", "miner", "optimizer", "scheduler")}
-    chosen |= {name: part["_target_"].rpartition(".")[2] for name, part in parts.items()}
-    chosen |= {"seed": config["seed"], "data.batch_size": config["data"]["batch_size"]}
-    for name, part in {"model": config["model"], **parts}.items():
-        chosen |= {
-            f"{name}.{option}": value
-            for option, value in part.items()
-            if option not in ("_target_", "_partial_", "name", "folder")
-            and isinstance(value, str | float | int)
-        }
-    return chosen
-
-
 def resume_from(options: TrainOptions, session: Session) -> str | None:
-    """The checkpoint that a run goes on from: one that is resumed, or whose job came back.
+    """Return the checkpoint to resume from, by `resume` or after a restarted job; None if none.
 
-    A job that is queued again has its last whole epoch, and, where SLURM warned it, what was saved
-    then: the newer counts.
+    A requeued job has the checkpoint of its last epoch, and one from the warning of SLURM; the
+    newer is used.
     """
     if options.resume is not None:
         return str(checkpoint_path(options.resume, "last"))
     folder = session.output_dir / "checkpoints"
-    left = [folder / name for name in ("last.ckpt", "requeued.ckpt")]
-    left = [path for path in left if path.is_file()] if is_restart() else []
-    if not left:
+    candidates = [folder / name for name in ("last.ckpt", "requeued.ckpt")]
+    candidates = [path for path in candidates if path.is_file()] if is_restart() else []
+    if not candidates:
         return None
-    newest = max(left, key=lambda path: path.stat().st_mtime)
+    newest = max(candidates, key=lambda path: path.stat().st_mtime)
     log.info("the job was started again: resuming from %s", newest)
     return str(newest)
 
 
 def scoreboard_title(options: TrainOptions, session: Session, split: str) -> str:
-    """What a run's scoreboard is headed with."""
+    """Return the title of a run's scoreboard."""
     what = f"{options.ckpt} checkpoint" if session.spec.learns else "baseline"
     return f"{session.spec.label} on {session.source.name}, {split}, {what}"
 
 
 def splits_to_evaluate(session: Session) -> list[str]:
-    """Validation, and test where the set has one: the last is what the scoreboard shows."""
+    """Return validation, and test if the data has it; the scoreboard shows the last."""
     if (shown := shown_split(session)) != "validation":
         return ["validation", shown]
-    log.info("data %s has no test split: the scoreboard is validation's", session.source.name)
+    log.info("data %s has no test split: the scoreboard is that of validation", session.source.name)
     return ["validation"]
 
 
 def final_state(
     options: TrainOptions, session: Session, module: RetrievalModule
 ) -> dict[str, Tensor]:
-    """The weights that are evaluated: the checkpoint that `ckpt` names, as it can be read again."""
+    """Return the trained weights to evaluate, read from the checkpoint that `ckpt` names."""
     last = session.output_dir / "checkpoints" / "last.ckpt"
     if options.ckpt == "last" and not last.is_file():
-        # A run that keeps none: debug=overfit, fast_dev_run.
+        # A run without checkpoints: debug=overfit, fast_dev_run.
         return {f"retriever.{n}": v for n, v in module.retriever.learned_state().items()}
     return read_checkpoint(checkpoint_path(str(session.output_dir), options.ckpt))[1]
 
 
 def objective(options: TrainOptions, evaluations: Sequence[Evaluation]) -> float:
-    """The monitored metric, for a sweep to compare; the worst value where it is undefined.
+    """Return the monitored metric, which a sweep compares; 0 if it is undefined.
 
     Raises:
-        ConfigError: `monitor` names no metric.
+        ConfigError: `monitor` is not the key of a metric.
     """
     means: dict[str, float] = {}
     for evaluation in evaluations:

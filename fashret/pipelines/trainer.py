@@ -1,4 +1,4 @@
-"""Lightning's trainer with its callbacks and loggers."""
+"""Make Lightning's trainer with its callbacks and loggers."""
 
 import sys
 from collections.abc import Mapping
@@ -12,20 +12,19 @@ from fashret.engine.callbacks import CompactProgressBar, ParameterSummary
 from fashret.instantiate import instantiate
 
 Node = Mapping[str, Any]
-"""What describes an object: plain containers with a `_target_`."""
+"""The description of an object: plain containers with a `_target_`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerOptions:
-    """How Lightning trains.
+    """The descriptions of the trainer, its callbacks and loggers.
 
-    Every run makes new objects of these descriptions, since a trainer and its callbacks belong to
-    one run.
+    Every run instantiates them anew, since a trainer and its callbacks belong to one run.
 
     Args:
-        trainer: describes the Trainer.
-        callbacks: descriptions by name; one that is null is left out.
-        loggers: likewise.
+        trainer: the description of the Trainer.
+        callbacks: the descriptions of callbacks by name; null ones are skipped.
+        loggers: the descriptions of loggers by name; null ones are skipped.
     """
 
     trainer: Node
@@ -34,36 +33,36 @@ class TrainerOptions:
 
     @property
     def shards(self) -> bool:
-        """Whether the weights are shared out over processes (FSDP)."""
+        """Whether weights are sharded over processes (FSDP)."""
         return "ModelParallel" in str(self.trainer.get("strategy"))
 
-    def moved(self, before: str, after: str) -> "TrainerOptions":
-        """The same with another run folder.
+    def with_run_folder(self, before: str, after: str) -> "TrainerOptions":
+        """Return the options with another run folder in all their paths.
 
-        Several processes compose a folder each, and write into that of the first.
+        Several processes compose a run folder each, but all write to that of rank 0.
 
         Args:
-            before: the folder that paths in the descriptions begin with.
-            after: the folder that they shall begin with.
+            before: the folder that paths begin with now.
+            after: the folder that replaces it.
         """
         if before == after:
             return self
         moved = (
-            _moved(dict(part), before, after)
+            _with_folder(dict(part), before, after)
             for part in (self.trainer, self.callbacks, self.loggers)
         )
         trainer, callbacks, loggers = moved
         return TrainerOptions(trainer=trainer, callbacks=callbacks, loggers=loggers)
 
     def make(self, monitor: str) -> pl.Trainer:
-        """Make the trainer.
+        """Instantiate the trainer with its callbacks and loggers.
 
-        There is no progress bar in a file or a pipe, which its control characters would fill.
+        The progress bar is shown in a terminal or a notebook only.
 
         Args:
-            monitor: the metric for callbacks that name none.
+            monitor: the metric key of callbacks whose `monitor` is null.
         """
-        callbacks = _made(self.callbacks, "callbacks", monitor=monitor)
+        callbacks = _instantiate_group(self.callbacks, "callbacks", monitor=monitor)
         bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         summary = any(isinstance(callback, ModelSummary) for callback in callbacks)
         if self.trainer.get("enable_model_summary", True) and not summary:
@@ -76,33 +75,33 @@ class TrainerOptions:
             {**self.trainer, "enable_progress_bar": show_bar},
             "trainer",
             callbacks=callbacks,
-            logger=_made(self.loggers, "logger") or False,
+            logger=_instantiate_group(self.loggers, "logger") or False,
         )
         return trainer
 
 
-def _made(group: Mapping[str, Node | None], path: str, **defaults: str) -> list[Any]:
-    """The objects of a group of named nodes; a node that is null is left out.
+def _instantiate_group(group: Mapping[str, Node | None], path: str, **defaults: str) -> list[Any]:
+    """Instantiate the nodes of a group; null nodes are skipped.
 
     Args:
-        group: the nodes.
-        path: the group's key.
-        defaults: values for arguments that a node names but leaves null.
+        group: the nodes by name.
+        path: the key of the group, for messages.
+        defaults: values for arguments that a node sets to null.
     """
-    made = []
+    objects = []
     for name, node in group.items():
         if node is not None:
             unset = {key: value for key, value in defaults.items() if node.get(key, "") is None}
-            made.append(instantiate({**node, **unset}, f"{path}.{name}"))
-    return made
+            objects.append(instantiate({**node, **unset}, f"{path}.{name}"))
+    return objects
 
 
-def _moved(value: Any, before: str, after: str) -> Any:
-    """Plain containers with another folder at the beginning of their paths."""
+def _with_folder(value: Any, before: str, after: str) -> Any:
+    """Replace the folder at the beginning of every path in plain containers."""
     if isinstance(value, Mapping):
-        return {key: _moved(part, before, after) for key, part in value.items()}
+        return {key: _with_folder(part, before, after) for key, part in value.items()}
     if isinstance(value, list):
-        return [_moved(part, before, after) for part in value]
+        return [_with_folder(part, before, after) for part in value]
     if isinstance(value, str) and (value == before or value.startswith(f"{before}/")):
         return after + value.removeprefix(before)
     return value

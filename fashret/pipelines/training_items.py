@@ -1,4 +1,4 @@
-"""The items that a run trains on: without leakage, and with something to learn from."""
+"""Select the items that a run trains on, without leakage from validation and test."""
 
 import logging
 from collections.abc import Iterable
@@ -17,34 +17,36 @@ from fashret.types import TrainingItems
 
 log = logging.getLogger(__name__)
 
-_WITHOUT_VALUES = (AnchorToBaseline, Distillation, HardNegatives)
-"""Terms that keep or refine what pairs teach: alone they have nothing to learn from."""
+_NEED_PAIRS = (AnchorToBaseline, Distillation, HardNegatives)
+"""Loss terms that cannot learn from attribute values alone."""
 
 
 def training_items(
     session: Session, loss: nn.Module, baseline: Catalog, *, gather: bool
 ) -> TrainingItems:
-    """What is trained on, after photos that look like one product under one title were joined.
+    """Group photos into products, and drop training items that leak from other splits.
 
-    Items whose product or photo also occurs in another split are not trained on.
-    `mining/groups.json` in the run folder holds the products, `groups_audit.csv` some of them to
-    look at.
+    Photos of one title that look alike are joined to one product. Items whose product or photo also
+    occurs in another split are dropped. `mining/groups.json` in the run folder has the products,
+    `mining/groups_audit.csv` some of them for an audit.
 
     Args:
         session: the model and the data.
-        loss: what is to be learned.
-        baseline: the untrained model's catalog.
-        gather: whether the batch of several processes is that of all of them together.
+        loss: the loss, which decides what items can teach.
+        baseline: the catalog of the untrained model.
+        gather: whether the loss is over the batches of all processes together.
 
     Raises:
-        DataError: nothing is left to train on, or nothing to learn from.
-        ConfigError: a batch holds one item.
+        DataError: no training item is left, or none has anything to learn from.
+        ConfigError: a batch would have a single item.
     """
     table, grouping, codes = session.table, session.source.groups, session.codes
     product, confidence = codes.product, torch.from_numpy(table.confidence)
     joined = torch.zeros(len(table), dtype=torch.bool)
     by_title = grouping is not None and grouping.title_confidence >= grouping.min_confidence
-    if grouping is not None and by_title and not session.spec.random:  # random towers tell nothing
+    if (
+        grouping is not None and by_title and not session.spec.random
+    ):  # random towers see no similarity
         product, joined = grouping.by_title(table.column("text"), baseline.image, product)
         confidence = torch.where(joined, grouping.title_confidence, confidence)
     rows = torch.from_numpy(table.rows("train"))
@@ -77,11 +79,17 @@ def training_items(
 
 
 def check_items(session: Session, items: TrainingItems, loss: nn.Module, *, gather: bool) -> None:
-    """Make sure that the items have something to learn from, if anything learns.
+    """Check that the loss can learn from the training items, if anything is trainable.
+
+    Args:
+        session: the model and the data.
+        items: the training items.
+        loss: the loss.
+        gather: whether the loss is over the batches of all processes together.
 
     Raises:
-        DataError: they do not.
-        ConfigError: a batch holds one item.
+        DataError: the loss can learn nothing from the items.
+        ConfigError: a batch would have a single item.
     """
     if not session.spec.learns:
         return
@@ -90,7 +98,7 @@ def check_items(session: Session, items: TrainingItems, loss: nn.Module, *, gath
         caption = torch.from_numpy(captions.over(session.table).codes)
     world = session.group.world_size
     terms: Iterable[nn.Module] = loss.terms.values() if isinstance(loss, Composite) else ()
-    from_values = any(not isinstance(term, _WITHOUT_VALUES) for term in terms)
+    from_values = any(not isinstance(term, _NEED_PAIRS) for term in terms)
     check_learnable(
         items,
         caption,

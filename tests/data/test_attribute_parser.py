@@ -8,7 +8,7 @@ import pytest
 import yaml
 from omegaconf import open_dict
 
-from fashret.cli.schema_overrides import with_named_schema
+from fashret.cli.schema_overrides import with_schema_overrides
 from fashret.config import build
 from fashret.data import attribute_parser
 from fashret.data.attribute_parser import Schema
@@ -467,7 +467,7 @@ def test_a_file_that_is_no_word_list_is_answered(text: str, message: str, tmp_pa
 
 
 def test_overrides_of_single_words_go_on_working() -> None:
-    changed, notes = with_named_schema(
+    changed, notes = with_schema_overrides(
         ["data=hm", "data.schema.names=[]", "~data.schema.attributes.gender", "seed=1"]
     )
     assert changed == [
@@ -480,7 +480,7 @@ def test_overrides_of_single_words_go_on_working() -> None:
     assert source.parser.names == []
     assert "gender" not in source.parser.attributes
     assert len(source.parser.attributes) == 5
-    own, _ = with_named_schema(["data.schema=my.yaml", "data.schema.names=[a]"])
+    own, _ = with_schema_overrides(["data.schema=my.yaml", "data.schema.names=[a]"])
     assert own == ["data.schema={base: my.yaml}", "++data.schema.names=[a]"]
     for untouched in (["data.schema=my.yaml"], ["data.schema=null", "seed=1"], []):
-        assert with_named_schema(untouched) == (untouched, [])
+        assert with_schema_overrides(untouched) == (untouched, [])

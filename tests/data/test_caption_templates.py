@@ -136,5 +136,5 @@ def test_a_template_of_an_unknown_column_is_answered(table: ItemTable) -> None:
 
 def test_captions_need_towers_that_learn(run: Run) -> None:
     captions = "{_target_: fashret.data.caption_templates.Captions, own: 0.5, templates: []}"
-    with pytest.raises(ConfigError, match=r"data\.captions needs towers that learn"):
+    with pytest.raises(ConfigError, match=r"data\.captions needs trained towers"):
         run("train", "model.train=heads", f"data.captions={captions}")

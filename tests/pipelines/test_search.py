@@ -22,7 +22,7 @@ def test_one_typed_query_needs_no_brackets(run: Run, monkeypatch: pytest.MonkeyP
         drawn.extend(query for query, _ in found)
         return Image.new("RGB", (4, 4))
 
-    monkeypatch.setattr("fashret.pipelines.search.photo_rows", rows)
+    monkeypatch.setattr("fashret.pipelines.query_sheet.photo_rows", rows)
     run("evaluate", "queries='red dress'")
     run("evaluate", "queries=[red dress,501]")
     assert drawn == ["red dress", "red dress", "501"]
@@ -69,7 +69,7 @@ def test_typed_queries_are_drawn_with_what_they_find(
         drawn.append(rows)
         return photo_rows(rows)
 
-    monkeypatch.setattr("fashret.pipelines.search.photo_rows", kept)
+    monkeypatch.setattr("fashret.pipelines.query_sheet.photo_rows", kept)
     for model in (("model.train=heads",), SCRATCH):
         trained = run("train", *model, *ONE_EPOCH, folder=f"run-{len(model)}")
         judged = run(
