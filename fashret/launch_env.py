@@ -36,7 +36,7 @@ def is_restart() -> bool:
     return any(int(os.environ.get(name, "0")) > 0 for name in names)
 
 
-def with_one_folder(arguments: list[str], command: str) -> list[str]:
+def with_shared_run_folder(arguments: list[str], command: str) -> list[str]:
     """Change a command line so that the processes of one run share its run folder.
 
     The process with rank 0 creates the folder; the others receive its path later

@@ -85,7 +85,7 @@ def test_public_classes_are_allowed(target: str) -> None:
     [
         "fashret.config.importlib.import_module",  # what a module of fashret imports
         "fashret.cli.command.subprocess.Popen",
-        "fashret.cli.command.as_a_command",  # the commands
+        "fashret.cli.command.run_in_subprocess",  # the commands
         "fashret.data.photos.Path",
         "fashret.loading.batches.ItemTable",  # a class of fashret, by a module that only imports it
         "fashret.data.preparation.prepare",  # a function

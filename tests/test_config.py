@@ -349,7 +349,10 @@ def command(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ("loss.temprature=0.1", "did you mean loss.temperature?"),
         ("batch_size=4", "did you mean data.batch_size?"),
         ("model=vitb23", "model=vitb23: there is no such option; did you mean vitb32? (also near"),
-        ("data=default", "data=default: it is a part that options share, and no option; choose"),
+        (
+            "data=default",
+            "data=default: default is a base that options share, not an option; choose",
+        ),
         ("miner=null", "miner=null: a group needs one of its options (--help lists them)"),
         ("trainer.zzz=3", "trainer.zzz: there is no such key; trainer: there are "),
         ("trainer.max_epochs=[", "trainer.max_epochs"),

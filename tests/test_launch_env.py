@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fashret.errors import ConfigError
-from fashret.launch_env import global_rank, is_restart, with_one_folder, world_size
+from fashret.launch_env import global_rank, is_restart, with_shared_run_folder, world_size
 from support.commands import QUIET, SMALL, Run, lines
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +34,7 @@ def test_a_process_that_nothing_else_started_keeps_its_command_line() -> None:
     assert global_rank() is None
     assert world_size() == 1
     assert not is_restart()
-    assert with_one_folder(["seed=1"], "train") == ["seed=1"]
+    assert with_shared_run_folder(["seed=1"], "train") == ["seed=1"]
 
 
 def test_processes_of_torchrun_follow_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,13 +42,13 @@ def test_processes_of_torchrun_follow_the_first(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "0")
     assert (global_rank(), world_size()) == (0, 3)
-    assert with_one_folder(["seed=1"], "train") == ["seed=1"]
+    assert with_shared_run_folder(["seed=1"], "train") == ["seed=1"]
     monkeypatch.setenv("RANK", "2")
     alone = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
     given = ["seed=1", "hydra.run.dir=here"]
-    assert with_one_folder(given, "train") == [*given, *alone]  # a later one counts
+    assert with_shared_run_folder(given, "train") == [*given, *alone]  # a later one counts
     with pytest.raises(ConfigError, match="-m: a sweep starts its jobs' processes itself"):
-        with_one_folder(["-m", "seed=1,2"], "train")
+        with_shared_run_folder(["-m", "seed=1,2"], "train")
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert is_restart()
 
@@ -57,14 +57,14 @@ def test_a_step_of_slurm_has_a_folder_that_it_finds_again(monkeypatch: pytest.Mo
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
     own = "hydra.run.dir=outputs/evaluate/slurm-4711-0"
-    assert with_one_folder([], "evaluate") == [own]
-    assert with_one_folder(["hydra.run.dir=here"], "evaluate") == ["hydra.run.dir=here"]
+    assert with_shared_run_folder([], "evaluate") == [own]
+    assert with_shared_run_folder(["hydra.run.dir=here"], "evaluate") == ["hydra.run.dir=here"]
     monkeypatch.setenv("SLURM_JOB_NAME", "bash")  # a person in a job's shell
     assert global_rank() is None
-    assert with_one_folder([], "evaluate") == []
+    assert with_shared_run_folder([], "evaluate") == []
     monkeypatch.setenv("SLURM_JOB_NAME", "train")
     monkeypatch.delenv("SLURM_STEP_ID")  # a job's script, which may run several commands
-    assert with_one_folder([], "evaluate") == []
+    assert with_shared_run_folder([], "evaluate") == []
 
 
 def test_a_job_that_slurm_queues_again_goes_on_in_its_folder(run: Run) -> None:

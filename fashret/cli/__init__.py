@@ -1,1 +1,1 @@
-"""The commands: each file is one, the root scripts are their faces."""
+"""The command line: one file per command of `fashret`, and what they share."""

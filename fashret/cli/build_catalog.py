@@ -1,4 +1,4 @@
-"""`fashret catalog`: the embeddings of a data set, as files."""
+"""`fashret catalog`: build the catalog of a data set's embeddings."""
 
 from omegaconf import DictConfig
 
@@ -11,7 +11,7 @@ def main() -> None:
 
 
 def build_catalog(cfg: DictConfig) -> None:
-    """Build one catalog, or find it whole, and say where it is."""
+    """Build a catalog, or open it if it exists, and print its folder."""
     from fashret.cli.compose import Composed, catalog_options
     from fashret.pipelines import catalog as pipeline
 

@@ -1,4 +1,4 @@
-"""`fashret cache`: what the cache holds, and removing it."""
+"""`fashret cache`: list and remove the entries of the cache."""
 
 import argparse
 import shutil
@@ -15,17 +15,19 @@ def main() -> None:
     """The console command."""
     parser = argparse.ArgumentParser(
         prog="fashret cache",
-        description="Show prepared data, catalogs and weights that all runs share.",
-        epilog="What is removed is made again when it is next needed.",
+        description="List or remove prepared data, catalogs and weights, which all runs share.",
+        epilog="A removed entry is made again when it is next needed.",
     )
-    parser.add_argument("--remove", action="append", default=[], metavar="NAME", help="an entry")
-    parser.add_argument("--dir", type=Path, default=None, help="another cache than FASHRET_CACHE's")
+    parser.add_argument(
+        "--remove", action="append", default=[], metavar="NAME", help="remove an entry"
+    )
+    parser.add_argument("--dir", type=Path, default=None, help="the cache; default: FASHRET_CACHE")
     given = parser.parse_args()
     folder = (given.dir or default_cache_dir()).expanduser()
     entries = {path.name: path for kind in _KINDS for path in _entries(folder / kind)}
     for name in given.remove:
         if name not in entries:
-            sys.exit(f"error: {folder} holds no '{name}': fashret cache lists what it holds")
+            sys.exit(f"error: {folder} has no entry '{name}': fashret cache lists the entries")
         _remove(entries[name])
         print(f"removed {entries.pop(name)}")
     if given.remove:
@@ -43,7 +45,7 @@ def main() -> None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """The folders and files of one kind; locks and drafts are no entries."""
+    """The entries of one kind, without lock files and unfinished ones."""
     if not folder.is_dir():
         return []
     return [p for p in folder.iterdir() if not p.name.endswith((".lock", ".partial", ".sqlite"))]

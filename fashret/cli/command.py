@@ -1,4 +1,4 @@
-"""Run a command under Hydra, with messages for people. Light to import: no torch here."""
+"""Run a command under Hydra, with readable error messages. Light to import: no torch here."""
 
 import functools
 import json
@@ -22,12 +22,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fashret.cli.help import help_text
-from fashret.cli.resumed_overrides import with_resumed
-from fashret.cli.run_folder import removed_if_empty
-from fashret.cli.schema_overrides import with_named_schema
+from fashret.cli.resumed_overrides import with_resumed_overrides
+from fashret.cli.run_folder import remove_run_folder_if_empty
+from fashret.cli.schema_overrides import with_schema_overrides
 from fashret.config import config_dir, monitored_metric, nearest_key
 from fashret.errors import FashretError, TrainingError
-from fashret.launch_env import with_one_folder
+from fashret.launch_env import with_shared_run_folder
 from fashret.names import nearest
 from fashret.reports.sweep_table import FAILED
 from fashret.version import __version__
@@ -43,10 +43,14 @@ INTERRUPTED = 130
 
 
 def run(name: str, body: Callable[[DictConfig], Any]) -> None:
-    """Compose `conf/<name>.yaml` with the command line, and run `body` with it.
+    """Compose `conf/<name>.yaml` with the command line, and run a command with it.
 
-    An error that is the user's to mend is one message on standard error and exit status 1;
-    HYDRA_FULL_ERROR=1 shows the trace. Ctrl+C ends with exit status 130.
+    A user's error is printed as one message, with exit status 1; HYDRA_FULL_ERROR=1 shows the stack
+    trace. Ctrl+C exits with status 130.
+
+    Args:
+        name: the name of the configuration file.
+        body: the command, a function of the configuration.
     """
     if "--version" in sys.argv[1:]:
         print(f"fashret {__version__}")
@@ -54,17 +58,17 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_text(name, arguments=sys.argv[1:], program=sys.argv[0]))
         return
-    _hush()
+    _silence_known_warnings()
     want_trace = os.environ.get(_TRACE) == "1"
-    os.environ[_TRACE] = "1"  # Hydra then hands errors on, and does not print them itself
+    os.environ[_TRACE] = "1"  # makes Hydra raise errors instead of printing them
     try:
-        arguments, notes = with_named_schema(with_resumed(sys.argv[1:]))
+        arguments, notes = with_schema_overrides(with_resumed_overrides(sys.argv[1:]))
         for note in notes:
             print(note, file=sys.stderr)
-        sys.argv[1:] = with_one_folder(arguments, name)
+        sys.argv[1:] = with_shared_run_folder(arguments, name)
         main = hydra.main(version_base="1.3", config_path=config_dir(), config_name=name)
-        with removed_if_empty():
-            main(_told_plainly(body, want_trace))()
+        with remove_run_folder_if_empty():
+            main(_with_readable_errors(body, want_trace))()
     except FashretError as e:
         if want_trace:
             raise
@@ -88,17 +92,17 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
             os.environ.pop(_TRACE, None)
 
 
-def _told_plainly(
+def _with_readable_errors(
     body: Callable[[DictConfig], Any], want_trace: bool
 ) -> Callable[[DictConfig], Any]:
-    """A command whose errors are messages, and whose failure as a sweep's job ends no sweep.
+    """Wrap a command so that errors are printed as messages, and a failed job ends no sweep.
 
-    Such a job is worth 0, the worst value of every metric; `failed.txt` in its folder says why.
+    A failed job returns 0, the worst value of every metric; the error is in its `failed.txt`.
     """
 
     @functools.wraps(body)
     def job(cfg: DictConfig) -> Any:
-        if not want_trace:  # nor do the processes that begin here
+        if not want_trace:  # not for child processes either
             os.environ.pop(_TRACE, None)
         alone = HydraConfig.get().mode is not RunMode.MULTIRUN
         try:
@@ -115,7 +119,7 @@ def _told_plainly(
 
 
 def _run_alone(body: Callable[[DictConfig], Any], cfg: DictConfig, want_trace: bool) -> Any:
-    """Run a command that is no sweep's job."""
+    """Run a command that is not a job of a sweep."""
     try:
         return body(cfg)
     except FashretError as e:
@@ -123,17 +127,17 @@ def _run_alone(body: Callable[[DictConfig], Any], cfg: DictConfig, want_trace: b
             raise
         raise SystemExit(f"error: {e}") from None
     except Exception:
-        os.environ[_TRACE] = "1"  # a fault of ours is told in full
+        os.environ[_TRACE] = "1"  # a bug is shown with its stack trace
         raise
 
 
 def _run_in_sweep(body: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
-    """Run a job of a sweep; one that fails is worth 0."""
-    _hush()  # a launcher's process begins here
+    """Run a job of a sweep; return 0 if it fails."""
+    _silence_known_warnings()  # a launcher's process starts here
     folder = Path(HydraConfig.get().runtime.output_dir)
     (folder / FAILED).unlink(missing_ok=True)
     try:
-        return as_a_command(cfg, folder) if _has_several(cfg) else body(cfg)
+        return run_in_subprocess(cfg, folder) if _has_several(cfg) else body(cfg)
     except Exception as e:  # whatever it is, the other jobs can still run
         (folder / FAILED).write_text(f"{e}\n\n{traceback.format_exc()}")
         print(f"job {HydraConfig.get().job.num} failed: {e}", file=sys.stderr)
@@ -141,7 +145,7 @@ def _run_in_sweep(body: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
 
 
 def _interrupted(current: HydraConf) -> str:
-    """What a command that was interrupted says: how to go on, if it trained."""
+    """The message of an interrupted command: how to resume, if it trained."""
     if current.job.config_name != "train":
         return "interrupted"
     folder = Path(current.runtime.output_dir)
@@ -152,16 +156,20 @@ def _interrupted(current: HydraConf) -> str:
     program = Path(sys.argv[0]).name
     command = ["fashret", "train"] if program == "fashret" else [program]
     command = [*(["python"] if program.endswith(".py") else []), *command, f"resume={folder}"]
-    return f"interrupted; to go on after the last whole epoch: {shlex.join(command)}"
+    return f"interrupted; to resume after the last finished epoch: {shlex.join(command)}"
 
 
-def as_a_command(cfg: DictConfig, folder: Path) -> float | None:
-    """Run a job of a sweep as a command of its own, in its folder: several processes start there.
+def run_in_subprocess(cfg: DictConfig, folder: Path) -> float | None:
+    """Run a job of a sweep as a subprocess, which can start several processes itself.
 
-    What goes wrong among them, a process that is killed too, then stays with the job.
+    Failures of these processes, killed ones too, then fail the job alone.
+
+    Args:
+        cfg: the configuration of the job.
+        folder: the folder of the job.
 
     Returns:
-        The monitored metric, as the job's results have it.
+        The monitored metric from the job's results; None if it left none.
 
     Raises:
         TrainingError: the command failed.
@@ -175,18 +183,20 @@ def as_a_command(cfg: DictConfig, folder: Path) -> float | None:
     command += [*map(str, current.overrides.task), f'hydra.run.dir="{folder}"']
     package = str(Path(__file__).parents[2])  # a checkout may be run without being installed
     paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    said = b""
+    stderr = b""
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
     ) as process:
         assert process.stderr is not None
         while part := os.read(process.stderr.fileno(), 65536):
             sys.stderr.write(part.decode(errors="replace"))
-            said = (said + part)[-65536:]
+            stderr = (stderr + part)[-65536:]
     if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines() or ["nothing was said"]
-        told = [line for line in lines if line.startswith("error: ")] or lines[-1:]
-        raise TrainingError(f"{told[0].removeprefix('error: ')} (exit status {process.returncode})")
+        lines = stderr.decode(errors="replace").strip().splitlines() or ["no error message"]
+        errors = [line for line in lines if line.startswith("error: ")] or lines[-1:]
+        raise TrainingError(
+            f"{errors[0].removeprefix('error: ')} (exit status {process.returncode})"
+        )
     results = folder / "metrics.json"
     if name != "train" or not results.is_file():
         return None
@@ -194,7 +204,7 @@ def as_a_command(cfg: DictConfig, folder: Path) -> float | None:
 
 
 def _has_several(cfg: DictConfig) -> bool:
-    """Whether a job has several processes."""
+    """Whether a job starts several processes."""
     if "trainer" not in cfg:
         return False
     from fashret.cli.compose import process_options
@@ -202,11 +212,10 @@ def _has_several(cfg: DictConfig) -> bool:
     return process_options(cfg).several
 
 
-def _hush() -> None:
-    """Leave out what nobody reads.
+def _silence_known_warnings() -> None:
+    """Silence warnings that users cannot act on, and progress bars in a file or a pipe.
 
-    That is what Lightning 2.6 makes torch 2.14 and later say, which no user could mend, and the
-    progress bars of `datasets` in a file or a pipe.
+    The warnings are those of torch 2.14 and later about Lightning 2.6.
     """
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -215,7 +224,7 @@ def _hush() -> None:
 
 
 def _explain(error: Exception, name: str) -> str:
-    """Hydra's message, with the nearest right name where a key does not exist."""
+    """Hydra's message, with the nearest existing name for a key that does not exist."""
     message = str(error).strip()
     if isinstance(error, OverrideParseException):
         message = f"{error.override}: {message.splitlines()[0]}"
@@ -235,23 +244,23 @@ def _explain(error: Exception, name: str) -> str:
 
 
 def _explain_option(group: str, option: str, message: str) -> str:
-    """What to choose in place of an option that does not exist.
+    """Suggest an option in place of one that does not exist.
 
-    A part that options share was once listed beside them, and files of one's own may name it.
+    A base that options share was once listed beside them; users' files may still name it.
     """
     if (Path(config_dir()) / group / "base" / f"{option}.yaml").is_file():
         return (
-            f"{group}={option}: it is a part that options share, and no option; choose one "
-            f"(--help lists them). In a file of your own write base/{option}@_here_ in place of "
-            f"{option} in its defaults"
+            f"{group}={option}: {option} is a base that options share, not an option; choose an "
+            f"option (--help lists them). In your own files write base/{option}@_here_ in place "
+            f"of {option} in the defaults"
         )
-    known = [line.strip() for line in message.splitlines() if line.startswith("\t")]
-    known = [name for name in known if not name.startswith("provider=")]
-    return f"{group}={option}: there is no such option; {nearest(option, known)}"
+    options = [line.strip() for line in message.splitlines() if line.startswith("\t")]
+    options = [name for name in options if not name.startswith("provider=")]
+    return f"{group}={option}: there is no such option; {nearest(option, options)}"
 
 
 def _reference(name: str) -> DictConfig:
-    """The command's configuration as it is without overrides."""
+    """The command's configuration without overrides."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 

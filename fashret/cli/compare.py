@@ -1,4 +1,4 @@
-"""`fashret compare`: evaluate one run against another."""
+"""`fashret compare`: evaluate one run against another on the same queries."""
 
 import sys
 
@@ -6,8 +6,8 @@ from fashret.cli import evaluate
 
 _USAGE = """usage: fashret compare <run> <other run> [overrides]
 
-Evaluates the first run (or catalog folder) against the second: the same queries, paired intervals,
-a verdict for every metric. Overrides are those of fashret evaluate:
+Evaluates the first run (or catalog folder) against the second on the same queries, with paired
+intervals and a verdict for every metric. Overrides are those of fashret evaluate:
   fashret compare outputs/train/b outputs/train/a
   fashret compare outputs/train/b outputs/train/a protocol=keyword gallery=true"""
 

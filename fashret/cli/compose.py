@@ -1,4 +1,4 @@
-"""From a composed configuration to the options of a pipeline."""
+"""Turn a composed configuration into the options of a pipeline."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,21 +26,21 @@ from fashret.pipelines.session import SessionOptions
 from fashret.pipelines.train import TrainOptions, seed_all
 from fashret.pipelines.trainer import TrainerOptions
 
-_LIVE = {"trainer": {"callbacks", "logger"}}
+_OBJECT_ARGUMENTS = {"trainer": {"callbacks", "logger"}}
 _NOT_IN_REFERENCE = ("experiment", "ablation", "debug")
 
 _ADOPTED = ("data", "model", "retrieval", "targets", "catalog")
-"""The groups of a checkpoint's configuration that another command goes on with."""
+"""The groups that other commands take from a checkpoint's configuration."""
 
 
 @dataclass(frozen=True)
 class Composed:
-    """A configuration that was composed and checked.
+    """A composed and checked configuration.
 
     Attributes:
-        cfg: it.
-        command: whose.
-        overrides: what the user gave.
+        cfg: the configuration.
+        command: the name of the command, such as train.
+        overrides: the overrides that the user gave.
     """
 
     cfg: DictConfig
@@ -49,10 +49,14 @@ class Composed:
 
     @classmethod
     def checked(cls, cfg: DictConfig, command: str) -> "Composed":
-        """Check a configuration against its groups as they are without experiment and overrides.
+        """Check a configuration against its groups without experiment and overrides.
+
+        Args:
+            cfg: the composed configuration.
+            command: the name of the command.
 
         Raises:
-            ConfigError: naming every fault at once.
+            ConfigError: the configuration has faults; the message names all of them.
         """
         choices, overrides = {}, []
         if HydraConfig.initialized():
@@ -60,9 +64,9 @@ class Composed:
             choices, overrides = dict(hydra.runtime.choices), list(hydra.overrides.task)
         loader = GlobalHydra.instance().config_loader()
         if choices.get("targets") not in loader.get_group_options("targets"):
-            choices.pop("targets", None)  # a data set without targets of its own
+            choices.pop("targets", None)  # the data set has no targets
         groups = [
-            f"{'+' * ('@' in group)}{group}={choice}"  # one with a place of its own: an experiment
+            f"{'+' * ('@' in group)}{group}={choice}"  # @: a group with a package
             for group, choice in choices.items()
             if choice is not None
             and "/" not in group
@@ -71,29 +75,31 @@ class Composed:
         reference = compose(command, overrides=groups)
         with open_dict(reference):
             reference.setdefault("targets", {})
-        check(cfg, reference, _LIVE)
+        check(cfg, reference, _OBJECT_ARGUMENTS)
         return cls(cfg, command, overrides)
 
     @property
     def keys(self) -> list[str]:
-        """The keys and groups that the user gave."""
+        """The keys and groups that the user overrode."""
         parsed = OverridesParser.create().parse_overrides(list(self.overrides))
         return [override.key_or_group for override in parsed]
 
     def adopt(self, config: Mapping[str, Any], *, run: str) -> "Composed":
-        """Put a run's model, data and options in.
+        """Take the model, data and options of a run, and keep the user's overrides.
 
-        What the user gave stays: a whole group, or single keys of the run's.
+        Args:
+            config: the configuration in the run's checkpoint.
+            run: the override that names the run, for messages.
 
         Raises:
-            CheckpointError: the run's configuration names what no configuration may name.
-            ConfigError: the user changes the model, which the run's weights decide.
+            CheckpointError: the run's configuration has targets that are not allowed.
+            ConfigError: the user overrides the model, which is fixed by the run's weights.
         """
         keys = self.keys
         changed = [key for key in keys if key == "model" or key.startswith("model.")]
         if changed:
             raise ConfigError(
-                f"{changed[0]} cannot be given with {run}: the run's weights decide it"
+                f"{changed[0]} cannot be given with {run}: it is fixed by the run's weights"
             )
         adopted = OmegaConf.create(OmegaConf.to_container(self.cfg))
         assert isinstance(adopted, DictConfig)
@@ -102,7 +108,7 @@ class Composed:
             groups = [group for group in groups if group != "targets"]
         elif "targets" not in keys and "targets" not in config:
             adopted["targets"] = {}
-        for group, options in _trusted(config, groups, run).items():
+        for group, options in _validated_groups(config, groups, run).items():
             adopted[group] = options
             for key in keys:
                 if key.startswith(f"{group}."):
@@ -111,7 +117,7 @@ class Composed:
         return Composed(adopted, self.command, self.overrides)
 
     def with_run(self) -> "Composed":
-        """Put in what `run` and `ckpt` name, if they name a trained model."""
+        """Take the configuration of the trained model that `run` or `ckpt` name, if they do."""
         run, ckpt = self.cfg.run, self.cfg.ckpt
         is_catalog = run is not None and (Path(run).expanduser() / MANIFEST).is_file()
         if is_catalog or (run is None and ckpt in ("last", "best")):
@@ -120,24 +126,26 @@ class Composed:
         return self.adopt(config, run=f"run={run}" if run else f"ckpt={ckpt}")
 
     def given_targets(self) -> frozenset[str]:
-        """The names of the targets that are not the data set's own, or not as it has them.
+        """Return the names of the targets that the user added or changed.
 
-        These come from the command line, or from an experiment.
+        These come from the command line or from an experiment.
         """
         if not HydraConfig.initialized():
             return frozenset()
         choice = HydraConfig.get().runtime.choices.get("targets")
         # Any: Hydra's loader has a repository of configurations, its interface does not say so
         loader: Any = GlobalHydra.instance().config_loader()
-        held = loader.repository.load_config(f"targets/{choice}")
-        own = {} if held is None else OmegaConf.to_container(held.config)
-        assert isinstance(own, dict)
+        option = loader.repository.load_config(f"targets/{choice}")
+        defaults = {} if option is None else OmegaConf.to_container(option.config)
+        assert isinstance(defaults, dict)
         targets = OmegaConf.to_container(self.cfg.targets)
         assert isinstance(targets, dict)
-        return frozenset(str(name) for name, target in targets.items() if own.get(name) != target)
+        return frozenset(
+            str(name) for name, target in targets.items() if defaults.get(name) != target
+        )
 
     def session(self) -> SessionOptions:
-        """What every pipeline is told."""
+        """Return the options that all pipelines share."""
         cfg = self.cfg
         nodes = (cfg.get("targets") or {}).items()
         parts: dict[str, Any] = {}
@@ -157,7 +165,7 @@ class Composed:
         )
 
     def report(self) -> ReportOptions:
-        """What is left beside the numbers."""
+        """Return the options of the report."""
         cfg, gallery = self.cfg, build(self.cfg.report.gallery)
         return ReportOptions(
             gallery=gallery if cfg.gallery else None,
@@ -168,7 +176,7 @@ class Composed:
         )
 
     def commands(self) -> list[str]:
-        """The command as it can be typed again, and how to evaluate its run again."""
+        """Return the command lines that reproduce the run and its evaluation."""
         commands = [shlex.join(["python", f"{self.command}.py", *self.overrides])]
         if self.command == "train":
             folder = self.cfg.paths.output_dir
@@ -177,9 +185,9 @@ class Composed:
 
 
 def train_options(composed: Composed) -> TrainOptions:
-    """The options of one training run."""
+    """Return the options of a training run."""
     cfg = composed.cfg
-    seed_all(cfg.seed)  # what follows may draw weights
+    seed_all(cfg.seed)  # instantiating may draw random weights
     return TrainOptions(
         session=composed.session(),
         loss=build(cfg.loss),
@@ -203,7 +211,7 @@ def train_options(composed: Composed) -> TrainOptions:
 
 
 def evaluate_options(composed: Composed) -> EvaluateOptions:
-    """The options of one evaluation."""
+    """Return the options of an evaluation."""
     composed = composed.with_run()
     cfg = composed.cfg
     return EvaluateOptions(
@@ -221,7 +229,7 @@ def evaluate_options(composed: Composed) -> EvaluateOptions:
 
 
 def catalog_options(composed: Composed) -> CatalogOptions:
-    """The options of one catalog."""
+    """Return the options of a catalog build."""
     composed = composed.with_run()
     cfg = composed.cfg
     folder = None if cfg.catalog.dir is None else Path(cfg.catalog.dir).expanduser()
@@ -229,7 +237,7 @@ def catalog_options(composed: Composed) -> CatalogOptions:
 
 
 def export_options(composed: Composed) -> ExportOptions:
-    """The options of one export."""
+    """Return the options of an export."""
     composed = composed.with_run()
     cfg = composed.cfg
     return ExportOptions(
@@ -243,7 +251,7 @@ def export_options(composed: Composed) -> ExportOptions:
 
 
 def process_options(cfg: DictConfig) -> ProcessOptions:
-    """Which processes a command asks for."""
+    """Return the processes that a command starts."""
     trainer, devices = cfg.trainer, cfg.trainer.devices
     return ProcessOptions(
         accelerator=str(trainer.accelerator),
@@ -255,7 +263,7 @@ def process_options(cfg: DictConfig) -> ProcessOptions:
 
 
 def typed_queries(queries: str | Sequence[object]) -> list[str]:
-    """The texts of `queries=`: one that is typed without brackets is one query, not its letters.
+    """Return the texts of `queries=`; a string without brackets is one query.
 
     Example:
         >>> typed_queries("red dress"), typed_queries(["red dress", 501])
@@ -264,26 +272,28 @@ def typed_queries(queries: str | Sequence[object]) -> list[str]:
     return [queries] if isinstance(queries, str) else [str(query) for query in queries]
 
 
-def _trusted(config: Mapping[str, Any], groups: Sequence[str], run: str) -> dict[str, Any]:
-    """The named groups of a checkpoint's configuration, which may be somebody else's.
+def _validated_groups(config: Mapping[str, Any], groups: Sequence[str], run: str) -> dict[str, Any]:
+    """Validate groups of a checkpoint's configuration, which may be untrusted.
 
-    `train.py` writes them without interpolations, so there are none to follow.
+    A checkpoint's configuration has no interpolations, so they are refused.
 
     Raises:
-        CheckpointError: they name a target that is not on the allow-list, or are no groups.
+        CheckpointError: a group has a target that is not allowed, or is not a mapping.
     """
-    found = {group: config.get(group) for group in groups}
-    faults = [f"{g} is not a group of options" for g, o in found.items() if not isinstance(o, dict)]
-    faults += target_faults(found, "")
-    faults += [f"{key} holds an interpolation, {value}" for key, value in _interpolations(found)]
+    selected = {group: config.get(group) for group in groups}
+    faults = [
+        f"{g} is not a group of options" for g, o in selected.items() if not isinstance(o, dict)
+    ]
+    faults += target_faults(selected, "")
+    faults += [f"{key} is an interpolation, {value}" for key, value in _interpolations(selected)]
     if faults:
         lines = "\n".join(f"  - {fault}" for fault in faults)
         raise CheckpointError(f"{run}: the configuration in the checkpoint is refused:\n{lines}")
-    return found
+    return selected
 
 
 def _interpolations(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """The strings that OmegaConf would replace, with their keys."""
+    """The strings with OmegaConf interpolations, with their keys."""
     if isinstance(value, str) and "${" in value:
         yield path, value
     elif isinstance(value, dict):

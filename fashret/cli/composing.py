@@ -1,4 +1,4 @@
-"""Compose and check a command's configuration without the command line."""
+"""Compose and check a command's configuration from Python, without the command line."""
 
 import os
 import threading
@@ -15,38 +15,38 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from fashret.cli.compose import Composed, evaluate_options
-from fashret.cli.resumed_overrides import with_resumed
+from fashret.cli.resumed_overrides import with_resumed_overrides
 from fashret.config import config_dir
 from fashret.errors import ConfigError
 from fashret.pipelines.evaluate import evaluated_system
 from fashret.pipelines.search import Index
 
-_COMPOSING = threading.RLock()
-"""Hydra keeps its state for the whole process: one configuration is composed at a time."""
+_HYDRA_LOCK = threading.RLock()
+"""Held while a configuration is composed: Hydra's state is global to the process."""
 
 
 @contextmanager
 def composing(command: str, overrides: Sequence[str]) -> Iterator[Composed]:
-    """Compose and check a command's configuration, while Hydra's state is this one's.
+    """Compose and check a command's configuration; within the context, Hydra's state is set for it.
 
     Args:
-        command: train, evaluate, build_catalog, ...
-        overrides: as on the command line.
+        command: the name of the command: train, evaluate, build_catalog, ...
+        overrides: the overrides, as on the command line.
 
     Raises:
-        ConfigError: an override names what there is not, or a value does not fit.
+        ConfigError: an override names an unknown key or option, or its value is not allowed.
     """
-    given = with_resumed(list(overrides))
+    given = with_resumed_overrides(list(overrides))
     folder = [o.removeprefix("hydra.run.dir=") for o in given if o.startswith("hydra.run.dir=")]
     given = [override for override in given if not override.startswith("hydra.run.dir=")]
     if not any(override.startswith("paths.output_dir=") for override in given):
         now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
         out = folder[-1] if folder else f"outputs/{command}/{now}"
         given.append(f"paths.output_dir={quoted(out)}")
-    with _COMPOSING:
+    with _HYDRA_LOCK:
         hydra, config = GlobalHydra.instance(), HydraConfig.instance()
         before, before_config = hydra.hydra, config.cfg
-        hydra.hydra = None  # a context of the user's own stays as it is
+        hydra.hydra = None  # restored below, if the user has initialized Hydra
         try:
             with initialize_config_dir(config_dir(), version_base="1.3"):
                 cfg = compose(command, overrides=given, return_hydra_config=True)
@@ -62,14 +62,14 @@ def composing(command: str, overrides: Sequence[str]) -> Iterator[Composed]:
 
 
 def index_of_run(folder: Path) -> Index:
-    """Index all items of a run's own data, under its model."""
+    """Open the index of all items of a run's data, embedded by its model."""
     with composing("evaluate", [f"run={quoted(folder)}"]) as composed:
         options = evaluate_options(composed)
     return Index.from_system(evaluated_system(options))
 
 
 def write_hydra_folder(composed: Composed) -> None:
-    """Leave the overrides in a run folder, as Hydra does, by which `resume=` goes on."""
+    """Write the overrides to a run folder, as Hydra does; `resume=` reads them."""
     folder = Path(composed.cfg.paths.output_dir) / ".hydra"
     if (folder / "overrides.yaml").is_file():
         return  # a run that is resumed
@@ -82,6 +82,6 @@ def write_hydra_folder(composed: Composed) -> None:
 
 
 def quoted(path: str | Path) -> str:
-    """A path as the value of an override, whatever characters it has."""
+    """Quote a path as the value of an override."""
     escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

@@ -1,4 +1,4 @@
-"""`fashret demo`: a search page over a catalog."""
+"""`fashret demo`: serve a search page over the items of a data set."""
 
 from omegaconf import DictConfig
 
@@ -11,13 +11,13 @@ def main() -> None:
 
 
 def demo(cfg: DictConfig) -> None:
-    """Serve one page until it is stopped."""
+    """Serve the search page until Ctrl+C."""
     import socket
     from contextlib import suppress
 
     from fashret.cli.compose import Composed, evaluate_options
     from fashret.errors import ConfigError
-    from fashret.pipelines.demo import search_of
+    from fashret.pipelines.demo import demo_search
 
     try:
         import uvicorn
@@ -28,22 +28,22 @@ def demo(cfg: DictConfig) -> None:
 
     composed = Composed.checked(cfg, "demo")
     options = evaluate_options(composed)
-    search = search_of(options, results=cfg.results)
+    search = demo_search(options, results=cfg.results)
     where = "" if cfg.split is None else f", {cfg.split}"
     app = application(search, f"{options.session.source.name}{where}", cfg.host)
     try:
         bound = socket.create_server((cfg.host, cfg.port))
     except OSError as e:
         raise ConfigError(
-            f"host={cfg.host} port={cfg.port} cannot be listened on: {e.strerror}; another port: "
-            "port=0 takes a free one"
+            f"cannot listen on host={cfg.host} port={cfg.port}: {e.strerror}; port=0 chooses a "
+            "free port"
         ) from e
     print(
         f"{len(search.rows)} items: http://{cfg.host}:{bound.getsockname()[1]} (Ctrl+C ends it)",
         flush=True,
     )
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-    with suppress(KeyboardInterrupt):  # uvicorn has shut down, and hands the signal on
+    with suppress(KeyboardInterrupt):  # raised again by uvicorn after its shutdown
         server.run(sockets=[bound])
 
 

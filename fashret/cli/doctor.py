@@ -1,4 +1,4 @@
-"""`fashret doctor`: whether this installation can train, encode and search."""
+"""`fashret doctor`: check that this installation can train, encode and search."""
 
 import platform
 import shutil
@@ -25,23 +25,23 @@ def main() -> None:
     failed = 0
     for name, check in _CHECKS.items():
         try:
-            said, good = check(), True
-        except Exception as e:  # whatever it is, the other checks go on
-            said, good = f"{type(e).__name__}: {e}", False
-        print(f"{'ok  ' if good else 'FAIL'}  {name}: {said}")
-        failed += not good
+            finding, passed = check(), True
+        except Exception as e:  # the other checks still run
+            finding, passed = f"{type(e).__name__}: {e}", False
+        print(f"{'ok  ' if passed else 'FAIL'}  {name}: {finding}")
+        failed += not passed
     if failed:
         sys.exit(f"{failed} of {len(_CHECKS)} checks failed")
 
 
 def _packages() -> str:
-    found = []
+    versions = []
     for name in _PACKAGES:
         try:
-            found.append(f"{name} {version(name)}")
+            versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             raise RuntimeError(f"{name} is not installed: pip install fashret") from None
-    return ", ".join(found)
+    return ", ".join(versions)
 
 
 def _extras() -> str:
@@ -65,7 +65,9 @@ def _cache() -> str:
         file.write(b"fashret")
     free = shutil.disk_usage(folder).free
     if free < _FEW_GIGABYTES:
-        raise RuntimeError(f"{folder} has {free / 1e9:.1f} GB left: FASHRET_CACHE=<another folder>")
+        raise RuntimeError(
+            f"{folder} has {free / 1e9:.1f} GB left: set FASHRET_CACHE=<another folder>"
+        )
     return f"{folder}, {free / 1e9:.0f} GB left"
 
 

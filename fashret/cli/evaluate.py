@@ -1,4 +1,4 @@
-"""`fashret evaluate`: evaluate a run, a checkpoint, a catalog, or a model as it comes."""
+"""`fashret evaluate`: evaluate a run, a checkpoint, a catalog, or an untrained model."""
 
 from omegaconf import DictConfig
 
@@ -19,10 +19,10 @@ def evaluate(cfg: DictConfig) -> None:
 
     options = evaluate_options(Composed.checked(cfg, "evaluate"))
     result = pipeline.evaluate(options)
-    if result is None:  # a process beside the first
+    if result is None:  # a process with rank > 0
         return
     if result.queries is not None:
-        print(f"what the typed queries find: {result.queries}")
+        print(f"hits of the typed queries: {result.queries}")
     show(result.published, result.curves, result.system.session.output_dir)
     check_regressions(options.report, result.published.scoreboard)
 

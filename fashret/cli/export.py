@@ -11,7 +11,7 @@ def main() -> None:
 
 
 def export(cfg: DictConfig) -> None:
-    """Write one bundle, and say how to use it."""
+    """Export a model, and print how to load it."""
     from fashret.cli.compose import Composed, export_options
     from fashret.pipelines import export as pipeline
 
@@ -24,8 +24,8 @@ def export(cfg: DictConfig) -> None:
         )
     print(
         f"written to {options.out}\n"
-        f"here:      model.name=local-dir:{options.out} model.pretrained=null\n"
-        f"elsewhere: open_clip.create_model_and_transforms('local-dir:{options.out}')"
+        f"fashret:   model.name=local-dir:{options.out} model.pretrained=null\n"
+        f"open_clip: open_clip.create_model_and_transforms('local-dir:{options.out}')"
     )
 
 

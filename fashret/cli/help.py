@@ -1,4 +1,4 @@
-"""What `--help` prints: two screens, without composing a configuration. Light to import."""
+"""The text of `--help`, made without composing a configuration. Light to import."""
 
 import re
 import textwrap
@@ -11,13 +11,13 @@ from fashret.config import config_dir
 
 PURPOSE = {
     "train": "Train a model on products, and report what improved and what regressed.",
-    "evaluate": "Evaluate a run, a checkpoint, or a model as it comes.",
-    "build_catalog": "Encode a data set once, into a catalog that others can search.",
+    "evaluate": "Evaluate a run, a checkpoint, a catalog, or an untrained model.",
+    "build_catalog": "Encode a data set once, into a catalog that can be searched.",
     "demo": "Serve a search page over a catalog.",
     "export": "Write a trained model as a plain open_clip checkpoint.",
     "view": "Look at a data set: its values, disagreements and suspected duplicates.",
 }
-"""What each command does."""
+"""The purpose of each command, by configuration file."""
 
 EXAMPLES = {
     "train": (
@@ -63,7 +63,7 @@ EXAMPLES = {
         "data=folder data.root=photos view.alike=null",
     ),
 }
-"""Arguments of each command, the commonest first."""
+"""Example arguments of each command, the most common first."""
 
 _READ_ON = {
     "train": "docs/configuration.md, docs/tour.md",
@@ -77,26 +77,26 @@ _WIDTH = 80
 
 
 def help_text(command: str, *, arguments: Sequence[str] = (), program: str = "") -> str:
-    """The help of a command, at most 60 lines of 80 columns.
+    """Return the help of a command, at most 60 lines of 80 columns.
 
     Args:
         command: the name of its file in conf/.
-        arguments: of the command line; `--config-dir` in it adds options.
-        program: how the command was called; by its own name where that is not known.
+        arguments: the command line; `--config-dir` in it adds options.
+        program: the path of the program that was called; "" if not known.
     """
     call = _call(command, program)
     folders = [Path(config_dir()), *_added_folders(arguments)]
-    held = yaml.safe_load((folders[0] / f"{command}.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((folders[0] / f"{command}.yaml").read_text(encoding="utf-8"))
     lines = [f"usage: {call} [group=option ...] [key=value ...]", "", PURPOSE[command], ""]
     lines += ["Groups and their options; * is the default.", ""]
-    groups = list(_groups(held["defaults"]))
+    groups = list(_groups(config["defaults"]))
     indent = max(len(group) for group, _ in groups) + 3
     for group, default in groups:
         names = _options(folders, group)
         shown = ", ".join(f"{name}*" if name == default else name for name in names)
         shown += "; by default those of the data set" if default == "${data}" else ""
         lines += _wrapped(f"{f'{group}:':{indent}}{shown}", indent)
-    keys = [str(key) for key in held if key != "defaults"]
+    keys = [str(key) for key in config if key != "defaults"]
     lines += ["", "Keys of no group:", *_wrapped(f"  {', '.join(keys)}", 2)]
     lines += ["", "Examples:", *(f"  {call} {example}" for example in EXAMPLES[command]), ""]
     lines += ["--cfg job prints every key with its value, --cfg job --package <group> those of"]
@@ -106,7 +106,7 @@ def help_text(command: str, *, arguments: Sequence[str] = (), program: str = "")
 
 
 def _call(command: str, program: str) -> str:
-    """How a command is typed."""
+    """The command as the user types it."""
     name = Path(program).name
     script = f"{command}.py"
     if name == script:
@@ -116,7 +116,7 @@ def _call(command: str, program: str) -> str:
 
 
 def _groups(defaults: Sequence[object]) -> Iterator[tuple[str, str | None]]:
-    """The groups of a defaults list, each with its default."""
+    """The groups of a defaults list with their default options."""
     for entry in defaults:
         if isinstance(entry, dict):
             for name, default in entry.items():
@@ -132,8 +132,8 @@ def _options(folders: Sequence[Path], group: str) -> list[str]:
 
 def _added_folders(arguments: Sequence[str]) -> list[Path]:
     """The folders that `--config-dir` names."""
-    given = " ".join(arguments)
-    return [Path(found) for found in re.findall(r"(?:^| )(?:--config-dir|-cd)[= ](\S+)", given)]
+    line = " ".join(arguments)
+    return [Path(path) for path in re.findall(r"(?:^| )(?:--config-dir|-cd)[= ](\S+)", line)]
 
 
 def _wrapped(text: str, indent: int) -> list[str]:
@@ -141,5 +141,5 @@ def _wrapped(text: str, indent: int) -> list[str]:
 
 
 def _shown(folder: Path) -> str:
-    """A folder, in short where it is the checkout's."""
+    """The folder as text; its name alone if it is in the current folder."""
     return folder.name + "/" if folder.parent == Path.cwd() else str(folder)

@@ -1,4 +1,4 @@
-"""`fashret <command>`: one entry point for everything. Light to import."""
+"""`fashret <command>`: the entry point of all commands. Light to import."""
 
 import sys
 from importlib import import_module
@@ -6,22 +6,22 @@ from importlib import import_module
 from fashret.version import __version__
 
 COMMANDS = {
-    "train": ("train", "train a model, and show what improved and what regressed"),
+    "train": ("train", "train a model, and report improvements and regressions"),
     "evaluate": ("evaluate", "evaluate a run, a catalog or a model, or run a benchmark"),
     "compare": ("compare", "evaluate one run against another"),
-    "catalog": ("build_catalog", "write the embeddings of a data set"),
+    "catalog": ("build_catalog", "build a catalog: the embeddings of a data set"),
     "search": ("search", "find items by text, photo or both"),
     "demo": ("demo", "serve a search page"),
-    "view": ("view", "look at a prepared data set on a page, and correct it"),
-    "export": ("export", "write a trained model for open_clip"),
-    "cache": ("cache", "show what the cache holds, and remove it"),
+    "view": ("view", "inspect a prepared data set on a page, and correct it"),
+    "export": ("export", "export a trained model for open_clip"),
+    "cache": ("cache", "list or remove the entries of the cache"),
     "doctor": ("doctor", "check this installation"),
 }
-"""By name: the module in `fashret.cli`, and what the command does."""
+"""The commands by name: the module in `fashret.cli`, and the purpose."""
 
 
 def main() -> None:
-    """Run the command that is named."""
+    """Run the command named by the first argument."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help", "help"):
         print(usage())
@@ -30,13 +30,13 @@ def main() -> None:
         print(f"fashret {__version__}")
         return
     if name not in COMMANDS:
-        sys.exit(f"error: fashret has no command '{name}'{_nearest(name)}\n\n{usage()}")
+        sys.exit(f"error: unknown command '{name}'{_nearest(name)}\n\n{usage()}")
     del sys.argv[1]
     import_module(f"fashret.cli.{COMMANDS[name][0]}").main()
 
 
 def usage() -> str:
-    """Return the list of commands."""
+    """Return the usage message with the list of commands."""
     lines = [f"  {name:<9} {what}" for name, (_, what) in COMMANDS.items()]
     return "\n".join(
         [
@@ -44,7 +44,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "fashret <command> --help says more. Without any data of your own:",
+            "fashret <command> --help shows its options. To try it without your own data:",
             "  fashret train trainer.max_epochs=2",
         ]
     )

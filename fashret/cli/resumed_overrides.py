@@ -1,6 +1,6 @@
-"""The command line of a run that is resumed. Light to import.
+"""Rebuild the command line of a resumed run, `resume=<run folder>`. Light to import.
 
-The folder that `resume=` names may be somebody else's: its overrides are data.
+The run folder may be untrusted, so its overrides are validated.
 """
 
 import re
@@ -16,20 +16,23 @@ from fashret.allowlist import target_faults
 from fashret.errors import CheckpointError
 
 _WRITERS = ("callbacks", "logger", "paths", "trainer")
-"""The groups whose parts write files during training."""
+"""The groups whose objects write files during training."""
 
 _PATHS = ("path", "dirpath", "filename", "save_dir", "default_root_dir", "output_dir")
-"""The names of options in them that say where."""
+"""The options of these groups that are paths."""
 
 
-def with_resumed(arguments: list[str]) -> list[str]:
-    """The command line of a run that goes on: the first one's overrides, then the new ones.
+def with_resumed_overrides(arguments: list[str]) -> list[str]:
+    """Return the command line of a resumed run: the overrides of the run, then the new ones.
 
-    `resume=<run folder>` runs the folder's own command again, in that folder.
+    Without `resume=<run folder>` the arguments are returned unchanged.
+
+    Args:
+        arguments: the command line, without the program.
 
     Raises:
-        CheckpointError: the folder is not one of a run, or its overrides do what those of a
-            resumed run may not do.
+        CheckpointError: the folder is not a run folder, has no checkpoint, or its overrides do
+            something that is not allowed.
     """
     given = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
     if not given or given[-1] in ("", "null"):
@@ -42,8 +45,8 @@ def with_resumed(arguments: list[str]) -> list[str]:
         )
     if not (folder / "checkpoints" / "last.ckpt").is_file():
         raise CheckpointError(
-            f"resume={given[-1]}: the run has no checkpoints/last.ckpt, so there is nothing to go "
-            "on from; start it anew"
+            f"resume={given[-1]}: the run has no checkpoints/last.ckpt to resume from; start a "
+            "new run"
         )
     first = [override for override in _read(path) if not override.startswith("resume=")]
     again = {_key(argument) for argument in arguments}
@@ -55,25 +58,25 @@ def with_resumed(arguments: list[str]) -> list[str]:
 
 
 def _read(path: Path) -> list[str]:
-    """The overrides that a run folder holds.
+    """Read the overrides of a run folder.
 
     Raises:
-        CheckpointError: it holds something else.
+        CheckpointError: the file cannot be read, or is not a list of overrides.
     """
     try:
-        held = OmegaConf.to_container(OmegaConf.load(path))
+        overrides = OmegaConf.to_container(OmegaConf.load(path))
     except (OmegaConfBaseException, OSError, ValueError) as e:
         raise CheckpointError(f"{path} cannot be read: {e}") from e
-    if not isinstance(held, list) or not all(isinstance(override, str) for override in held):
+    if not isinstance(overrides, list) or not all(isinstance(each, str) for each in overrides):
         raise CheckpointError(f"{path} is not a list of overrides")
-    return [str(override) for override in held]
+    return [str(override) for override in overrides]
 
 
 def _faults(override: str, folder: Path, *, given_again: bool) -> Iterator[str]:
-    """What an override of a resumed run may not do.
+    """The faults of an override of a resumed run.
 
-    Hydra itself makes and runs what `hydra.*` names, before fashret can check it; a flag could
-    name another folder of configuration.
+    `hydra.*` is refused, since Hydra instantiates it before fashret can check it; so are flags,
+    which could name another configuration folder.
     """
     try:
         parsed = OverridesParser.create().parse_overrides([override])[0]
@@ -96,7 +99,7 @@ def _faults(override: str, folder: Path, *, given_again: bool) -> Iterator[str]:
 
 
 def _outside(key: str, value: object, folder: Path) -> Iterator[tuple[str, str]]:
-    """The paths in a value that lead out of the run folder, with their keys."""
+    """The paths in a value that are outside of the run folder, with their keys."""
     if isinstance(value, dict):
         for name, part in value.items():
             yield from _outside(f"{key}.{name}", part, folder)
@@ -116,5 +119,5 @@ def _outside(key: str, value: object, folder: Path) -> Iterator[tuple[str, str]]
 
 
 def _key(override: str) -> str:
-    """The key that an argument overrides, as it is written."""
+    """The key of an override, without + and ~."""
     return override.split("=", 1)[0].lstrip("+~")

@@ -1,4 +1,4 @@
-"""The folder that Hydra makes for a command: gone again where the command fails and left nothing.
+"""Remove the run folder that Hydra creates for a command, if the command fails and left nothing.
 
 Light to import.
 """
@@ -13,23 +13,23 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 _new: list[Path] = []
-"""The run folder and those of its parents that this process makes, the innermost first."""
+"""The run folder and the parents of it that this process creates, the innermost first."""
 
 
 class RunFolder(Callback):
-    """Notes which folders Hydra is about to make for a single run; a sweep's folders stay."""
+    """A Hydra callback that records the folders that Hydra creates for a single run."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note them before they exist."""
+        """Record the folders before they exist."""
         folder = Path(config.hydra.run.dir).absolute()
         _new[:] = [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 @contextmanager
-def removed_if_empty() -> Iterator[None]:
-    """Remove the run folder of a command that fails, if it holds no more than Hydra's own files.
+def remove_run_folder_if_empty() -> Iterator[None]:
+    """Remove the run folder of a failing command, if it contains Hydra's own files only.
 
-    A folder that was there before, such as that of a resumed run or of a sweep's job, stays.
+    A folder that existed before, such as that of a resumed run or of a sweep's job, is kept.
     """
     _new.clear()
     try:

@@ -1,4 +1,4 @@
-"""Overrides of single words of `data.schema`, which names a word list. Light to import."""
+"""Support overrides of single keys of `data.schema`, the word list. Light to import."""
 
 import re
 
@@ -6,16 +6,18 @@ _CHANGE = re.compile(r"(\+\+|\+|~)?(data(?:\.parts\.\w+)?\.schema)\.([^=]+)(?:=(
 _NAME = re.compile(r"\+{0,2}(data(?:\.parts\.\w+)?\.schema)=([^{}]+)")
 
 
-def with_named_schema(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Turn overrides such as `data.schema.names=[]` into changes to the word list.
+def with_schema_overrides(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Turn overrides such as `data.schema.names=[]` into changes of the named word list.
 
-    The value of `data.schema` was once the whole schema, and its words could be overridden one by
-    one. They still can.
+    `data.schema` was once the whole schema, whose keys could be overridden; they still can.
+
+    Args:
+        arguments: the command line, without the program.
 
     Returns:
-        The arguments as Hydra takes them, and how to write what was changed.
+        The arguments for Hydra, and notes on how to write such changes in a file.
 
-    >>> with_named_schema(["data.schema.names=[]"])[0]
+    >>> with_schema_overrides(["data.schema.names=[]"])[0]
     ['data.schema={base: fashion}', '++data.schema.names=[]']
     """
     changed = {change[2] for a in arguments if (change := _CHANGE.fullmatch(a))}

@@ -13,13 +13,17 @@ def main() -> None:
         epilog='fashret search outputs/train/<run> "red v-neck cardigan" --where category=cardigan',
     )
     parser.add_argument("source", help="a run folder, or a catalog folder")
-    parser.add_argument("text", nargs="?", help="what is looked for")
-    parser.add_argument("--image", help="a photo that is asked with")
-    parser.add_argument("-k", type=int, default=10, help="how many items (10)")
+    parser.add_argument("text", nargs="?", help="the query text")
+    parser.add_argument("--image", help="the query photo")
+    parser.add_argument("-k", type=int, default=10, help="the number of hits (default: 10)")
     parser.add_argument(
-        "--where", action="append", default=[], metavar="NAME=VALUE", help="only items with a value"
+        "--where",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="only items with this value of the category or an attribute",
     )
-    parser.add_argument("--html", type=Path, help="write a page with the photos as well")
+    parser.add_argument("--html", type=Path, help="also write an HTML page with the photos")
     given = parser.parse_args()
 
     from fashret.catalog.store import MANIFEST
@@ -33,20 +37,20 @@ def main() -> None:
         for one in given.where:
             name, equals, value = one.partition("=")
             if not equals:
-                raise ConfigError(f"--where {one}: give it as NAME=VALUE")
+                raise ConfigError(f"--where {one}: must be NAME=VALUE, such as category=dress")
             where.setdefault(name, []).append(value)
         folder = Path(given.source).expanduser()
         is_catalog = (folder / MANIFEST).is_file()
         index = Index.from_catalog(folder) if is_catalog else index_of_run(folder)
-        found = index.search(text=given.text, image=given.image, k=given.k, where=where)
+        result = index.search(text=given.text, image=given.image, k=given.k, where=where)
         if given.html is not None:
-            given.html.write_text(found._repr_html_())
+            given.html.write_text(result._repr_html_())
     except FashretError as e:
         sys.exit(f"error: {e}")
-    rows = [[f"{hit.score:.3f}", hit.item_id, hit.text[:60]] for hit in found]
+    rows = [[f"{hit.score:.3f}", hit.item_id, hit.text[:60]] for hit in result]
     show_table(console(), ["score", "item", "text"], rows)
     if given.html is not None:
-        print(f"look at it: {given.html}")
+        print(f"page: {given.html}")
 
 
 if __name__ == "__main__":

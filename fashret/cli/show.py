@@ -1,4 +1,4 @@
-"""Show results on the screen."""
+"""Print the results of training and evaluation on the screen."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from fashret.reports.screen import console
 
 
 def show(published: Published, curves: Sequence[WeightCurve], folder: Path) -> None:
-    """Print the tables of an evaluation, and where its files are.
+    """Print the tables of an evaluation, and the paths of its files.
 
     Args:
-        published: what was left in the run folder.
-        curves: of attribute heads; empty for none.
+        published: the published results.
+        curves: the metrics over a range of weights of each attribute head; empty without heads.
         folder: the run folder.
     """
     screen, shown = console(), published.systems[0].evaluation
@@ -25,7 +25,7 @@ def show(published: Published, curves: Sequence[WeightCurve], folder: Path) -> N
         show_benchmark(shown, published.scoreboard.title, published.notes, screen)
     show_scoreboard(published.scoreboard, screen)
     print(f"written to {folder}: {', '.join(published.files)}")
-    print(f"look at it: {published.page}")
+    print(f"report: {published.page}")
     if curves:
         show_weight_curves(curves, screen)
         print(f"written to {folder}: steering.md, steering.json")

@@ -1,4 +1,4 @@
-"""`fashret train`: prepare, encode once, train, and show what improved."""
+"""`fashret train`: prepare the data, encode once, train, and compare with the baseline."""
 
 from omegaconf import DictConfig
 
@@ -11,10 +11,10 @@ def main() -> None:
 
 
 def train(cfg: DictConfig) -> float:
-    """Run one training.
+    """Train a model, and print its scoreboard.
 
     Returns:
-        The monitored metric at the end, for a sweep to compare; the worst value if undefined.
+        The monitored metric at the end, which a sweep compares; 0 if it is undefined.
     """
     from fashret.cli.compose import Composed, train_options
     from fashret.cli.show import show
@@ -23,7 +23,7 @@ def train(cfg: DictConfig) -> float:
 
     options = train_options(Composed.checked(cfg, "train"))
     result = pipeline.train(options)
-    if result is None:  # a process beside the first
+    if result is None:  # a process with rank > 0
         return 0.0
     show(result.published, result.curves, result.system.session.output_dir)
     check_regressions(options.report, result.published.scoreboard)

@@ -1,4 +1,4 @@
-"""`fashret view`: a page of a prepared set, to look at and to correct."""
+"""`fashret view`: write a page of a prepared data set, to inspect and correct it."""
 
 from omegaconf import DictConfig
 
@@ -11,7 +11,7 @@ def main() -> None:
 
 
 def view(cfg: DictConfig) -> None:
-    """Prepare the data, and write a page of it."""
+    """Prepare the data, and write its page."""
     from fashret.cli.compose import Composed
     from fashret.config import build
     from fashret.pipelines.view import write_view
@@ -19,8 +19,9 @@ def view(cfg: DictConfig) -> None:
     composed = Composed.checked(cfg, "view")
     page = write_view(composed.session(), build(cfg.view))
     print(
-        f"look at it: {page}\n"
-        f"correct by hand: {page.with_name('overrides.csv')}, then data.overrides=<that file>"
+        f"page: {page}\n"
+        f"to correct items, fill in {page.with_name('overrides.csv')} and pass it as "
+        "data.overrides=<that file>"
     )
 
 

@@ -106,7 +106,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(tmp_path: Path, cache_
     assert "Traceback" not in said
     advice = said.splitlines()[-1]
     assert said.count("interrupted") == 1
-    command = re.fullmatch(r"interrupted; to go on after the last whole epoch: (.*)", advice)
+    command = re.fullmatch(r"interrupted; to resume after the last finished epoch: (.*)", advice)
     assert command is not None, said
     assert command[1] == "python train.py resume=run"
     words = shlex.split(command[1].replace("python train.py", str(ROOT / "train.py")))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from fashret.cli.resumed_overrides import with_resumed
+from fashret.cli.resumed_overrides import with_resumed_overrides
 from fashret.errors import CheckpointError
 from support.project import ROOT
 
@@ -44,7 +44,7 @@ def test_resumed_overrides_do_not_touch_hydra(override: str, marker: Path) -> No
     override = override.replace("MARKER", str(marker))
     folder = resumable(marker.parent / "evil", "seed=1", override)
     with pytest.raises(CheckpointError) as e:
-        with_resumed([f"resume={folder}"])
+        with_resumed_overrides([f"resume={folder}"])
     assert f"{override}: the overrides of a resumed run may not touch hydra.*" in str(e.value)
     assert "seed" not in str(e.value)
 
@@ -53,7 +53,7 @@ def test_resumed_overrides_do_not_touch_hydra(override: str, marker: Path) -> No
 def test_a_resumed_folder_gives_no_flags(flag: str, tmp_path: Path) -> None:
     folder = resumable(tmp_path / "evil", flag)
     with pytest.raises(CheckpointError, match=f"{flag} is not an override"):
-        with_resumed([f"resume={folder}"])
+        with_resumed_overrides([f"resume={folder}"])
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_resumed_overrides_name_only_what_is_allowed(
     override = override.replace("MARKER", str(marker))
     folder = resumable(marker.parent / "evil", override)
     with pytest.raises(CheckpointError) as e:
-        with_resumed([f"resume={folder}"])
+        with_resumed_overrides([f"resume={folder}"])
     assert f"{key}._target_: psutil.Popen is not allowed" in str(e.value)
     assert not marker.exists()
 
@@ -94,9 +94,13 @@ OUTSIDE = [
 def test_resumed_overrides_write_in_the_run_folder_alone(override: str, tmp_path: Path) -> None:
     folder = resumable(tmp_path / "evil", override)
     with pytest.raises(CheckpointError, match="would write outside of the run folder"):
-        with_resumed([f"resume={folder}"])
+        with_resumed_overrides([f"resume={folder}"])
     again = override.lstrip("+")  # what the user gives is the user's
-    assert with_resumed([f"resume={folder}", again])[:3] == [override, f"resume={folder}", again]
+    assert with_resumed_overrides([f"resume={folder}", again])[:3] == [
+        override,
+        f"resume={folder}",
+        again,
+    ]
 
 
 def test_ordinary_overrides_are_resumed(tmp_path: Path) -> None:
@@ -113,7 +117,7 @@ def test_ordinary_overrides_are_resumed(tmp_path: Path) -> None:
         "~callbacks.watchdog",
     ]
     folder = resumable(tmp_path / "run", *ordinary)
-    assert with_resumed([f"resume={folder}", "seed=2"]) == [
+    assert with_resumed_overrides([f"resume={folder}", "seed=2"]) == [
         *ordinary,
         f"resume={folder}",
         "seed=2",
