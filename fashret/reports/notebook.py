@@ -4,7 +4,7 @@ from fashret.reports.metric_words import in_words
 from fashret.reports.scoreboard import REGRESSED, Row, Scoreboard, cells
 from fashret.reports.web import render
 
-_LEFT, _RIGHT = 265.0, 545.0
+_LEFT, _RIGHT = 315.0, 590.0
 """Where the axis begins and ends, in pixels."""
 
 _COLOURS = {REGRESSED: "#c0392b"}
