@@ -277,5 +277,5 @@ def test_the_examples_of_python_run(
         exec(compile(example, page, "exec"), names)
     assert names["run"].model.encode_text(["red v-neck cardigan"]).shape == (1, 256)
     if "result" in names:
-        assert 0.0 <= names["result"].metrics["test/image/category/precision@10"]["value"] <= 1.0
+        assert 0.0 <= names["result"].metrics["test/image/product/hit@10"]["value"] <= 1.0
         assert names["texts"].shape == names["photos"].shape == (2, 256)
