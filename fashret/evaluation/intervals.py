@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fashret.evaluation.judging import EqualCodes
 from fashret.evaluation.plan import Plan, task_of
-from fashret.functional.relevance import Equal
+from fashret.functional.relevance import CodeRelevance
 from fashret.functional.retrieval import METRICS
 from fashret.functional.split_half import (
     DesignEffect,
@@ -156,7 +156,7 @@ def _design_effects(
         judged[search] = {
             name: EqualCodes.from_relevance(relevance, excluded)
             for name in names
-            if isinstance(relevance := by_name[name].relevance, Equal)
+            if isinstance(relevance := by_name[name].relevance, CodeRelevance)
         }
     judged = {search: found for search, found in judged.items() if found}
     cuts = [
