@@ -34,7 +34,7 @@ from fashret.evaluation.comparison import compare
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.intervals import list_depth
 from fashret.evaluation.options import RetrievalOptions
-from fashret.evaluation.ranking import Embedded, rank
+from fashret.evaluation.ranking import SplitEmbeddings, rank_split
 from fashret.evaluation.split_search import Protocol
 from fashret.functional.blocks import Layout
 from fashret.functional.bootstrap import holm_adjust
@@ -159,8 +159,8 @@ def measure(
     depth = list_depth(protocol)
     made = []
     for image, text in systems:
-        embedded = Embedded(image, text, Layout.from_widths({"general": image.shape[1]}))
-        found = rank(protocol, embedded, depth=depth)
+        embedded = SplitEmbeddings(image, text, Layout.from_widths({"general": image.shape[1]}))
+        found = rank_split(protocol, embedded, depth=depth)
         made.append(
             Evaluation.of(protocol, {mode: ranking for mode, (_, ranking) in found.items()})
         )

@@ -44,7 +44,7 @@ _LAZY = {
     "search": "fashret.api",
     "train": "fashret.api",
 }
-"""Public names that are imported when they are first asked for, and from where."""
+"""The modules of public names that are imported on first use."""
 
 __all__ = [
     "CatalogError",
@@ -71,7 +71,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name."""
+    """Import a public name on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module 'fashret' has no attribute '{name}'")
     from importlib import import_module
@@ -80,5 +80,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names, for completion."""
+    """List the public names, for completion in a shell."""
     return sorted([*globals(), *_LAZY])

@@ -1,7 +1,7 @@
 """The classes that a configuration may instantiate by `_target_`. Light to import.
 
-A configuration is data, also where it comes from somebody else: from a checkpoint, a run folder or
-an experiment file. It makes the parts of a run, and nothing else.
+A configuration may come from an untrusted checkpoint, run folder or experiment file, so it may only
+instantiate the parts of a run.
 """
 
 import importlib
@@ -15,13 +15,13 @@ from fashret.errors import ConfigError
 from fashret.renamed import current_target
 
 EXTENSIONS = "FASHRET_EXTENSIONS"
-"""The environment variable that names packages of the user's own, separated by commas."""
+"""The environment variable with the user's own packages that are allowed, comma-separated."""
 
 OWN_PACKAGES = ("data", "engine", "evaluation", "losses", "miners", "models", "reports")
-"""The packages of fashret whose public classes may be named; the commands' and server's may not."""
+"""The packages of fashret whose public classes are allowed; not those of commands and server."""
 
 OWN_FUNCTIONS = ("fashret.engine.schedules",)
-"""The modules of fashret whose public functions may be named as well."""
+"""The modules of fashret whose public functions are allowed as well."""
 
 LIBRARIES = {
     "pytorch_lightning": "pytorch_lightning lightning_fabric",
@@ -43,19 +43,22 @@ LIBRARIES = {
     "torchmetrics.regression": "torchmetrics",
     "torchmetrics.retrieval": "torchmetrics",
 }
-"""The public modules of other packages whose classes may be named, and where these are defined."""
+"""Public modules of other packages whose classes are allowed, and where these are defined."""
 
 _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+")
 
 
 def allowed_target(target: object) -> Callable[..., Any]:
-    """The class, or function of `OWN_FUNCTIONS`, that a `_target_` names.
+    """Import the class or function that a `_target_` names, if it is on the allow-list.
 
-    Nothing is imported that is not allowed. The object itself is looked at, not only its path: a
-    module of fashret imports others, whose functions are not fashret's.
+    A module that is not allowed is not imported. The object itself is checked as well as its path,
+    since an allowed module also contains objects that it imports from elsewhere.
+
+    Args:
+        target: the dotted path of a class, or of a function in `OWN_FUNCTIONS`.
 
     Raises:
-        ConfigError: it is not allowed, or there is none; the message begins with the target.
+        ConfigError: the target is not allowed or does not exist; the message begins with it.
     """
     if not isinstance(target, str) or not _NAME.fullmatch(target):
         raise ConfigError(f"{target!r} is not the dotted path of a public class")
@@ -67,31 +70,31 @@ def allowed_target(target: object) -> Callable[..., Any]:
     if extension is None and package is None and module not in LIBRARIES:
         raise ConfigError(f"{target} is not allowed; {_what_is_allowed(target)}")
     try:
-        found = getattr(importlib.import_module(module), name)
+        imported = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as e:
         raise ConfigError(f"{target} cannot be found ({e})") from e
     if extension is not None:
-        fits = _is_defined_in(found, [extension]) and callable(found)
+        fits = _is_defined_in(imported, [extension]) and callable(imported)
     elif package is not None:
-        fits = _is_defined_in(found, ["fashret"]) and _is_public(found, module, name)
-        fits = fits and (inspect.isclass(found) or module in OWN_FUNCTIONS)
+        fits = _is_defined_in(imported, ["fashret"]) and _is_public(imported, module, name)
+        fits = fits and (inspect.isclass(imported) or module in OWN_FUNCTIONS)
     else:
-        fits = _is_defined_in(found, LIBRARIES[module].split()) and inspect.isclass(found)
+        fits = _is_defined_in(imported, LIBRARIES[module].split()) and inspect.isclass(imported)
     if not fits:
         raise ConfigError(
             f"{target} is not allowed: it is not a public class that {module} defines or exports; "
             f"{_what_is_allowed(target)}"
         )
-    checked: Callable[..., Any] = found
+    checked: Callable[..., Any] = imported
     return checked
 
 
 def target_faults(value: object, path: str) -> Iterator[str]:
-    """What is wrong with the targets in a value and in everything below it, lists too.
+    """Yield a message for every `_target_` in a value, at any depth, that is not allowed.
 
     Args:
-        value: plain containers.
-        path: the value's key in its configuration, for the messages.
+        value: plain dicts, lists and scalars.
+        path: the dotted key of the value, for the messages.
     """
     if isinstance(value, Mapping):
         if "_target_" in value:
@@ -106,23 +109,23 @@ def target_faults(value: object, path: str) -> Iterator[str]:
             yield from target_faults(part, f"{path}[{number}]")
 
 
-def _is_defined_in(found: object, packages: Sequence[str]) -> bool:
-    where = f"{getattr(found, '__module__', None)}."
+def _is_defined_in(item: object, packages: Sequence[str]) -> bool:
+    where = f"{getattr(item, '__module__', None)}."
     return any(where.startswith(f"{package}.") for package in packages)
 
 
-def _is_public(found: object, module: str, name: str) -> bool:
+def _is_public(item: object, module: str, name: str) -> bool:
     """Whether a module of fashret defines it under this name, or exports it in `__all__`."""
-    if getattr(found, "__qualname__", None) != name:
+    if getattr(item, "__qualname__", None) != name:
         return False
     exported = getattr(importlib.import_module(module), "__all__", ())
-    return name in exported or getattr(found, "__module__", None) == module
+    return name in exported or getattr(item, "__module__", None) == module
 
 
 def _what_is_allowed(target: str) -> str:
     root = target.split(".")[0]
-    said = "a configuration may name public classes of fashret, pytorch_lightning, torch.optim and "
-    said += "torchmetrics"
+    allowed = "a configuration may name public classes of fashret, pytorch_lightning, torch.optim "
+    allowed += "and torchmetrics"
     if root in ("fashret", "pytorch_lightning", "torch", "torchmetrics"):
-        return said
-    return f"{said}; if {root} is a package of your own, {EXTENSIONS}={root} allows it"
+        return allowed
+    return f"{allowed}; if {root} is a package of your own, {EXTENSIONS}={root} allows it"

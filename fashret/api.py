@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fashret")
 
-_OPENING = threading.RLock()
-"""An index is opened once, however many threads search it."""
+_INDEX_LOCK = threading.RLock()
+"""Held while an index is opened, so that concurrent searches open it once."""
 
 
 def prepare(*overrides: str) -> "ItemTable":
-    """Prepare a data set, or find it prepared.
+    """Prepare a data set, or open it if it has been prepared.
 
     Args:
-        overrides: of `data` and `paths`, such as "data=folder", "data.root=photos".
+        overrides: overrides of `data` and `paths`, such as "data=folder", "data.root=photos".
 
     Returns:
-        The item table: `.dataset` (a Hugging Face data set, one row an item), `.report` (what was
+        The item table: `.dataset` (a Hugging Face data set, one row per item), `.report` (what was
         kept, dropped and repaired, and why), `.key` (its key in the cache).
 
     Raises:
-        ConfigError: an override names what there is not, or a value does not fit.
+        ConfigError: an override names an unknown key or option, or its value is not allowed.
         DataError: the data cannot be used.
     """
     from fashret.data.preparation import prepare as prepare_table
@@ -64,7 +64,7 @@ def train(*overrides: str) -> "TrainResult":
     """Train a model, as `fashret train` does.
 
     Args:
-        overrides: of conf/train.yaml, such as "model=vitb32", "trainer.max_epochs=10".
+        overrides: overrides of conf/train.yaml, such as "model=vitb32", "trainer.max_epochs=10".
 
     Returns:
         The result: `.model` (the trained retriever), `.scoreboard`, `.metrics` and `.folder` (the
@@ -83,7 +83,7 @@ def train(*overrides: str) -> "TrainResult":
         write_hydra_folder(composed)
     result = run(options)
     if result is None:
-        raise ConfigError("this is a process beside the first of a run, which has the result")
+        raise ConfigError("of several processes of a run, only that with rank 0 has the result")
     check_regressions(options.report, result.scoreboard)
     return result
 
@@ -108,13 +108,13 @@ def evaluate(*overrides: str) -> "EvaluateResult":
         options = evaluate_options(composed)
     result = run(options)
     if result is None:
-        raise ConfigError("this is a process beside the first of a run, which has the result")
+        raise ConfigError("of several processes of a run, only that with rank 0 has the result")
     check_regressions(options.report, result.scoreboard)
     return result
 
 
 def build_catalog(*overrides: str) -> "Catalog":
-    """Build the embeddings of a data set, or find them built, as `fashret catalog` does.
+    """Build the catalog of a data set's embeddings, or open it if it exists.
 
     Args:
         overrides: of conf/build_catalog.yaml, such as `"run=<run folder>"` and
@@ -133,16 +133,16 @@ def build_catalog(*overrides: str) -> "Catalog":
         options = catalog_options(composed)
     catalog = run(options)
     if catalog is None:
-        raise ConfigError("this is a process beside the first of a run, which has the result")
+        raise ConfigError("of several processes of a run, only that with rank 0 has the result")
     return catalog
 
 
 def export(source: "str | Path | TrainResult", out: str | Path, *, half: bool = True) -> Path:
-    """Write a trained model as a folder that open_clip reads, its heads folded in.
+    """Export a trained model as a folder that open_clip reads, with its heads folded in.
 
     Args:
         source: a training result, a run folder, or a checkpoint file.
-        out: the folder; a new one, or one that holds an export already.
+        out: the folder to write: a new one, or one with an earlier export.
         half: whether weights are stored in half precision.
 
     Returns:
@@ -150,7 +150,7 @@ def export(source: "str | Path | TrainResult", out: str | Path, *, half: bool = 
 
     Raises:
         CheckpointError: there is no such run or checkpoint.
-        ConfigError: the folder holds something else.
+        ConfigError: the folder contains something else.
     """
     from fashret.models.checkpoint import checkpoint_path, read_checkpoint
     from fashret.models.spec import ModelSpec
@@ -178,34 +178,34 @@ def search(
     weights: Mapping[str, float] | None = None,
     model: "Retriever | None" = None,
 ) -> "SearchResult":
-    """Find the items of a data set that fit a text, a photo, or both.
+    """Search the items of a data set by text, by photo, or by both.
 
     A text or a photo alone is compared with the items' photos; together they are fused as in
     evaluation: w (photo . photo) + (1 - w) (text . text).
 
     Args:
         source: a training or evaluation result, a run folder, or a catalog folder.
-        text: what is typed.
+        text: the query text.
         image: a file, a PIL image, encoded bytes or an (H, W, 3) uint8 array.
-        k: how many items.
-        where: values that items must have, by category or attribute: {"category": "dress"}; a
-            list of values takes any of them.
-        weight_image: w, between 0 and 1.
-        weights: of the model's attribute heads: {"neckline": 0.5}.
+        k: the number of hits, at least 1.
+        where: filters by category or attribute, {"category": "dress"}; a list allows any of its
+            values.
+        weight_image: the weight w of the photo in a query of both, 0 to 1.
+        weights: query-time weights of the model's attribute heads, {"neckline": 0.5}.
         model: for a catalog folder, the model that embeds the query; by default the one that the
-            catalog was made with.
+            catalog was built with.
 
     Returns:
         The hits, best first; in a notebook with their photos.
 
     Raises:
-        ConfigError: there is nothing to search with, or `where` names what no item has.
-        CatalogError: the folder is neither a run nor a whole catalog.
+        ConfigError: neither text nor image is given, or no item has a value of `where`.
+        CatalogError: the folder is neither a run nor a complete catalog.
     """
-    found: SearchResult = _index(source, model).search(
+    result: SearchResult = _index(source, model).search(
         text=text, image=image, k=k, where=where, weight_image=weight_image, weights=weights
     )
-    return found
+    return result
 
 
 def load(
@@ -220,7 +220,7 @@ def load(
         source: a run folder, a checkpoint file, an exported folder, "tiny" for the small model
             that comes with fashret, or a `ModelSpec` for any open_clip model.
         device: auto, cpu, cuda, mps.
-        cache_dir: where downloaded weights are kept.
+        cache_dir: the folder of downloaded weights; None for the default cache.
 
     Returns:
         The retriever: `.dim`, `.encode_image(photos)`, `.encode_text(texts)`, (N, D) float32.
@@ -239,11 +239,11 @@ def load(
 
 
 _indexes: dict[tuple[str, int], Any] = {}
-"""The last catalog that was searched, opened: a service asks many times."""
+"""The index that was searched last, by source, so that repeated searches reuse it."""
 
 
 def _index(source: Any, model: Any) -> Any:
-    """What a search looks through."""
+    """Open the index of a source, or reuse the last one."""
     from fashret.catalog.store import MANIFEST
     from fashret.cli.composing import index_of_run
     from fashret.pipelines.evaluate import EvaluateResult
@@ -257,12 +257,12 @@ def _index(source: Any, model: Any) -> Any:
         manifest = path / MANIFEST
         if not manifest.is_file() and not (path / "checkpoints").is_dir():
             raise CatalogError(
-                f"{source} is neither a run folder nor a catalog folder: fashret.build_catalog "
-                "makes a catalog"
+                f"{source} is neither a run folder nor a catalog folder: pass the folder of a "
+                "training run, or build a catalog with fashret.build_catalog"
             )
         stamp = manifest if manifest.is_file() else path / "checkpoints" / "last.ckpt"
         key = (f"{path.resolve()} {stamp.stat().st_mtime_ns}", id(model))
-    with _OPENING:
+    with _INDEX_LOCK:
         if key in _indexes:
             return _indexes[key][0]
         if isinstance(source, TrainResult | EvaluateResult):
@@ -272,12 +272,12 @@ def _index(source: Any, model: Any) -> Any:
         else:
             index = index_of_run(path)
         _indexes.clear()
-        _indexes[key] = index, source, model  # what is held keeps its identity
+        _indexes[key] = index, source, model  # keep the objects alive, whose id() is in the key
         return index
 
 
-def _speak() -> None:
-    """Show fashret's messages where nobody has said what becomes of messages; hush Lightning's."""
+def _configure_logging() -> None:
+    """Print fashret's log if the program configures no logging; silence Lightning's info."""
     if not logging.root.handlers and not log.handlers:
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))
@@ -290,8 +290,8 @@ def _speak() -> None:
 
 
 def _composed(command: str, overrides: Sequence[str]) -> "AbstractContextManager[Composed]":
-    """A command's configuration, composed and checked."""
+    """Compose and check the configuration of a command."""
     from fashret.cli.composing import composing
 
-    _speak()
+    _configure_logging()
     return composing(command, overrides)

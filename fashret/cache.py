@@ -1,10 +1,10 @@
-"""Where prepared data, catalogs and weights are kept for all runs."""
+"""The cache: the folder of prepared data, catalogs and weights that all runs share."""
 
 import os
 from pathlib import Path
 
 CACHE = "FASHRET_CACHE"
-"""The environment variable that names another place."""
+"""The environment variable with the folder of the cache."""
 
 
 def default_cache_dir() -> Path:

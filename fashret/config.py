@@ -1,6 +1,6 @@
-"""Configuration: where it is, whether it is right, and the objects made of it.
+"""Find, check and instantiate configurations.
 
-`build` is the one place that turns a configuration into objects, and there the allow-list stands.
+`build` is the one place that turns a configuration into objects; it applies the allow-list.
 """
 
 import copy
@@ -21,45 +21,49 @@ from fashret.names import nearest
 DEFAULT_MONITOR = "val/text/pair/mrr@10"
 """The metric that `monitor: null` stands for."""
 
-MADE = (
+INSTANTIATED = (
     "data", "model", "loss", "block_loss", "miner", "optimizer", "scheduler", "trainer",
     "retrieval", "protocol", "view",
 )  # fmt: skip
-"""The groups of which an object is made."""
+"""The groups that are instantiated as one object."""
 
 CHEAP = ("data", "model", "retrieval", "loss", "miner", "block_loss", "report.gallery")
-"""What is made of the configuration alone, in no time, and checks its own arguments."""
+"""Nodes whose objects are cheap to instantiate and check their own arguments."""
 
 _RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 
 
 def config_dir() -> str:
-    """The folder of the configuration: the installed package's own, else the checkout's."""
+    """Return the folder of the configuration: the installed package's, else the checkout's."""
     package = Path(__file__).resolve().parent
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "train.yaml").is_file():
             return str(folder)
-    raise ConfigError(f"no configuration beside {package}: reinstall fashret")
+    raise ConfigError(f"no configuration folder conf/ in or beside {package}: reinstall fashret")
 
 
 def monitored_metric(cfg: DictConfig) -> str:
-    """The metric that `best` means and a sweep compares."""
+    """Return the key of the metric that selects the best checkpoint and that a sweep compares."""
     return DEFAULT_MONITOR if cfg.get("monitor") is None else str(cfg.monitor)
 
 
 def build(node: DictConfig, **live: Any) -> Any:
-    """Make what a node describes; live objects go in by name.
+    """Instantiate a node of a configuration.
 
     Every `_target_` in it, at any depth and in lists, must be on the allow-list
-    (`fashret.allowlist`), whatever file the node comes from. Nothing is made otherwise.
+    (`fashret.allowlist`), else nothing is instantiated.
+
+    Args:
+        node: a mapping with a `_target_` and its arguments.
+        live: further arguments that are objects, by name.
 
     Raises:
-        ConfigError: a target is not allowed; a value does not fit.
+        ConfigError: a target is not allowed, or an argument does not fit.
     """
     try:
         resolved = _resolved(node)
     except OmegaConfBaseException as e:
-        raise ConfigError(f"{node.get('_target_')} cannot be made: {e}") from e
+        raise ConfigError(f"{node.get('_target_')} cannot be instantiated: {e}") from e
     path = str(node._get_full_key(None))
     if faults := list(_unresolved(resolved, path)):
         raise ConfigError("; ".join(faults))
@@ -67,7 +71,7 @@ def build(node: DictConfig, **live: Any) -> Any:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """A configuration as plain containers, which safe loading allows in a checkpoint."""
+    """Resolve a configuration to plain dicts and lists, which a checkpoint may contain."""
     return _container(cfg, resolve=True)
 
 
@@ -78,20 +82,21 @@ def _container(cfg: DictConfig, *, resolve: bool) -> dict[str, Any]:
 
 
 def check(cfg: DictConfig, reference: DictConfig, live: Mapping[str, set[str]]) -> None:
-    """Look at every key of a configuration before anything is built.
+    """Check every key of a configuration before anything is instantiated.
 
-    A node with a `_target_` is held against the target's signature, any other against the same
-    node of `reference`; a new child that has a `_target_` of its own (a callback, say) is welcome.
+    A node with a `_target_` is compared with the target's signature, any other with the same node
+    of `reference`; a new child that has its own `_target_` (such as a callback) is allowed.
 
     Args:
         cfg: the composed configuration.
-        reference: the same groups composed without an experiment or overrides.
-        live: for a node's path the arguments that are given at the call site.
+        reference: the same groups composed without experiment and overrides.
+        live: by path of a node, the arguments that are passed as objects.
 
     Raises:
-        ConfigError: naming every fault at once, with the nearest right name.
+        ConfigError: the configuration has faults; the message names all of them, with the nearest
+            right names.
     """
-    from fashret.config_check import KEYS  # pydantic is no part of what --help imports
+    from fashret.config_check import KEYS  # imported here, so that --help does not import pydantic
 
     faults = [f"{key} is not set: {key}=<value>" for key in _missing(cfg, "")]
     faults += _without_target(cfg, reference)
@@ -101,7 +106,7 @@ def check(cfg: DictConfig, reference: DictConfig, live: Mapping[str, set[str]]) 
         node = cfg if not parent else _child(cfg, parent) if parent in cfg else None
         if node is not None and leaf in node:
             faults += _value_faults(node, leaf, parent)
-    faults += _not_made(cfg, faults)
+    faults += _instantiation_faults(cfg, faults)
     if len(faults) == 1:
         raise ConfigError(faults[0])
     if faults:
@@ -110,8 +115,8 @@ def check(cfg: DictConfig, reference: DictConfig, live: Mapping[str, set[str]]) 
 
 
 def _without_target(cfg: DictConfig, reference: DictConfig) -> Iterator[str]:
-    """The groups of which an object is made, and which name no class."""
-    for group in MADE:
+    """The faults of groups that should be instantiated but have no `_target_`."""
+    for group in INSTANTIATED:
         if group in reference:
             node = cfg._get_node(group) if group in cfg else None
             if not isinstance(node, DictConfig) or node._is_none():
@@ -123,32 +128,32 @@ def _without_target(cfg: DictConfig, reference: DictConfig) -> Iterator[str]:
                 )
 
 
-def _not_made(cfg: DictConfig, faults: list[str]) -> Iterator[str]:
-    """What the classes that are cheap to make say of their arguments, where no fault is known."""
+def _instantiation_faults(cfg: DictConfig, faults: list[str]) -> Iterator[str]:
+    """The faults that cheap objects find in their own arguments, in nodes without other faults."""
     for group in CHEAP:
         node = OmegaConf.select(cfg, group, throw_on_missing=False)
-        known = any(fault.startswith((f"{group}.", f"{group} ")) for fault in faults)
-        if known or not isinstance(node, DictConfig) or "_target_" not in node:
+        has_fault = any(fault.startswith((f"{group}.", f"{group} ")) for fault in faults)
+        if has_fault or not isinstance(node, DictConfig) or "_target_" not in node:
             continue
         try:
             build(node)
         except ConfigError as e:
             yield str(e)
-        except FashretError:  # files and weights: whoever needs them says so
+        except FashretError:  # files and weights are checked when they are needed
             continue
 
 
 def nearest_key(key: str, reference: DictConfig) -> str:
-    """A hint at the dotted keys of a configuration that are nearest, the nearest first."""
-    known = list(_keys(reference, ""))
+    """Suggest the keys of a configuration that are nearest to an unknown dotted key."""
+    existing = list(_keys(reference, ""))
     parent, _, leaf = key.rpartition(".")
-    siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
+    siblings = [k.rpartition(".")[2] for k in existing if k.rpartition(".")[0] == parent]
     siblings = [sibling for sibling in siblings if sibling not in _RESERVED]
     if difflib.get_close_matches(leaf, siblings, n=1, cutoff=0.6):
         return nearest(leaf, siblings, prefix=f"{parent}." if parent else "")
-    elsewhere = [k for k in known if k.rpartition(".")[2] == leaf][:1]  # in the wrong place
+    elsewhere = [k for k in existing if k.rpartition(".")[2] == leaf][:1]  # under another parent
     if not elsewhere and not siblings:
-        elsewhere = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        elsewhere = difflib.get_close_matches(key, existing, n=1, cutoff=0.6)
     if elsewhere:
         return f"did you mean {elsewhere[0]}?"
     if siblings:
@@ -157,7 +162,7 @@ def nearest_key(key: str, reference: DictConfig) -> str:
 
 
 def _resolved(node: DictConfig) -> DictConfig:
-    """A copy in which every interpolation is replaced by its value: what is looked at is built."""
+    """A copy in which every interpolation is replaced by its value, so that the check sees all."""
     resolved = copy.deepcopy(node)
     resolved._set_flag(["struct", "readonly"], [False, False])
     resolved._set_parent(node._get_parent())
@@ -166,7 +171,7 @@ def _resolved(node: DictConfig) -> DictConfig:
 
 
 def _unresolved(node: DictConfig | ListConfig, path: str) -> Iterator[str]:
-    """Values that would be interpolated once more: Hydra would then build something else."""
+    """The values that still contain an interpolation after resolving."""
     listed = isinstance(node, ListConfig)
     for key in range(len(node)) if listed else list(node):
         where = f"{path}[{key!s}]" if listed else f"{path}.{key!s}"
@@ -181,19 +186,19 @@ def _walk(
     node: DictConfig, reference: DictConfig | None, path: str, live: Mapping[str, set[str]]
 ) -> Iterator[str]:
     """The faults of a node and of everything below it."""
-    makes = "_target_" in node
-    if makes:
+    has_target = "_target_" in node
+    if has_target:
         yield from _check_target(node, path, live.get(path, set()))
-    known = None if makes or reference is None else [str(key) for key in reference]
+    allowed = None if has_target or reference is None else [str(key) for key in reference]
     for key in node:
         name = str(key)
         where = f"{path}.{name}" if path else name
         child = _child(node, key)
         if child is not None and "_target_" in child:
             yield from _walk(child, None, where, live)
-        elif known is not None and name not in known:
-            yield f"{where}: there is no such key; {nearest(name, known)}"
-        elif child is not None and not makes:
+        elif allowed is not None and name not in allowed:
+            yield f"{where}: there is no such key; {nearest(name, allowed)}"
+        elif child is not None and not has_target:
             below = None if reference is None else _child(reference, name)
             yield from _walk(child, below, where, live)
         else:  # a mapping in a target, or a list, is a value of its own
@@ -214,7 +219,7 @@ def _walk_value(value: object, path: str, live: Mapping[str, set[str]]) -> Itera
 
 
 def _check_target(node: DictConfig, path: str, live: set[str]) -> Iterator[str]:
-    """Hold a node's keys against the signature of its target."""
+    """The faults of a node's keys by the signature of its target."""
     from fashret.config_check import argument_types
 
     target = node["_target_"]
@@ -242,16 +247,16 @@ def _check_target(node: DictConfig, path: str, live: set[str]) -> Iterator[str]:
             parameter.VAR_KEYWORD,
         )
         if required and parameter.name not in given | live and "_args_" not in node:
-            yield f"{path}.{parameter.name} is missing: {target} needs it"
+            yield f"{path}.{parameter.name} is missing: {target} requires it"
 
 
 def _value_faults(node: DictConfig, key: str, path: str, hint: Any = None) -> Iterator[str]:
-    """What is wrong with the type or the range of a node's value, once it is resolved."""
+    """The faults of the type or the range of a node's value, once it is resolved."""
     from fashret.config_check import value_faults
 
     where = f"{path}.{key}" if path else key
-    held = node._get_node(key)
-    if isinstance(held, Node) and held._is_interpolation():  # checked where it comes from
+    child = node._get_node(key)
+    if isinstance(child, Node) and child._is_interpolation():  # checked at its origin
         return
     try:
         value = node[key]
@@ -263,7 +268,7 @@ def _value_faults(node: DictConfig, key: str, path: str, hint: Any = None) -> It
 
 
 def _child(node: DictConfig, key: Any) -> DictConfig | None:
-    """A child that is a mapping, None for any other."""
+    """The child of a key if it is a mapping, else None."""
     child = node._get_node(key)
     plain = isinstance(child, DictConfig) and not child._is_none() and not child._is_missing()
     return child if plain and isinstance(child, DictConfig) else None
@@ -273,8 +278,8 @@ def _missing(node: DictConfig, path: str) -> Iterator[str]:
     """Every key that is `???`; one that only refers to such a key is not another fault."""
     for key in node:
         where = f"{path}.{key!s}" if path else str(key)
-        held = node._get_node(key)
-        if isinstance(held, Node) and held._value() == "???":
+        value = node._get_node(key)
+        if isinstance(value, Node) and value._value() == "???":
             yield where
         child = _child(node, key)
         if child is not None:

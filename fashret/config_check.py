@@ -1,4 +1,4 @@
-"""Types and ranges of configured values, held against the signatures that receive them."""
+"""Check types and ranges of configured values against the signatures that receive them."""
 
 import inspect
 import types
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import Strict, TypeAdapter, ValidationError
 
 Bounds = tuple[float | None, float | None]
-"""The least and the largest value; None for no limit."""
+"""The minimum and the maximum of a value; None for no limit."""
 
 KEYS: dict[str, Any] = {
     "allow_trained_items": bool,
@@ -41,7 +41,7 @@ KEYS: dict[str, Any] = {
     "seed": int,
     "split": str | None,
 }
-"""The types of the keys that no class receives."""
+"""The types of the keys that no class receives as an argument."""
 
 RANGES: dict[str, Bounds] = {
     "callbacks.best_checkpoint.save_top_k": (-1, None),
@@ -67,10 +67,10 @@ RANGES: dict[str, Bounds] = {
     "trainer.num_sanity_val_steps": (-1, None),
     "trainer.overfit_batches": (0, None),
 }
-"""The ranges of the keys whose class does not check them before the data is prepared."""
+"""The ranges of keys that their class checks too late or not at all."""
 
 LOOSE = {"trainer.devices", "trainer.precision", "trainer.max_time"}
-"""Keys that Lightning takes in more forms than it annotates."""
+"""Keys that Lightning accepts in more forms than its annotations allow."""
 
 _PAGES = {
     "data": "data.md",
@@ -88,7 +88,7 @@ _LISTS = (list, Sequence, Iterable, set, frozenset, AbstractSet)
 
 
 def argument_types(target: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of a class's or a function's arguments, as far as they can be resolved."""
+    """Return the annotations of the arguments of a class or function; {} if not resolvable."""
     receiver = target.__init__ if inspect.isclass(target) else target
     try:
         return get_type_hints(receiver)
@@ -97,11 +97,11 @@ def argument_types(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def value_faults(key: str, value: object, hint: Any = None) -> Iterator[str]:
-    """What is wrong with a value's type or range.
+    """Check the type and the range of a value.
 
     Args:
-        key: of the value, dotted.
-        value: plain containers.
+        key: the dotted key of the value.
+        value: plain dicts, lists and scalars.
         hint: the annotation of the argument that receives it; None for a key of `KEYS`.
 
     Yields:
@@ -120,7 +120,7 @@ def value_faults(key: str, value: object, hint: Any = None) -> Iterator[str]:
 
 
 def described(hint: Any) -> str:
-    """A type in words.
+    """Describe a type in words.
 
     >>> described(int | None), described(Sequence[float]), described(Literal["a", "b"])
     ('an integer or null', 'a list of numbers', 'a or b')
@@ -134,7 +134,7 @@ def described(hint: Any) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as it is typed on a command line, in short."""
+    """Format a value as on the command line, at most 60 characters."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
@@ -151,19 +151,19 @@ def _page(key: str) -> str:
 
 
 def _is_within(value: float, bounds: Bounds) -> bool:
-    least, most = bounds
-    return (least is None or value >= least) and (most is None or value <= most)
+    minimum, maximum = bounds
+    return (minimum is None or value >= minimum) and (maximum is None or value <= maximum)
 
 
 def _described_range(bounds: Bounds) -> str:
-    least, most = bounds
-    if most is None:
-        return f">= {least}"
-    return f"<= {most}" if least is None else f"from {least} to {most}"
+    minimum, maximum = bounds
+    if maximum is None:
+        return f">= {minimum}"
+    return f"<= {maximum}" if minimum is None else f"from {minimum} to {maximum}"
 
 
 def _members(hint: Any) -> list[Any]:
-    """The alternatives of a union; of another type itself."""
+    """The alternatives of a union; another type alone."""
     hint = hint.type if isinstance(hint, InitVar) else hint
     if get_origin(hint) in (Union, types.UnionType):
         return [member for part in get_args(hint) for member in _members(part)]
@@ -178,8 +178,8 @@ def _described_one(hint: Any) -> str:
         return " or ".join(shown(value) for value in arguments)
     if origin is tuple and arguments[-1] is not Ellipsis:
         kinds = list(dict.fromkeys(map(described, arguments)))
-        of = f"each {kinds[0]}" if len(kinds) == 1 else ", ".join(kinds)
-        return f"a list of {len(arguments)} values, {of}"
+        described_values = f"each {kinds[0]}" if len(kinds) == 1 else ", ".join(kinds)
+        return f"a list of {len(arguments)} values, {described_values}"
     if origin is tuple or origin in _LISTS or hint in _LISTS:
         items = _PLURALS.get(arguments[0]) if arguments else None
         return f"a list of {items}" if items else "a list"
@@ -192,7 +192,7 @@ def _described_one(hint: Any) -> str:
 
 
 def _is_plain(hint: Any) -> bool:
-    """Whether YAML has values of a type by itself."""
+    """Whether values of a type can be written in YAML."""
     named = (int, float, bool, str, type(None), Path, tuple, dict, Mapping, *_LISTS)
     return hint in named or get_origin(hint) in (Literal, tuple, dict, Mapping, *_LISTS)
 
@@ -202,7 +202,7 @@ def _is_mapping(hint: Any) -> bool:
 
 
 def _hashable(hint: Any) -> Any:
-    """The hint itself where it can be a key of the cache, else no check."""
+    """The hint if it can be a key of the cache, else Any, which is not checked."""
     try:
         hash(hint)
     except TypeError:
@@ -212,16 +212,16 @@ def _hashable(hint: Any) -> Any:
 
 @lru_cache(maxsize=1024)
 def _adapter(hint: Any) -> TypeAdapter[Any] | None:
-    """What checks values of a type; None where nothing can be said of them."""
+    """The pydantic adapter that checks values of a type; None for a type that is not checked."""
     plain = _plain(hint)
     return None if plain is Any else TypeAdapter(plain)
 
 
 def _plain(hint: Any) -> Any:
-    """The type of the plain containers that a configuration may hold for an annotation.
+    """The type of the plain values that a configuration may have for an annotation.
 
-    A number may stand for a text, an integer for a float; nothing else is converted. Any other
-    class is made of a mapping with a `_target_`.
+    A number is accepted as text and an integer as a float; nothing else is converted. Any other
+    class is a mapping with a `_target_`.
     """
     members = _members(hint)
     if len(members) > 1:

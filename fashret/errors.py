@@ -1,38 +1,38 @@
 """The errors that fashret raises for its users.
 
-FashretError              everything below; the root scripts print it as one message and exit 1
-├── ConfigError           a key, value or option that does not exist or does not fit
+FashretError              everything below; commands print it as one message and exit with status 1
+├── ConfigError           a key, value or option that does not exist or is not allowed
 ├── DataError             a data set, table, row or photo that cannot be used
-├── CatalogError          a catalog that is missing, damaged or of another model or data set
+├── CatalogError          a catalog that is missing, damaged, or of another model or data set
 ├── CheckpointError       weights that are missing, unreadable or of another model
-├── TrainingError         a run that is lost: a loss that is no number, embeddings that collapsed
+├── TrainingError         a failed training run: a loss of NaN or Inf, collapsed embeddings
 └── RegressionError       a significant regression or a target not met, with fail_on_regression
 """
 
 
 class FashretError(Exception):
-    """An error with a message for the user: what is wrong, where, and the next step."""
+    """The base class of errors for users: the message says what is wrong, where, and what to do."""
 
 
 class ConfigError(FashretError):
-    """A configuration that cannot be run."""
+    """A configuration with a key, value or option that is not allowed."""
 
 
 class DataError(FashretError):
-    """Data that cannot be used."""
+    """A data set, table, row or photo that cannot be used."""
 
 
 class CatalogError(FashretError):
-    """A catalog that cannot be used."""
+    """A catalog that is missing, damaged, or of another model or data set."""
 
 
 class CheckpointError(FashretError):
-    """Model weights that cannot be used."""
+    """Model weights that are missing, unreadable, or of another model."""
 
 
 class TrainingError(FashretError):
-    """A run that cannot go on."""
+    """A training run that failed, such as with a loss of NaN or collapsed embeddings."""
 
 
 class RegressionError(FashretError):
-    """A model that became worse."""
+    """A significant regression, or a target that is not met, with fail_on_regression=true."""

@@ -1,4 +1,4 @@
-"""A lock between commands; whoever waits says for what."""
+"""A lock file between processes, with a log message for the process that waits."""
 
 import logging
 from collections.abc import Iterator
@@ -10,22 +10,22 @@ from filelock import FileLock, Timeout
 log = logging.getLogger(__name__)
 
 _PATIENCE = 2.0
-"""Seconds that are waited without a word."""
+"""Seconds to wait before the log message."""
 
 
 @contextmanager
 def file_lock(path: str | Path, what: str) -> Iterator[None]:
-    """Hold a lock file.
+    """Hold a lock file; wait while another process holds it.
 
     Args:
-        path: of the lock file.
-        what: it is about, for the message of a command that waits: "the data sample".
+        path: the lock file.
+        what: what the lock protects, for the message of a process that waits: "the data sample".
     """
     lock = FileLock(path)
     try:
         lock.acquire(timeout=_PATIENCE)
     except Timeout:
-        log.info("waiting for another process that prepares %s (it holds %s)", what, path)
+        log.info("waiting for another process that prepares %s (lock file %s)", what, path)
         lock.acquire()
     try:
         yield

@@ -1,7 +1,7 @@
-"""Make objects of what a configuration describes. Neither Hydra nor OmegaConf is needed.
+"""Instantiate the objects of a configuration, without Hydra and OmegaConf.
 
-This is the one place where a `_target_` becomes an object, and the allow-list (`fashret.allowlist`)
-stands in it: a configuration is data, whatever file it comes from.
+This is the one place where a `_target_` becomes an object. It applies the allow-list
+(`fashret.allowlist`), since a configuration may come from an untrusted file.
 """
 
 import functools
@@ -15,19 +15,19 @@ _INSTRUCTIONS = {"_target_", "_partial_", "_args_", "_convert_", "_recursive_"}
 
 
 def instantiate(node: Mapping[str, Any], path: str = "", **live: Any) -> Any:
-    """Make what a node describes, and everything in it that has a `_target_`.
+    """Instantiate a node and every node below it that has a `_target_`.
 
     Args:
-        node: plain containers: a mapping with a `_target_` (a class on the allow-list) and its
-            arguments; `_partial_: true` makes a `functools.partial`, `_args_` are positional.
-        path: the node's key in its configuration, for messages.
-        live: objects that are given by name beside the node's own arguments.
+        node: a dict with a `_target_` (a class on the allow-list) and its arguments; `_partial_:
+            true` gives a `functools.partial`, `_args_` are positional arguments.
+        path: the dotted key of the node in its configuration, for messages.
+        live: further arguments that are objects, by name.
 
     Returns:
         The object.
 
     Raises:
-        ConfigError: a target is not allowed, and then nothing at all was made; or an argument does
+        ConfigError: a target is not allowed (then nothing is instantiated), or an argument does
             not fit.
 
     Example:
@@ -36,13 +36,13 @@ def instantiate(node: Mapping[str, Any], path: str = "", **live: Any) -> Any:
     """
     faults = list(target_faults(node, path))
     if "_target_" not in node:
-        faults.append(f"{path or 'the node'} has no _target_: it does not say what to make")
+        faults.append(f"{path or 'the node'} has no _target_, the class to instantiate")
     if faults:
         raise ConfigError("; ".join(faults))
-    return _made(node, path, live)
+    return _instantiate_node(node, path, live)
 
 
-def _made(node: Mapping[str, Any], path: str, live: Mapping[str, Any]) -> Any:
+def _instantiate_node(node: Mapping[str, Any], path: str, live: Mapping[str, Any]) -> Any:
     target = allowed_target(node["_target_"])
     arguments = {
         str(key): _value(value, f"{path}.{key}" if path else str(key))
@@ -58,14 +58,14 @@ def _made(node: Mapping[str, Any], path: str, live: Mapping[str, Any]) -> Any:
         raise
     except (TypeError, ValueError) as e:
         where = f"{path} ({node['_target_']})" if path else str(node["_target_"])
-        raise ConfigError(f"{where} cannot be made: {e}") from e
+        raise ConfigError(f"{where} cannot be instantiated: {e}") from e
 
 
 def _value(value: Any, path: str) -> Any:
-    """A value of an argument: nodes in it, in lists too, are made."""
+    """The value of an argument; nodes in it, also in lists, are instantiated."""
     if isinstance(value, Mapping):
         if "_target_" in value:
-            return _made(value, path, {})
+            return _instantiate_node(value, path, {})
         return {key: _value(part, f"{path}.{key}") for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_value(part, f"{path}[{number}]") for number, part in enumerate(value)]

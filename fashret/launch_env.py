@@ -1,62 +1,67 @@
-"""What torchrun and SLURM say of a process that they started. Light to import."""
+"""Read the environment variables of torchrun and SLURM. Light to import."""
 
 import os
 
 from fashret.errors import ConfigError
 
-_ALONE = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout")
-"""Overrides of a process that leaves no run folder of its own."""
+_NO_RUN_FOLDER = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout")
+"""Hydra overrides of a process that creates no run folder."""
 
 
-def rank() -> int | None:
-    """Which of the processes this is; None where neither of them started it."""
+def global_rank() -> int | None:
+    """Return the rank of this process; None if neither torchrun nor srun started it."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return int(os.environ["RANK"])
     return int(os.environ["SLURM_PROCID"]) if _by_srun() else None
 
 
-def processes() -> int:
-    """How many were started together."""
+def world_size() -> int:
+    """Return the number of processes that torchrun or srun started; 1 without either."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return int(os.environ["WORLD_SIZE"])
     return int(os.environ["SLURM_NTASKS"]) if _by_srun() else 1
 
 
 def is_first() -> bool:
-    """Whether this is the first of the processes of a run, whoever started them."""
-    own = rank()
-    if own is not None:
-        return own == 0
+    """Return whether this is the process with rank 0, also of processes that Lightning started."""
+    rank = global_rank()
+    if rank is not None:
+        return rank == 0
     return all(int(os.environ.get(name, "0")) == 0 for name in ("NODE_RANK", "LOCAL_RANK"))
 
 
 def is_restart() -> bool:
-    """Whether this is not the first time: SLURM queued the job again, torchrun restarted it."""
+    """Return whether SLURM requeued this job or torchrun restarted it."""
     names = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
     return any(int(os.environ.get(name, "0")) > 0 for name in names)
 
 
 def with_one_folder(arguments: list[str], command: str) -> list[str]:
-    """The command line by which the processes of one run write into one folder.
+    """Change a command line so that the processes of one run share its run folder.
 
-    The first makes it; the others learn of it when they meet (`Team`). A step of a SLURM job has
-    a folder of its own name, which it finds again when the job is queued again.
+    The process with rank 0 creates the folder; the others receive its path later
+    (`pipelines.process_group`). A step of a SLURM job has a folder named by its job and step, so
+    that a requeued job finds it again.
+
+    Args:
+        arguments: the command line, without the program.
+        command: the name of the command, such as train.
 
     Raises:
-        ConfigError: a sweep, whose jobs start their processes themselves.
+        ConfigError: a sweep (-m) under torchrun or srun.
     """
-    mine = rank()
-    if mine is None:
+    rank = global_rank()
+    if rank is None:
         return arguments
     if {"-m", "--multirun"} & set(arguments):
-        if processes() == 1:
+        if world_size() == 1:
             return arguments
         raise ConfigError(
-            "-m: a sweep starts its jobs' processes itself, so it is run without torchrun and "
-            "srun; hydra/launcher=slurm makes each job a SLURM job"
+            "-m: a sweep starts its jobs' processes itself: run it without torchrun or srun; "
+            "hydra/launcher=slurm submits each job to SLURM"
         )
-    if mine > 0:
-        return [*arguments, *_ALONE]
+    if rank > 0:
+        return [*arguments, *_NO_RUN_FOLDER]
     chosen = any(argument.startswith("hydra.run.dir=") for argument in arguments)
     if chosen or "TORCHELASTIC_RUN_ID" in os.environ:
         return arguments
@@ -65,6 +70,6 @@ def with_one_folder(arguments: list[str], command: str) -> list[str]:
 
 
 def _by_srun() -> bool:
-    """Whether a step of a job runs this, and not a person in a job's shell (as Lightning asks)."""
+    """Whether srun started this process; False in an interactive shell, as in Lightning."""
     started = "SLURM_STEP_ID" in os.environ and "SLURM_PROCID" in os.environ
     return started and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")

@@ -1,21 +1,21 @@
-"""Hints at the right name where a wrong one was given. Light to import."""
+"""Suggest the nearest existing names for a name that does not exist. Light to import."""
 
 import difflib
 from collections.abc import Iterable
 
 SHOWN = 8
-"""Names in a hint, at most."""
+"""The maximum number of names in a suggestion."""
 
 
 def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
-    """A hint at the known names that are nearest to a wrong one, the nearest first.
+    """Suggest the existing names that are nearest to a wrong one, the nearest first.
 
-    At most `SHOWN` are named; the hint says how many more there are.
+    At most `SHOWN` are named; the suggestion says how many more there are.
 
     Args:
-        name: what was given.
-        known: what there is.
-        prefix: stands before the nearest name in the hint.
+        name: the wrong name.
+        known: the existing names.
+        prefix: a prefix of the nearest name, such as its parent key.
 
     >>> nearest("max_epoch", ["max_steps", "max_epochs", "devices"])
     'did you mean max_epochs? (also near: max_steps; 1 more)'
@@ -23,7 +23,7 @@ def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     'there are none'
     """
     ranked = _ranked(name, known)
-    near = [other for other in ranked[:SHOWN] if _likeness(name, other) >= 0.6]
+    near = [other for other in ranked[:SHOWN] if _similarity(name, other) >= 0.6]
     if not near:
         return f"there are {listed(name, sorted(ranked))}"
     rest = len(ranked) - len(near)
@@ -33,7 +33,7 @@ def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
 
 
 def listed(name: str, known: Iterable[str]) -> str:
-    """The known names in their order; of more than `SHOWN` those that are nearest to a wrong one.
+    """List the existing names in their order; of more than `SHOWN`, the nearest to a wrong name.
 
     >>> listed("collar", ["neckline", "material"])
     'neckline, material'
@@ -45,10 +45,10 @@ def listed(name: str, known: Iterable[str]) -> str:
 
 
 def _ranked(name: str, known: Iterable[str]) -> list[str]:
-    """The known names, those nearest to a name first."""
-    return sorted(set(known), key=lambda other: (-_likeness(name, other), other))
+    """The existing names, the nearest to a name first."""
+    return sorted(set(known), key=lambda other: (-_similarity(name, other), other))
 
 
-def _likeness(name: str, other: str) -> float:
-    """How alike two names are, 0 to 1; the case of letters does not matter."""
+def _similarity(name: str, other: str) -> float:
+    """The similarity of two names, 0 to 1, ignoring case."""
     return difflib.SequenceMatcher(None, name.casefold(), other.casefold()).ratio()

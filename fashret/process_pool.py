@@ -1,4 +1,4 @@
-"""Worker processes that do not run the user's script again."""
+"""Worker processes that do not import the user's main script."""
 
 import sys
 import threading
@@ -11,11 +11,11 @@ _STARTING = threading.Lock()
 
 
 class _Process(SpawnProcess):
-    """A process that is started afresh, without the main module.
+    """A spawned process that does not import the main module.
 
-    Python imports the main script in every process that it spawns, and a script without
-    `if __name__ == "__main__"` would then begin all over again in each of them: it would wait for
-    the lock that its parent holds. Workers of fashret need nothing of the script.
+    Python imports the main script in every process that it spawns; a script without
+    `if __name__ == "__main__"` would then run again in each of them, and wait for the lock that its
+    parent holds. fashret's workers do not need the script.
     """
 
     @staticmethod
@@ -34,8 +34,10 @@ class _Context(SpawnContext):
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
-    """Return a pool of processes, for functions of importable modules.
+    """Return a pool of spawned worker processes, for functions of importable modules.
 
-    They are spawned, since a fork would copy torch's threads.
+    Args:
+        workers: the number of processes. They are spawned because a fork would copy torch's
+            threads.
     """
     return ProcessPoolExecutor(workers, mp_context=_Context())

@@ -1,4 +1,4 @@
-"""The processes that build a catalog together."""
+"""The interface by which the processes of one command work together."""
 
 from typing import Protocol, TypeVar
 
@@ -6,36 +6,36 @@ T = TypeVar("T")
 
 
 class Processes(Protocol):
-    """Some processes, each of which runs the same program (Lightning's Fabric is one of these)."""
+    """A group of processes that run the same program; Lightning's Fabric fits this interface."""
 
     @property
     def global_rank(self) -> int:
-        """Which of them this is, from 0."""
+        """The rank of this process, from 0."""
         ...
 
     @property
     def world_size(self) -> int:
-        """How many there are."""
+        """The number of processes."""
         ...
 
     def barrier(self) -> None:
-        """Wait until all have come here."""
+        """Block until all processes have reached this call."""
         ...
 
     def broadcast(self, obj: T) -> T:
-        """What the first one has."""
+        """Return the object of the process with rank 0 in every process."""
         ...
 
 
-class Alone:
-    """One process."""
+class SingleProcess:
+    """A group of one process: nothing to wait for or to exchange."""
 
     global_rank = 0
     world_size = 1
 
     def barrier(self) -> None:
-        """There is nobody to wait for."""
+        """Return at once."""
 
     def broadcast(self, obj: T) -> T:
-        """What this one has."""
+        """Return the object itself."""
         return obj

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar in a terminal, a line a minute in a file."""
+"""Progress bars: a bar in a terminal, one line per minute in a file."""
 
 import sys
 from collections.abc import Iterable
@@ -7,19 +7,19 @@ from typing import Any
 from tqdm.auto import tqdm
 
 _EVERY = 60.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines if standard error is not a terminal."""
 
 
 def progress(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
-    """Show how far long work is.
+    """Show the progress of a long loop.
 
     Args:
-        iterable: what is worked through; None to call `update` on the result.
-        options: tqdm's, such as `desc`, `unit` and `total`.
+        iterable: the items of the loop; None to call `update` on the result.
+        options: options of tqdm, such as `desc`, `unit` and `total`.
 
     Returns:
-        A tqdm bar. Where standard error is no terminal it prints whole lines, the first after a
-        minute, without control characters.
+        A tqdm bar. If standard error is not a terminal, it prints whole lines without control
+        characters, the first after a minute.
     """
     if sys.stderr.isatty() or "ipykernel" in sys.modules:
         return tqdm(iterable, **{"smoothing": 0.05} | options)
@@ -36,14 +36,14 @@ def progress(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
 
 
 class _Lines:
-    """Standard error, with a line in place of each state of a bar."""
+    """A file-like object that prints each state of a bar as a line on standard error."""
 
     def write(self, text: str) -> None:
-        """Write a state of the bar; what only moves the cursor is left out."""
-        told = text.replace("\r", "").strip()
-        if told:
-            sys.stderr.write(f"{told}\n")
+        """Write a state of the bar without control characters."""
+        line = text.replace("\r", "").strip()
+        if line:
+            sys.stderr.write(f"{line}\n")
 
     def flush(self) -> None:
-        """Hand on what was written."""
+        """Flush standard error."""
         sys.stderr.flush()

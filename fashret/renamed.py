@@ -1,4 +1,4 @@
-"""Names of the first edition, which run folders, checkpoints and catalogs may still hold."""
+"""Former names of modules, which older run folders, checkpoints and catalogs still contain."""
 
 _MODULES = {
     "fashret.data.attributes": "fashret.data.attribute_parser",
@@ -8,11 +8,11 @@ _MODULES = {
     "fashret.protocols": "fashret.evaluation.benchmarks",
     "fashret.reports.targets": "fashret.evaluation.targets",
 }
-"""Modules of classes that a configuration may name, before and now."""
+"""The current module of each former module with classes that a configuration may name."""
 
 
 def current_target(target: str) -> str:
-    """Return today's name of a `_target_`.
+    """Return the current name of a `_target_`.
 
     Example:
         >>> current_target("fashret.reports.targets.Target")

@@ -1,4 +1,4 @@
-"""The contracts that losses, miners, data and engine share."""
+"""Types that losses, miners, data and engine share: batches, relations, training items."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 UNKNOWN = -1
-"""The code of a value that is not known: it equals nothing, itself included."""
+"""The code of an unknown value; it matches nothing, not even another unknown value."""
 
 
 Described = Mapping[str, tuple[Tensor, list[str]]]
@@ -17,15 +17,15 @@ Described = Mapping[str, tuple[Tensor, list[str]]]
 
 @dataclass(frozen=True)
 class TrainingItems:
-    """What losses and miners may know of the items before training; rows are the item table's.
+    """The items that a run trains on, and the labels of all N items of the table.
 
     Attributes:
-        rows: (n,) long: what is trained on.
-        product: (N,) long: code of the product, UNKNOWN where it is not sure enough.
-        caption: (N,) long: code of the text, UNKNOWN where there is none.
-        described: of all N items.
-        ids: of all N items.
-        tiers: the attributes that make two items of a category a medium, or a weak pair.
+        rows: (n,) long rows of the item table to train on.
+        product: (N,) long code of the product, UNKNOWN below the required confidence.
+        caption: (N,) long code of the text, UNKNOWN for an item without text.
+        described: the category and attribute codes of the N items.
+        ids: the ids of the N items.
+        tiers: the attributes by which two items of a category are a medium or a weak pair.
     """
 
     rows: Tensor
@@ -37,9 +37,9 @@ class TrainingItems:
 
 
 class Batch(TypedDict, total=False):
-    """B items. Either photos and tokens (towers that learn) or their stored features.
+    """A batch of B items: photos and tokens if the towers are trained, else stored features.
 
-    Codes are positions in a sorted list of distinct values; `UNKNOWN` where there is none.
+    A code is the position in the sorted list of distinct values; `UNKNOWN` for no value.
     """
 
     index: Tensor  # (B,) long: the row in the item table
@@ -54,42 +54,42 @@ class Batch(TypedDict, total=False):
 
 
 CODES = ("index", "product", "caption", "caption_candidates", "caption_choice")
-"""What a batch holds of its items beside what the towers are shown."""
+"""The keys of a batch besides the inputs of the towers."""
 
 
 @dataclass(frozen=True)
 class Relations:
-    """Which columns are right and which are wrong answers for each row.
+    """The positive and the negative columns of each row of a batch's similarity matrix.
 
-    A pair that is in neither mask is ignored: the same caption under another id, say, or an
-    attribute that is unknown. No pair is in both.
+    A pair in neither mask is ignored, such as the same caption of another item, or an unknown
+    attribute. No pair is in both masks.
 
     Attributes:
-        positive: (B, M) bool.
-        negative: (B, M) bool.
+        positive: (B, M) bool: whether the column is a positive of the row.
+        negative: (B, M) bool: whether the column is a negative of the row.
     """
 
     positive: Tensor
     negative: Tensor
 
     def to(self, device: torch.device) -> "Relations":
-        """The masks on another device."""
+        """Return the masks on another device."""
         return Relations(self.positive.to(device), self.negative.to(device))
 
     def without(self, ignored: Tensor) -> "Relations":
-        """The masks without some pairs, (B, M) bool."""
+        """Return the masks without the pairs of a (B, M) bool mask."""
         return Relations(self.positive & ~ignored, self.negative & ~ignored)
 
 
 class Baseline(Protocol):
-    """The untrained model's embeddings of all N items: its catalog."""
+    """The catalog of the untrained model: its embeddings of all N items (an interface)."""
 
     @property
     def image(self) -> Tensor:
-        """(N, D), L2-normalised."""
+        """(N, D) image embeddings, L2-normalised."""
         ...
 
     @property
     def text(self) -> Tensor:
-        """(N, D), L2-normalised; zero where an item has no text."""
+        """(N, D) text embeddings, L2-normalised; zero where an item has no text."""
         ...

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fashret.errors import ConfigError
-from fashret.launch_env import is_restart, processes, rank, with_one_folder
+from fashret.launch_env import global_rank, is_restart, with_one_folder, world_size
 from support.commands import QUIET, SMALL, Run, lines
 
 ROOT = Path(__file__).parents[1]
@@ -31,8 +31,8 @@ def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process_that_nothing_else_started_keeps_its_command_line() -> None:
-    assert rank() is None
-    assert processes() == 1
+    assert global_rank() is None
+    assert world_size() == 1
     assert not is_restart()
     assert with_one_folder(["seed=1"], "train") == ["seed=1"]
 
@@ -41,7 +41,7 @@ def test_processes_of_torchrun_follow_the_first(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "0")
-    assert (rank(), processes()) == (0, 3)
+    assert (global_rank(), world_size()) == (0, 3)
     assert with_one_folder(["seed=1"], "train") == ["seed=1"]
     monkeypatch.setenv("RANK", "2")
     alone = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=stdout"]
@@ -60,7 +60,7 @@ def test_a_step_of_slurm_has_a_folder_that_it_finds_again(monkeypatch: pytest.Mo
     assert with_one_folder([], "evaluate") == [own]
     assert with_one_folder(["hydra.run.dir=here"], "evaluate") == ["hydra.run.dir=here"]
     monkeypatch.setenv("SLURM_JOB_NAME", "bash")  # a person in a job's shell
-    assert rank() is None
+    assert global_rank() is None
     assert with_one_folder([], "evaluate") == []
     monkeypatch.setenv("SLURM_JOB_NAME", "train")
     monkeypatch.delenv("SLURM_STEP_ID")  # a job's script, which may run several commands

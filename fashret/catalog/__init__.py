@@ -1,1 +1,1 @@
-"""Catalogs: the embeddings of a data set's items under one encoder, built once and searched."""
+"""Catalogs: the stored embeddings of a data set's items, built once by one encoder."""

@@ -1,4 +1,4 @@
-"""Encode a data set's items once, and write the catalog folder."""
+"""Build a catalog: encode the items of a data set once, and write the catalog folder."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ from fashret.errors import CatalogError
 from fashret.file_lock import file_lock
 from fashret.loading.samplers import EVALUATION_BATCH
 from fashret.models.retriever import Retriever
-from fashret.process_sync import Alone, Processes
+from fashret.process_sync import Processes, SingleProcess
 from fashret.types import UNKNOWN
 from fashret.version import __version__
 
@@ -39,7 +39,7 @@ DTYPES: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": n
 
 
 def catalog_key(identity: Mapping[str, Any], table: ItemTable, dtype: str) -> str:
-    """A name for everything that could change a number in a catalog."""
+    """Return a hash of everything that decides the numbers of a catalog: encoder, data, dtype."""
     value = [store.FORMAT, identity, table.key, dtype]
     encoded = json.dumps(value, sort_keys=True).encode()
     return hashlib.blake2b(encoded, digest_size=8).hexdigest()
@@ -59,34 +59,37 @@ def ensure_catalog(
     num_workers: int = 0,
     processes: Processes | None = None,
 ) -> Catalog:
-    """The catalog of a data set under an encoder: opened, or built now.
+    """Open the catalog of a data set and an encoder, or build it first.
 
-    A build that was killed goes on where it was: nothing is encoded twice. Two commands that want
-    the same catalog wait for one another. The processes of one command encode a part each; the
-    parts are those of the same batches that one process has, so that the numbers are too.
+    A build that was killed is resumed: nothing is encoded twice. Two commands that need the same
+    catalog wait for one another. Several processes of one command encode a share each, in the
+    same batches as a single process, so that the numbers are the same.
 
     Args:
         table: the items.
-        identity: of the encoder; a part of the key.
-        load: makes the encoder, called only if something has to be encoded.
-        cache_dir: the cache; the folder's name there is the key.
-        label: of the encoder, for the folder's name.
-        dtype: of the stored arrays, float16 or float32.
-        folder: where to write it instead.
-        base: a catalog whose stored features `load`'s heads stand on: nothing is encoded then.
-        device: of the encoder.
-        num_workers: processes that decode photos.
-        processes: that all call this together; None for this one alone.
+        identity: the identity of the encoder (weights, preprocessing); a part of the key.
+        load: loads the encoder; called only if the catalog has to be built.
+        cache_dir: the cache, where the folder is named by label and key.
+        label: the name of the encoder in the folder's name.
+        dtype: the dtype of the stored arrays, float16 or float32.
+        folder: the folder to write instead of one in the cache; None for the cache.
+        base: a catalog with the tower features of the same encoder; None to encode them.
+        device: the device of the encoder.
+        num_workers: worker processes that decode photos.
+        processes: the processes that call this together; None for a single process.
+
+    Returns:
+        The catalog; a new one is verified.
 
     Raises:
-        CatalogError: `folder` holds another catalog or something else; features or embeddings
-            contain NaN or Inf.
+        CatalogError: `dtype` is not allowed; `folder` holds another catalog or something else;
+            features or embeddings contain NaN or Inf.
     """
     if dtype not in DTYPES:
-        raise CatalogError(f"catalog.dtype={dtype}: it must be one of {', '.join(DTYPES)}")
+        raise CatalogError(f"catalog.dtype={dtype}: must be one of {', '.join(DTYPES)}")
     key = catalog_key(identity, table, dtype)
-    where = folder or cache_dir / "catalogs" / f"{label}-{table.key}-{key}"
-    where.parent.mkdir(parents=True, exist_ok=True)
+    target = folder or cache_dir / "catalogs" / f"{label}-{table.key}-{key}"
+    target.parent.mkdir(parents=True, exist_ok=True)
     manifest = {
         "format": store.FORMAT,
         "key": key,
@@ -98,15 +101,15 @@ def ensure_catalog(
         "splits": {split: len(table.rows(split)) for split in table.splits},
         "versions": _versions(),
     }
-    processes = processes or Alone()
+    processes = processes or SingleProcess()
     first = processes.global_rank == 0
-    with file_lock(f"{where}.lock", f"the catalog {where.name}") if first else nullcontext():
-        if processes.broadcast(where.exists()):
-            return open_catalog(where, key=key)
-        partial = where.with_name(f"{where.name}.partial")
+    with file_lock(f"{target}.lock", f"the catalog {target.name}") if first else nullcontext():
+        if processes.broadcast(target.exists()):
+            return open_catalog(target, key=key)
+        partial = target.with_name(f"{target.name}.partial")
         if first:
             _claim(partial, key)
-            log.info("building the catalog %s of %d items", where, len(table))
+            log.info("building the catalog %s of %d items", target, len(table))
         processes.barrier()
         retriever = load().eval().requires_grad_(False).to(device)
         encoded = base is not None or (partial / ENCODED).exists()
@@ -119,9 +122,9 @@ def ensure_catalog(
             if not encoded:
                 merge_features(retriever, table, partial, DTYPES[dtype], processes.world_size)
             _finish(retriever, table, partial, manifest, base, device)
-            partial.rename(where)
+            partial.rename(target)
         processes.barrier()
-    catalog = open_catalog(where, key=key)
+    catalog = open_catalog(target, key=key)
     if first:
         verify(catalog)
     return catalog
@@ -135,7 +138,7 @@ def _finish(
     base: Catalog | None,
     device: torch.device | str,
 ) -> None:
-    """Embed what was encoded, and describe it."""
+    """Write the embeddings, the item metadata and the manifest."""
     source = folder if base is None else base.folder
     _embed(retriever, table, source, folder, DTYPES[manifest["dtype"]], device)
     _write_meta(table, folder)
@@ -148,7 +151,7 @@ def _finish(
 
 
 def _claim(partial: Path, key: str) -> None:
-    """Make the folder of a build in progress, or take over the one of a killed build."""
+    """Create the folder of a build, or take over that of a killed build with the same key."""
     owner = partial / "key"
     if partial.exists() and (not owner.is_file() or owner.read_text() != key):
         shutil.rmtree(partial)
@@ -164,7 +167,7 @@ def _embed(
     dtype: type[np.floating[Any]],
     device: torch.device | str,
 ) -> None:
-    """Write the embeddings that the heads make of the features in `source`, and the heads."""
+    """Apply the heads to the features stored in `source`; write the embeddings and the heads."""
     has_text = torch.from_numpy(table.codes("text")[0]) != UNKNOWN
     for kind, path in store.EMBEDDINGS.items():
         features = np.load(source / store.FEATURES[kind], mmap_mode="r")
@@ -172,19 +175,19 @@ def _embed(
         for split in table.splits:
             rows = table.rows(split)
             for start in range(0, len(rows), EVALUATION_BATCH):
-                here = rows[start : start + EVALUATION_BATCH]
-                part = torch.from_numpy(features[here].astype(np.float32)).to(device)
+                batch = rows[start : start + EVALUATION_BATCH]
+                part = torch.from_numpy(features[batch].astype(np.float32)).to(device)
                 with torch.inference_mode():
                     if kind == "image":
-                        made = retriever.embed_image(part)
+                        embedded = retriever.embed_image(part)
                     else:
-                        made = retriever.embed_text(part, has_text[here].to(device))
-                array[here] = made.float().cpu().numpy()
+                        embedded = retriever.embed_text(part, has_text[batch].to(device))
+                array[batch] = embedded.float().cpu().numpy()
         array.flush()
         store.check_finite(array, lambda: table.column("item_id"), f"{folder}: {kind} embeddings")
-    image, text, blocks = retriever.heads
+    image, text, attribute_heads = retriever.heads
     projections = {"image": image, "text": text}
-    for name, pair in blocks.items():
+    for name, pair in attribute_heads.items():
         projections |= {f"{name}.image": pair[0], f"{name}.text": pair[1]}
     tensors = {
         f"{name}.{part}": value.cpu().contiguous()
@@ -203,7 +206,7 @@ def _write_meta(table: ItemTable, folder: Path) -> None:
 
 
 def _preprocess(retriever: Retriever, base: Catalog | None) -> object:
-    """How the photos of a catalog were prepared."""
+    """The preprocessing of the photos, for the manifest."""
     if retriever.backbone is not None:
         return vars(retriever.backbone.preprocess)
     return None if base is None else base.manifest["preprocess"]
@@ -215,7 +218,7 @@ def _versions() -> dict[str, str]:
 
 
 def _write_manifest(manifest: dict[str, Any], folder: Path) -> None:
-    """Describe the finished folder; what only the build needed is removed."""
+    """Write manifest.json of a finished folder, and remove the intermediate files."""
     remove_parts(folder)
     (folder / "key").unlink()
     manifest["files"] = {

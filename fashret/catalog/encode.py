@@ -1,4 +1,4 @@
-"""Encode a data set's items, a part in each process, and put the parts together."""
+"""Encode the photos and texts of a data set, a share in each process, and merge the shares."""
 
 import logging
 import shutil
@@ -27,16 +27,16 @@ from fashret.types import UNKNOWN, Batch
 log = logging.getLogger(__name__)
 
 _SAVE_EVERY = 20
-"""Batches between two savings: what a killed build encodes again at most."""
+"""Batches between two saves: a killed build encodes at most so many again."""
 
 _COPIED = 65_536
-"""Rows that are copied at once."""
+"""Rows copied at a time."""
 
 ENCODED = "encoded"
-"""A file beside features that are whole, while a catalog is built."""
+"""The file that marks complete features while a catalog is built."""
 
 _CAPTIONS = "features_captions.npy"
-"""Features of the distinct texts, by their codes, while a catalog is built."""
+"""The file with the features of the distinct texts while a catalog is built."""
 
 
 def encode_features(
@@ -48,13 +48,22 @@ def encode_features(
     num_workers: int,
     processes: Processes,
 ) -> None:
-    """Write the features of this process's batches into a folder of its own in `folder`.
+    """Encode this process's share of the photos and texts, and write the features to disk.
 
-    Every photo is encoded, and every distinct text: equal captions are encoded once. A build that
-    was killed goes on behind the batches that are on disk, if it has as many processes again.
+    Equal captions are encoded once. A build that was killed resumes after the last batch on disk if
+    the number of processes is unchanged.
+
+    Args:
+        retriever: the model with its towers.
+        table: the items.
+        folder: the folder of the build; each process writes a subfolder of it.
+        dtype: the dtype of the stored features.
+        device: the device of the towers.
+        num_workers: worker processes that decode photos.
+        processes: the processes that share the work.
 
     Raises:
-        CatalogError: features contain NaN or Inf; their items are named.
+        CatalogError: features contain NaN or Inf; the message names their items.
     """
     backbone = retriever.backbone
     assert backbone is not None, "encoding needs towers"
@@ -62,54 +71,57 @@ def encode_features(
     part = _part(folder, rank, world)
     part.mkdir(exist_ok=True)
     autocast = backbone.precision != torch.float32
-    kind = torch.device(device).type
+    device_type = torch.device(device).type
     codes = ItemCodes(table)
     items, captions = table.column("item_id"), codes.captions
     name = table.key.rpartition("-")[0] + (f" (process 1 of {world})" if world > 1 else "")
 
     def encode(
-        what: str,
+        kind: str,
         data: Dataset[Batch],
         batches: EvaluationBatches,
         tower: Callable[[Tensor], Tensor],
         path: Path,
         width: int,
     ) -> None:
-        features = _Growing(path, (len(batches.own), width), dtype)
-        left = batches.behind(features.done)
+        features = _FeatureFile(path, (len(batches.own), width), dtype)
+        remaining = batches.behind(features.done)
         if features.done:
-            log.info("going on after %d batches of %s that are encoded", features.done, what)
+            log.info("resuming after %d encoded batches of %s", features.done, kind)
         bar = progress(
             total=len(batches.own),
-            initial=len(batches.own) - sum(len(rows) for rows in left.batches),
+            initial=len(batches.own) - sum(len(rows) for rows in remaining.batches),
             desc=f"encoding {name}",
-            unit=f" {what}",
+            unit=f" {kind}",
             disable=rank > 0,
         )
         tower = WithinMemory(tower, device)
         pending: tuple[Tensor, Tensor] | None = None
 
-        def keep(index: Tensor, made: Tensor) -> None:
-            bad = features.put(np.searchsorted(batches.own, index.numpy()), made)
+        def store_batch(index: Tensor, encoded: Tensor) -> None:
+            bad = features.put(np.searchsorted(batches.own, index.numpy()), encoded)
             if len(bad):
                 rows = index[bad[: store.NAMED]].tolist()
-                named = [items[row] if what == "photos" else repr(captions[row]) for row in rows]
+                named = [items[row] if kind == "photos" else repr(captions[row]) for row in rows]
                 raise CatalogError(
-                    f"features contain NaN or Inf: {len(bad)} of a batch of {len(made)} {what}, "
+                    f"features contain NaN or Inf: {len(bad)} of a batch of {len(encoded)} {kind}, "
                     f"{', '.join(named)}{', ...' if len(bad) > store.NAMED else ''}; check the "
                     "weights (model.pretrained, run), and use model.precision=float32 and "
                     "catalog.dtype=float32, whose range is wider"
                 )
-            bar.update(len(made))
+            bar.update(len(encoded))
 
-        for batch in BatchLoader(data, left, num_workers=num_workers):
-            with torch.inference_mode(), torch.autocast(kind, backbone.precision, enabled=autocast):
-                made = tower(batch["images" if what == "photos" else "tokens"])
-            if pending is not None:  # a GPU computes a batch while the one before is written
-                keep(*pending)
-            pending = batch["index"], made
+        for batch in BatchLoader(data, remaining, num_workers=num_workers):
+            with (
+                torch.inference_mode(),
+                torch.autocast(device_type, backbone.precision, enabled=autocast),
+            ):
+                encoded = tower(batch["images" if kind == "photos" else "tokens"])
+            if pending is not None:  # the GPU computes a batch while the one before is written
+                store_batch(*pending)
+            pending = batch["index"], encoded
         if pending is not None:
-            keep(*pending)
+            store_batch(*pending)
         features.save()
         bar.close()
 
@@ -127,7 +139,15 @@ def encode_features(
 def merge_features(
     retriever: Retriever, table: ItemTable, folder: Path, dtype: type[np.floating[Any]], world: int
 ) -> None:
-    """Put the parts of all processes into the arrays of `folder`, and say so."""
+    """Merge the shares of all processes into the feature arrays of `folder`.
+
+    Args:
+        retriever: its heads decide the width of the features.
+        table: the items.
+        folder: the folder of the build.
+        dtype: the dtype of the stored features.
+        world: the number of processes that encoded.
+    """
     widths = _widths(retriever)
     photos = [_photo_batches(table, rank, world).own for rank in range(world)]
     _merge(folder, store.FEATURES["image"], photos, (len(table), widths["image"]), dtype)
@@ -145,7 +165,7 @@ def merge_features(
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what only a build in progress needs."""
+    """Remove the intermediate files of a build."""
     (folder / ENCODED).unlink(missing_ok=True)
     for part in folder.glob("part-*"):
         shutil.rmtree(part)
@@ -154,48 +174,52 @@ def remove_parts(folder: Path) -> None:
 def memory_mapped(
     path: Path, shape: tuple[int, int], dtype: type[np.floating[Any]]
 ) -> "np.memmap[Any, Any]":
-    """A memory-mapped .npy file: the one that is there if it fits, else a new one."""
+    """Open a .npy file as a writable memory map; create it if it is missing or of another shape."""
     if path.exists():
         existing: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="r+")
         if existing.shape == shape and existing.dtype == dtype:
             return existing
-    made: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    return made
+    new: np.memmap[Any, Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    return new
 
 
-class _Growing:
-    """Features on disk that come batch by batch, and stay when the process is killed.
+class _FeatureFile:
+    """Features that are written to disk batch by batch, so that a killed build can resume.
 
     Attributes:
-        done: batches that are there; what was not saved of them is encoded again.
+        done: the number of stored batches.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int], dtype: type[np.floating[Any]]) -> None:
         self._progress = path.with_suffix(".done")
-        kept = path.exists() and self._progress.exists()
-        self.done = int(self._progress.read_text()) if kept else 0
+        resumes = path.exists() and self._progress.exists()
+        self.done = int(self._progress.read_text()) if resumes else 0
         self._array = memory_mapped(path, shape, dtype)
 
-    def put(self, places: NDArray[np.int64], features: Tensor) -> NDArray[np.int64]:
-        """Take the (B, F) features of the next batch.
+    def put(self, positions: NDArray[np.int64], features: Tensor) -> NDArray[np.int64]:
+        """Store the features of the next batch.
+
+        Args:
+            positions: (B,) rows of the file.
+            features: (B, F) float.
 
         Returns:
-            Positions in the batch whose features are not finite as they are stored. If there are
-            any, the batch is not taken.
+            Positions in the batch whose features are not finite in the stored dtype. If there are
+            any, the batch is not stored.
         """
-        with np.errstate(over="ignore"):  # what float16 cannot hold becomes Inf, and is found
+        with np.errstate(over="ignore"):  # overflow of float16 becomes Inf
             stored = features.float().cpu().numpy().astype(self._array.dtype)
         finite = np.isfinite(stored).all(axis=1)
         if not finite.all():
             return np.flatnonzero(~finite)
-        self._array[places] = stored
+        self._array[positions] = stored
         self.done += 1
         if self.done % _SAVE_EVERY == 0:
             self.save()
         return np.empty(0, dtype=np.int64)
 
     def save(self) -> None:
-        """Put the features on disk first, then the count that vouches for them."""
+        """Flush the features to disk, and only then write the number of batches."""
         self._array.flush()
         partial = self._progress.with_suffix(".new")
         partial.write_text(str(self.done))
@@ -207,13 +231,13 @@ def _part(folder: Path, rank: int, world: int) -> Path:
 
 
 def _photo_batches(table: ItemTable, rank: int, world: int) -> EvaluationBatches:
-    """A process's photos, split by split."""
+    """The batches of photos of one process, split by split."""
     splits = [table.rows(split) for split in table.splits]
     return EvaluationBatches(splits, rank=rank, world=world)
 
 
 def _caption_batches(captions: list[str], rank: int, world: int) -> EvaluationBatches:
-    """A process's texts, the shortest first: towers that trim them have less to do."""
+    """The batches of texts of one process, shortest first, so that trimmed batches are small."""
     order = np.argsort([len(caption) for caption in captions], kind="stable")
     return EvaluationBatches([order], rank=rank, world=world)
 
@@ -225,16 +249,16 @@ def _merge(
     shape: tuple[int, int],
     dtype: type[np.floating[Any]],
 ) -> "np.memmap[Any, Any]":
-    """The parts of an array, each with the rows that are its own, as one in `folder`."""
-    whole = memory_mapped(folder / name, shape, dtype)
+    """Merge the shares of an array into one file; `own` has the rows of each process."""
+    merged = memory_mapped(folder / name, shape, dtype)
     for rank, rows in enumerate(own):
         part = np.load(_part(folder, rank, len(own)) / name, mmap_mode="r")
         for start in range(0, len(rows), _COPIED):
-            whole[rows[start : start + _COPIED]] = part[start : start + _COPIED]
-    whole.flush()
-    return whole
+            merged[rows[start : start + _COPIED]] = part[start : start + _COPIED]
+    merged.flush()
+    return merged
 
 
 def _widths(retriever: Retriever) -> dict[str, int]:
-    """Of the features."""
+    """Feature width of each tower."""
     return {"image": retriever.image_head.in_features, "text": retriever.text_head.in_features}

@@ -1,4 +1,4 @@
-"""The catalog folder: what is in it, opening it, and checking it."""
+"""The catalog folder: its files, opening it, and verifying it."""
 
 import hashlib
 import json
@@ -27,21 +27,21 @@ EMBEDDINGS = {"image": "catalog_img.npy", "text": "catalog_txt.npy"}
 FEATURES = {"image": "features_img.npy", "text": "features_txt.npy"}
 
 _CHECKED = 16_384
-"""Rows that are checked at a time."""
+"""Rows checked at a time."""
 
 NAMED = 5
-"""Items that a message names."""
+"""The maximum number of items that a message names."""
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """A catalog on disk; arrays are memory-mapped when they are asked for.
+    """A catalog on disk: the embeddings of all items; arrays are memory-mapped on first use.
 
     Row i of every array and of the meta table is row i of the item table.
 
     Attributes:
-        folder: where it is.
-        manifest: its counts, keys, versions and checksums.
+        folder: the folder of the catalog.
+        manifest: the parsed manifest.json: counts, keys, versions, checksums.
     """
 
     folder: Path
@@ -62,17 +62,17 @@ class Catalog:
 
     @cached_property
     def image_features(self) -> Tensor:
-        """(N, F) what an image head is trained on."""
+        """(N, F) output of the image tower, the input of the image heads."""
         return _mapped(self.folder / FEATURES["image"])
 
     @cached_property
     def text_features(self) -> Tensor:
-        """(N, G) what a text head is trained on."""
+        """(N, G) output of the text tower, the input of the text heads."""
         return _mapped(self.folder / FEATURES["text"])
 
     @cached_property
     def heads(self) -> Heads:
-        """The projections that turned the features into the embeddings."""
+        """The projections from features to embeddings: the general and the attribute heads."""
         tensors = load_file(self.folder / HEADS)
 
         def stored(name: str) -> Projection:
@@ -86,25 +86,26 @@ class Catalog:
 
     @property
     def layout(self) -> Layout:
-        """Which columns of the embeddings are whose."""
+        """The columns of the general embedding and of each attribute head."""
         return Layout(
             {name: (start, end) for name, (start, end) in self.manifest["blocks"].items()}
         )
 
     def meta(self) -> Any:
-        """The meta table as pandas: item_id, product_id, split, category, attributes, text."""
+        """Read the item table as pandas: item_id, product_id, split, category, attributes, text."""
         return pq.read_table(self.folder / META).to_pandas()
 
 
 def open_catalog(folder: Path, *, key: str | None = None) -> Catalog:
-    """Open a catalog, checking that it is whole and the one that is meant.
+    """Open a catalog, and check that it is complete and has the expected key.
 
     Args:
-        folder: of the catalog.
-        key: what its manifest must say, None for any.
+        folder: the folder of the catalog.
+        key: the expected key (`catalog_key`); None accepts any.
 
     Raises:
-        CatalogError: there is none, a file is missing or of another size, or the key differs.
+        CatalogError: there is no catalog, a file is missing or has another size, or the key
+            differs.
     """
     path = folder / MANIFEST
     try:
@@ -113,13 +114,13 @@ def open_catalog(folder: Path, *, key: str | None = None) -> Catalog:
         raise CatalogError(f"{folder} is not a catalog: {path.name} cannot be read ({e})") from e
     if manifest.get("format") != FORMAT:
         raise CatalogError(
-            f"{folder} is a catalog of format {manifest.get('format')}, this fashret reads "
-            f"{FORMAT}: build it again with build_catalog.py"
+            f"{folder} is a catalog of format {manifest.get('format')}, but this version "
+            f"reads format {FORMAT}: build it again with build_catalog.py"
         )
     if key is not None and manifest["key"] != key:
         raise CatalogError(
             f"{folder} holds a catalog of {manifest['model']} over {manifest['data']} with another "
-            "key: give another catalog.dir"
+            "key: choose another catalog.dir"
         )
     for name, file in manifest["files"].items():
         size = (folder / name).stat().st_size if (folder / name).is_file() else None
@@ -132,7 +133,7 @@ def open_catalog(folder: Path, *, key: str | None = None) -> Catalog:
 
 
 def verify(catalog: Catalog) -> None:
-    """Compare every file with its checksum, and see that every embedding is finite.
+    """Verify the checksum of every file, and that every embedding is finite.
 
     Raises:
         CatalogError: a file was changed since it was written; embeddings contain NaN or Inf.
@@ -147,10 +148,10 @@ def verify(catalog: Catalog) -> None:
 
 
 def check_embeddings(catalog: Catalog) -> None:
-    """See that every embedding is finite: NaN and Inf would win every ranking.
+    """Verify that every embedding is finite: NaN and Inf would come first in every ranking.
 
     Raises:
-        CatalogError: some are not; how many, and the item ids of the first.
+        CatalogError: embeddings contain NaN or Inf; the message names the first items.
     """
     for kind, embeddings in (("image", catalog.image), ("text", catalog.text)):
         check_finite(
@@ -163,15 +164,15 @@ def check_embeddings(catalog: Catalog) -> None:
 def check_finite(
     embeddings: NDArray[np.floating[Any]], item_ids: Callable[[], Sequence[str]], what: str
 ) -> None:
-    """See that every row of (N, D) embeddings is finite, a part at a time.
+    """Verify that every row of an array of embeddings is finite.
 
     Args:
-        embeddings: in memory or memory-mapped.
-        item_ids: gives the item id of each row, for the message.
-        what: the embeddings, for the message.
+        embeddings: (N, D), in memory or memory-mapped.
+        item_ids: returns the item id of each row, for the message.
+        what: the description of the embeddings, for the message.
 
     Raises:
-        CatalogError: rows contain NaN or Inf; how many, and the first of them.
+        CatalogError: rows contain NaN or Inf; the message has their number and the first items.
     """
     bad: list[int] = []
     for start in range(0, len(embeddings), _CHECKED):
@@ -188,11 +189,11 @@ def check_finite(
 
 
 def checksum(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _mapped(path: Path) -> Tensor:
-    """A stored array as a tensor over the file; read-only by convention, never pickled."""
+    """Memory-map a stored array as a tensor; read-only by convention, never unpickled."""
     return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))

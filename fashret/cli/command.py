@@ -25,11 +25,11 @@ from fashret.cli.help import help_text
 from fashret.cli.resumed_overrides import with_resumed
 from fashret.cli.run_folder import removed_if_empty
 from fashret.cli.schema_overrides import with_named_schema
-from fashret.cli.sweep import FAILED
 from fashret.config import config_dir, monitored_metric, nearest_key
 from fashret.errors import FashretError, TrainingError
 from fashret.launch_env import with_one_folder
 from fashret.names import nearest
+from fashret.reports.sweep_table import FAILED
 from fashret.version import __version__
 
 _TRACE = "HYDRA_FULL_ERROR"

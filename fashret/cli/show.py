@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fashret.evaluation.benchmarks.base import BenchmarkPlan
-from fashret.evaluation.block_weights import Curve
+from fashret.evaluation.head_weights import WeightCurve
 from fashret.pipelines.publish import Published
 from fashret.reports.benchmark_table import show_benchmark
-from fashret.reports.block_weights import show_steering
 from fashret.reports.board_table import show_scoreboard
+from fashret.reports.head_weights import show_weight_curves
 from fashret.reports.screen import console
 
 
-def show(published: Published, curves: Sequence[Curve], folder: Path) -> None:
+def show(published: Published, curves: Sequence[WeightCurve], folder: Path) -> None:
     """Print the tables of an evaluation, and where its files are.
 
     Args:
@@ -27,5 +27,5 @@ def show(published: Published, curves: Sequence[Curve], folder: Path) -> None:
     print(f"written to {folder}: {', '.join(published.files)}")
     print(f"look at it: {published.page}")
     if curves:
-        show_steering(curves, screen)
+        show_weight_curves(curves, screen)
         print(f"written to {folder}: steering.md, steering.json")

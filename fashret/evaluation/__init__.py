@@ -1,1 +1,1 @@
-"""torchmetrics classes over `functional`, and what an evaluation reports."""
+"""Evaluation of retrieval: rankings, metrics, intervals, comparisons and published benchmarks."""

@@ -1,4 +1,4 @@
-"""Two systems on the same queries: by how much they differ, with intervals and p values."""
+"""Compare two systems on the same queries: paired differences with intervals and p-values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from fashret.functional.bootstrap import (
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of value minus baseline over the queries.
+    """The uncertainty of a mean difference, value minus baseline, over the queries.
 
     Attributes:
-        low: lower bound of its 95 % interval; NaN where no query counts.
-        high: upper bound.
-        p: two-sided.
+        low: lower bound of the 95 % interval; NaN if no query counts.
+        high: upper bound of the 95 % interval.
+        p: two-sided p-value.
     """
 
     low: float
@@ -37,35 +37,38 @@ class Difference:
 def compare(
     evaluation: Evaluation, baseline: Evaluation, keys: Sequence[str]
 ) -> Mapping[str, Difference]:
-    """The differences of two evaluations of one protocol.
+    """Compare two evaluations over the same queries and gallery, metric by metric.
 
     Interval and p come from a paired bootstrap over whole products, widened by the design effect
     of a gallery that the queries are a part of (`functional.split_half`).
 
     Args:
-        evaluation: of one system.
-        baseline: of the other, over the same queries.
-        keys: of metrics, slices (`[<value>]`) and macro means (`[macro]`).
+        evaluation: the evaluation of one system.
+        baseline: the evaluation of the other system, over the same queries.
+        keys: keys of metrics, of slices (`[<value>]`) and of macro means (`[macro]`).
 
     Raises:
         ConfigError: the queries are not the same.
     """
     for name, search in evaluation.plan.searches.items():
         if not np.array_equal(search.query_rows, baseline.plan.searches[name].query_rows):
-            raise ConfigError("the two evaluations have other queries: they cannot be compared")
+            raise ConfigError(
+                "the two evaluations have different queries, so they cannot be compared: use the "
+                "same split and retrieval options for both"
+            )
     if not keys:
         return {}
     effects = variance_factors(evaluation.plan, [evaluation.lists, baseline.lists], keys)
-    found: dict[str, Difference] = {}
+    differences: dict[str, Difference] = {}
     for some in keys_by_queries(evaluation, keys):
-        found |= _compare(evaluation, baseline, some, effects)
-    return {key: found[key] for key in keys}
+        differences |= _compare(evaluation, baseline, some, effects)
+    return {key: differences[key] for key in keys}
 
 
 def _compare(
     evaluation: Evaluation, baseline: Evaluation, keys: Sequence[str], effects: Mapping[str, float]
 ) -> dict[str, Difference]:
-    """The differences of metrics that count the same queries."""
+    """Compare metrics that are averaged over the same queries."""
     columns: dict[str, Tensor] = {}
     members: dict[str, list[str]] = {}
     for key in keys:
@@ -86,7 +89,7 @@ def _compare(
     factors = torch.tensor([effects[key] for key in keys], dtype=torch.float64)
     drawn = inflate_variance(drawn, centre, factors)
     bounds = percentile_interval(drawn)
-    differs = [not _ranked_alike(evaluation, baseline, key) for key in keys]
+    differs = [not _has_equal_rankings(evaluation, baseline, key) for key in keys]
     whole = [i for i, key in enumerate(keys) if len(members[key]) == 1 and differs[i]]
     own = stacked[:, [index[members[keys[i]][0]] for i in whole]]
     bounds[:, whole] = widen_equal_values(
@@ -96,14 +99,14 @@ def _compare(
     return {key: Difference(*numbers) for key, *numbers in zip(keys, low, high, p, strict=True)}
 
 
-def _ranked_alike(evaluation: Evaluation, baseline: Evaluation, key: str) -> bool:
-    """Whether both rank the very same: then a difference of 0 is certain, for any products."""
+def _has_equal_rankings(evaluation: Evaluation, baseline: Evaluation, key: str) -> bool:
+    """Whether both systems have identical rankings: a difference of 0 is then certain."""
     name = evaluation.search(key).name
     return torch.equal(evaluation.rankings[name].rows, baseline.rankings[name].rows)
 
 
 def _difference(evaluation: Evaluation, baseline: Evaluation, key: str) -> dict[str, Tensor]:
-    """The (Q,) differences whose mean a key is: one column, or one for each value of a macro."""
+    """The (Q,) per-query differences that a key averages: one column, or one for each value."""
     whole, _, value = key.partition("[")
     value = value.removesuffix("]")
     change = evaluation.columns[whole].values - baseline.columns[whole].values

@@ -1,4 +1,4 @@
-"""What is retrieved in place of what was asked."""
+"""Confusion matrices of retrieval: which values are retrieved for queries of each value."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from fashret.types import UNKNOWN
 
 @dataclass(frozen=True)
 class Confusion:
-    """Of the queries of each value, the shares of the values among what they found.
+    """The confusion matrix of an attribute's values in retrieval.
 
     Attributes:
-        values: V of them.
-        shares: (V, V) rows are asked, columns retrieved; NaN where no query asks. A row sums to 1
-            where something of a known value was found.
-        queries: (V,) how many ask.
+        values: the V values.
+        shares: (V, V) float64; row: the query's value, column: the share of retrieved items with
+            that value. A row sums to 1; it is NaN if no item with a known value was retrieved.
+        queries: (V,) long number of queries of each value.
     """
 
     values: list[str]
@@ -27,19 +27,24 @@ class Confusion:
 
 
 def confusion(evaluation: Evaluation, mode: str, relevance: str) -> Confusion:
-    """The confusion of a mode's rankings in the category or an attribute.
+    """Compute the confusion matrix of the category or an attribute over all retrieved items.
 
-    Items of an unknown value are left out of the shares.
+    Queries and items with an unknown value are not counted.
+
+    Args:
+        evaluation: the evaluation of a split.
+        mode: the query mode: image, text or fused.
+        relevance: `category` or the name of an attribute.
     """
     plan = evaluation.plan
     assert isinstance(plan, SplitSearch)
-    asked, held = plan.relevance_codes(relevance)
+    query_codes, gallery_codes = plan.relevance_codes(relevance)
     values = plan.codes.described[relevance][1]
     rows = evaluation.rankings[mode].rows
-    found = torch.where(rows >= 0, held[rows.clamp(min=0)], UNKNOWN)  # (Q, K)
-    known = (asked[:, None] != UNKNOWN) & (found != UNKNOWN)
-    pairs = (asked[:, None] * len(values) + found)[known]
+    retrieved = torch.where(rows >= 0, gallery_codes[rows.clamp(min=0)], UNKNOWN)  # (Q, K)
+    known = (query_codes[:, None] != UNKNOWN) & (retrieved != UNKNOWN)
+    pairs = (query_codes[:, None] * len(values) + retrieved)[known]
     counts = torch.bincount(pairs, minlength=len(values) ** 2).double()
     counts = counts.view(len(values), len(values))
-    queries = torch.bincount(asked[asked != UNKNOWN], minlength=len(values))
+    queries = torch.bincount(query_codes[query_codes != UNKNOWN], minlength=len(values))
     return Confusion(values, counts / counts.sum(dim=1, keepdim=True), queries)

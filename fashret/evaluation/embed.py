@@ -1,4 +1,4 @@
-"""Judge embeddings without a training run."""
+"""Embed the items of a split from stored features, and evaluate the embeddings."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.intervals import list_depth
-from fashret.evaluation.ranking import Embedded, rank
+from fashret.evaluation.ranking import SplitEmbeddings, rank_split
 from fashret.evaluation.split_search import SplitSearch
 from fashret.loading.batches import FeatureLoader
 from fashret.loading.samplers import EvaluationBatches
@@ -19,26 +19,28 @@ from fashret.models.retriever import Retriever
 
 
 class EvaluatedSystem(NamedTuple):
-    """A system, what it found, and its embeddings of the items.
+    """A named system with its evaluation and its embeddings, as reports need them.
 
     Attributes:
-        name: what reports call it.
-        evaluation: what it found.
+        name: the name of the system in reports.
+        evaluation: its rankings and metrics.
         rows: (n,) rows of the item table, ascending.
-        embedded: of those rows.
+        embedded: the embeddings of those rows.
     """
 
     name: str
     evaluation: Evaluation
     rows: NDArray[np.int64]
-    embedded: Embedded
+    embedded: SplitEmbeddings
 
 
-def evaluate(plan: SplitSearch, embedded: Embedded) -> Evaluation:
-    """Search as deep as intervals need, and compute every metric of a split's scoreboard."""
+def evaluate_split(plan: SplitSearch, embedded: SplitEmbeddings) -> Evaluation:
+    """Rank the gallery of a split, as deep as intervals need, and compute every metric."""
     depth = list_depth(plan.searches["image"], max(plan.options.k))
-    found = rank(plan, embedded, depth=depth)
-    return Evaluation.from_rankings(plan, {mode: ranking for mode, (_, ranking) in found.items()})
+    rankings = rank_split(plan, embedded, depth=depth)
+    return Evaluation.from_rankings(
+        plan, {mode: ranking for mode, (_, ranking) in rankings.items()}
+    )
 
 
 @torch.inference_mode()
@@ -48,19 +50,26 @@ def embed_stored(
     table: ItemTable,
     codes: ItemCodes,
     rows: NDArray[np.int64],
-) -> Embedded:
-    """Embed rows of a table by a retriever's heads over a catalog's stored features.
+) -> SplitEmbeddings:
+    """Embed items with a retriever's heads, from the features that a catalog stores.
 
-    The batches are those of a training run's own evaluation, so that the numbers are too.
+    The batches are those of validation during training, so that both give the same numbers.
+
+    Args:
+        retriever: the heads; they decide the device.
+        catalog: the stored tower features of all items.
+        table: the items.
+        codes: the codes of the table.
+        rows: (n,) rows of the table to embed, ascending.
     """
     device = retriever.image_head.weight.device
     image = torch.zeros(len(rows), retriever.dim, device=device)
     text = torch.zeros_like(image)
     batches = EvaluationBatches([np.intersect1d(table.rows(s), rows) for s in table.splits])
     for batch in FeatureLoader(codes, catalog.image_features, catalog.text_features, batches):
-        places = np.searchsorted(rows, batch["index"].numpy())
+        position = np.searchsorted(rows, batch["index"].numpy())
         batch["image_features"] = batch["image_features"].to(device)
         batch["text_features"] = batch["text_features"].to(device)
         batch["caption"] = batch["caption"].to(device)
-        image[places], text[places] = retriever(batch)
-    return Embedded(image, text, retriever.layout)
+        image[position], text[position] = retriever(batch)
+    return SplitEmbeddings(image, text, retriever.layout)

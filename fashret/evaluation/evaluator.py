@@ -1,4 +1,4 @@
-"""From rankings to every number that a report gives, by the keys of docs/metrics.md."""
+"""Compute every metric of an evaluation from its rankings, by the keys of docs/metrics.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fashret.evaluation.intervals import MACRO, variance_factors
-from fashret.evaluation.judging import Judgment, judge
+from fashret.evaluation.judgments import Judgment, relevance_judgments
 from fashret.evaluation.plan import Plan, task_of
 from fashret.functional.bootstrap import (
     inflate_variance,
@@ -25,12 +25,12 @@ from fashret.types import UNKNOWN
 
 @dataclass(frozen=True)
 class Column:
-    """One metric of one task.
+    """The values of one metric for each query of a task.
 
     Attributes:
-        values: (Q,) float64, NaN where a query does not count.
-        ceiling: (Q,) the best that each query could reach; NaN where that is not known.
-        chance: (Q,) what a random ranking is expected to reach; NaN where that is not known.
+        values: (Q,) float64, 0 to 1; NaN for a query that does not count.
+        ceiling: (Q,) float64, the value of an ideal ranking; NaN where that is not known.
+        chance: (Q,) float64, the expected value of a random ranking; NaN where not known.
     """
 
     values: Tensor
@@ -40,12 +40,12 @@ class Column:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What one task gave.
+    """The metrics of one task.
 
     Attributes:
-        task: what was asked.
-        judgment: of its ranked items.
-        columns: by metric, such as hit@10.
+        task: the queries' ground truth and the metrics to compute.
+        judgment: the relevance judgments of the ranked items.
+        columns: the per-query values by metric name, such as hit@10.
     """
 
     task: Task
@@ -62,11 +62,11 @@ class Evaluation:
     """The result of one evaluation: of a split's scoreboard, or of a published benchmark.
 
     Attributes:
-        plan: who searched what.
-        rankings: of each search, of at most the largest k columns; rows are gallery positions.
-        results: by task.
-        lists: (Q, L) rows of the rankings by search, deeper than the largest k where intervals
-            need it (`intervals.list_depth`).
+        plan: the searches and tasks that were evaluated.
+        rankings: the ranking of each search, (Q, k) gallery positions for the largest k.
+        results_by_task: the metrics of each task, by task name.
+        lists: (Q, L) gallery positions by search, deeper than the largest k where intervals need
+            it (`intervals.list_depth`).
     """
 
     plan: Plan
@@ -79,14 +79,14 @@ class Evaluation:
         cls,
         plan: Plan,
         rankings: Mapping[str, Ranking],
-        whole: Mapping[str, Mapping[str, Tensor]] | None = None,
+        full_rankings: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> "Evaluation":
-        """Compute every metric of the tasks whose searches were made.
+        """Compute every metric of the tasks whose rankings are given.
 
         Args:
-            plan: who searched what.
-            rankings: by search, of at least the largest k columns.
-            whole: by task the (Q,) values of its metrics over whole rankings.
+            plan: the searches and tasks.
+            rankings: the ranking of each search, at least as deep as the largest k.
+            full_rankings: by task, the (Q,) values of its metrics over the full ranking.
         """
         kept: dict[str, Ranking] = {}
         results: dict[str, TaskResult] = {}
@@ -94,18 +94,20 @@ class Evaluation:
             if task.search not in rankings:
                 continue
             k = max((cut_off(metric) or 1 for metric in task.metrics), default=1)
-            found = rankings[task.search]
-            cut = Ranking(found.rows[:, :k], found.scores[:, :k])
+            ranking = rankings[task.search]
+            cut = Ranking(ranking.rows[:, :k], ranking.scores[:, :k])
             if task.search not in kept or kept[task.search].rows.shape[1] < k:
                 kept[task.search] = cut
-            judgment = judge(task, plan.searches[task.search], cut.rows)
-            columns = _columns(task, judgment, plan.options.metrics, (whole or {}).get(task.name))
+            judgment = relevance_judgments(task, plan.searches[task.search], cut.rows)
+            columns = _columns(
+                task, judgment, plan.options.metrics, (full_rankings or {}).get(task.name)
+            )
             results[task.name] = TaskResult(task, judgment, columns)
-        return cls(plan, kept, results, {name: found.rows for name, found in rankings.items()})
+        return cls(plan, kept, results, {name: ranking.rows for name, ranking in rankings.items()})
 
     @cached_property
     def columns(self) -> Mapping[str, Column]:
-        """Every metric by its key, without slices."""
+        """The per-query values of every metric by key, without slices."""
         return {
             f"{self.plan.prefix}/{name}/{metric}": column
             for name, result in self.results_by_task.items()
@@ -114,7 +116,7 @@ class Evaluation:
 
     @cached_property
     def slices(self) -> Mapping[str, tuple[Tensor, list[str]]]:
-        """For each key that is also given by value, the code of each query and the values."""
+        """The (Q,) codes of the queries and the values, for each key that is sliced by value."""
         sliced = self.plan.options.slice_metrics
         return {
             f"{self.plan.prefix}/{name}/{metric}": result.task.values
@@ -124,15 +126,15 @@ class Evaluation:
         }
 
     def hits(self, task: str) -> Tensor:
-        """(Q, K) bool: which ranked items are relevant to the queries of a task."""
+        """Return (Q, K) bool: whether each ranked item of a task (by name) is relevant."""
         return self.results_by_task[task].judgment.hits
 
     def search(self, key: str) -> Search:
-        """Return the search that the metric of a key judges."""
+        """Return the search that the metric of a key is computed on."""
         return self.plan.searches[self.results_by_task[task_of(self.plan, key)[0]].task.search]
 
     def means(self) -> dict[str, float]:
-        """Every metric with its slices and macro means, by key; NaN where no query counts."""
+        """Return the mean of every metric, slice and macro mean by key; NaN if no query counts."""
         means: dict[str, float] = {}
         for key, column in self.columns.items():
             means[key] = float(column.values.nanmean())
@@ -144,10 +146,10 @@ class Evaluation:
         return means
 
     def results(self, keys: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
-        """Metrics with their intervals, n, ceiling and chance, as metrics.json holds them.
+        """Return each metric with its 95 % interval, n, ceiling and chance, as in metrics.json.
 
         Args:
-            keys: of metrics and slices; None for every one, with the means over the values.
+            keys: keys of metrics and slices; None for all, macro means included.
         """
         means = self.means()  # the values: those of a training log, to the last digit
         wanted = {key: part for key, part in self._parts() if keys is None or key in keys}
@@ -177,14 +179,14 @@ class Evaluation:
         return self._with_macro(results) if keys is None else results
 
     def unanswerable(self) -> dict[str, int]:
-        """Queries with a known value and nothing relevant to find, by task."""
+        """Count the queries with known ground truth but no relevant gallery item, by task."""
         return {
             name: int((result.judgment.known & (result.judgment.num_relevant <= 0)).sum())
             for name, result in self.results_by_task.items()
         }
 
     def _parts(self) -> list[tuple[str, Column]]:
-        """Every column, whole and by slice."""
+        """Every column and the slices of it, with their keys."""
         parts = []
         for key, column in self.columns.items():
             parts.append((key, column))
@@ -229,7 +231,7 @@ def keys_by_queries(evaluation: Evaluation, keys: Sequence[str]) -> list[list[st
 
 
 def cut_off(metric: str) -> int | None:
-    """Return the k of a metric's name; None for one of the whole ranking."""
+    """Return the k of a metric's name; None for a metric of the full ranking."""
     _, _, k = metric.partition("@")
     return int(k) if k else None
 
@@ -237,10 +239,10 @@ def cut_off(metric: str) -> int | None:
 def _columns(
     task: Task,
     judgment: Judgment,
-    own: Mapping[str, Metric],
-    whole: Mapping[str, Tensor] | None,
+    user_metrics: Mapping[str, Metric],
+    full_ranking: Mapping[str, Tensor] | None,
 ) -> dict[str, Column]:
-    """Every metric of a task; ceiling and chance are worked out once for equal queries."""
+    """Compute every metric of a task; queries with equal counts share their ceiling and chance."""
     relevant, ranked = judgment.num_relevant, judgment.num_ranked
     distinct, inverse = torch.stack([relevant, ranked], dim=1).unique(dim=0, return_inverse=True)
     unknown = torch.full(relevant.shape, torch.nan, dtype=torch.float64)
@@ -250,13 +252,13 @@ def _columns(
     for metric in task.metrics:
         name, k = metric.partition("@")[0], cut_off(metric)
         if k is None:
-            assert whole is not None, f"{metric} needs whole rankings"
-            values = whole[name]
+            assert full_ranking is not None, f"{metric} needs the full ranking"
+            values = full_ranking[name]
         elif name == "ndcg" and gains is not None:
             assert judgment.ideal is not None
             values = graded_ndcg(gains, judgment.ideal, k)
         else:
-            function = METRICS[name] if name in METRICS else own[name]
+            function = METRICS[name] if name in METRICS else user_metrics[name]
             values = function(judgment.hits, relevant, k)
         missing = 0.0 if task.zero_without_answer else torch.nan
         values = torch.where(relevant > 0, values, missing)
@@ -270,7 +272,7 @@ def _columns(
 
 
 def _slice_means(values: Tensor, codes: Tensor, names: list[str]) -> dict[str, float]:
-    """The mean over the queries of each value."""
+    """The mean over the queries of each value, by value."""
     counted = ~values.isnan() & (codes != UNKNOWN)
     totals = torch.zeros(len(names), dtype=torch.float64)
     numbers = torch.zeros(len(names), dtype=torch.float64)

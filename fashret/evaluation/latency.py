@@ -1,4 +1,4 @@
-"""How long a single query takes, asked alone."""
+"""Measure the latency of single queries."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,25 +12,25 @@ from fashret.functional.topk import topk
 from fashret.models.retriever import Retriever
 
 QUERIES = 100
-"""How many queries are timed at most."""
+"""The maximum number of timed queries."""
 
 _WARM_UP = 3
-"""Queries before them that are not counted: the first ones load kernels and fill caches."""
+"""Untimed queries before them, which load kernels and fill caches."""
 
 _SECONDS = 10.0
-"""After which no further query is asked."""
+"""The time budget: after so many seconds no further query is timed."""
 
 
 def search_latency(queries: Tensor, gallery: Vectors, k: int) -> dict[str, float]:
-    """Time exact top-k searches by one embedding each.
+    """Measure the latency of exact top-k search, one query embedding at a time.
 
     Args:
-        queries: (Q, D) embeddings, Q >= 1; at most 100 of them ask, spread over all.
-        gallery: N rows of D floats that are searched.
-        k: how many are found.
+        queries: (Q, D) embeddings, Q >= 1; at most 100 of them are timed, evenly spaced.
+        gallery: the N embeddings to search, D floats each.
+        k: the number of retrieved items.
 
     Returns:
-        see `percentiles`.
+        p50 and p95 in milliseconds and the number of queries; see `percentiles`.
     """
     return percentiles(_timed(lambda i: topk(queries[i : i + 1], gallery, k).rows, len(queries)))
 
@@ -43,27 +43,27 @@ def text_query_latency(
     k: int,
     weighted: Callable[[Tensor], Tensor],
 ) -> dict[str, float]:
-    """Time text queries from the typed text to the found rows: tokens, tower, head, search.
+    """Measure the latency of text queries end to end: tokenizer, tower, head, search.
 
     Args:
-        retriever: with towers.
-        texts: at least 1; at most 100 of them ask, spread over all.
-        gallery: N rows of D floats that are searched.
-        k: how many are found.
-        weighted: embeddings as queries ask with them, by the model's attribute blocks.
+        retriever: the model with its towers.
+        texts: the queries, at least 1; at most 100 of them are timed, evenly spaced.
+        gallery: the N embeddings to search, D floats each.
+        k: the number of retrieved items.
+        weighted: applies the weights of the attribute heads to (1, D) query embeddings.
 
     Returns:
-        see `percentiles`.
+        p50 and p95 in milliseconds and the number of queries; see `percentiles`.
     """
 
-    def ask(i: int) -> Tensor:
+    def search_one(i: int) -> Tensor:
         return topk(weighted(retriever.embed_texts([texts[i]])), gallery, k).rows
 
-    return percentiles(_timed(ask, len(texts)))
+    return percentiles(_timed(search_one, len(texts)))
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """The median and the 95th percentile in milliseconds, linear between the nearest ranks, and n.
+    """Return the median and the 95th percentile in milliseconds (linear interpolation), and n.
 
     Example:
         >>> percentiles([0.001, 0.002, 0.003])
@@ -73,15 +73,15 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     return {"p50": round(float(p50), 4), "p95": round(float(p95), 4), "n": len(seconds)}
 
 
-def _timed(ask: Callable[[int], Tensor], count: int) -> list[float]:
-    """Seconds of each query; its result is brought to the CPU, as whoever asked would have it."""
+def _timed(search_one: Callable[[int], Tensor], count: int) -> list[float]:
+    """Seconds of each query, with the copy of its result to the CPU."""
     chosen = np.unique(np.linspace(0, count - 1, QUERIES).round().astype(int)).tolist()
     for i in chosen[:_WARM_UP]:
-        ask(i).cpu()
+        search_one(i).cpu()
     seconds: list[float] = []
     for i in chosen:
         start = time.perf_counter()
-        ask(i).cpu()
+        search_one(i).cpu()
         seconds.append(time.perf_counter() - start)
         if sum(seconds) > _SECONDS:
             break

@@ -1,4 +1,4 @@
-"""How retrieval is judged."""
+"""Options of retrieval evaluation (the group `retrieval`)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,25 +14,26 @@ EXCLUDE = ("self", "product", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalOptions:
-    """Who searches what, and what is counted; see docs/metrics.md.
+    """Queries, gallery, cut-offs, metrics and intervals of an evaluation; see docs/metrics.md.
 
     Args:
-        k: the cut-offs.
-        exclude: what an item does not find: its own photo and copies of it (self), all photos of
-            its product as well (product), or nothing (none). Text queries are not items: nothing
-            is taken out for them.
-        weight_image: the image's weight in a fused query, 0 to 1.
-        weights: of the model's blocks in a query, by attribute; the general block's is 1, that of
-            one which is not named 0; null names none.
-        candidates: fused queries rank only so many of the best by image; null ranks everything.
-        catalog_splits: the splits that are searched; null searches the queries' own.
-        slice_metrics: the metrics that are also given for each value of an attribute.
-        max_queries: so many queries at most, a seeded sample in which every category keeps its
-            share; null for all.
-        max_items: so many catalog items at most, sampled likewise; null for all.
-        seed: of the samples and of the bootstrap.
-        resamples: of the bootstrap behind final results' intervals.
-        metrics: metrics of the user's own by name, beside hit, recall, precision, map, mrr and
+        k: the cut-offs, distinct and at least 1.
+        exclude: what is excluded from the ranking of a photo query: the photo itself and its
+            copies (self), also all other photos of its product (product), or nothing (none).
+            Nothing is excluded from the rankings of text queries.
+        weight_image: the weight of the image similarity in a fused query, 0 to 1.
+        weights: query-time weights of the attribute heads, by attribute, at least 0; a head that is
+            not named has the weight 0, the general embedding 1; null for none.
+        candidates: re-rank only this many best items by image for a fused query; null ranks the
+            whole gallery.
+        catalog_splits: the splits in the gallery; null for the split of the queries.
+        slice_metrics: the metrics that are also reported for each value of an attribute.
+        max_queries: the maximum number of queries, a seeded sample stratified by category; null
+            for all.
+        max_items: the maximum number of gallery items, sampled likewise; null for all.
+        seed: the seed of the samples and of the bootstrap.
+        resamples: the number of bootstrap resamples for the intervals of final results.
+        metrics: user-defined metrics by name, beside hit, recall, precision, map, mrr and
             ndcg: functions of hits (Q, K) bool, num_relevant (Q,) and k that return a value between
             0 and 1 for each query, (Q,) float64.
     """
@@ -52,7 +53,9 @@ class RetrievalOptions:
 
     def __post_init__(self) -> None:
         if not self.k or min(self.k) < 1 or len(set(self.k)) < len(self.k):
-            raise ConfigError(f"retrieval.k={list(self.k)}: it needs distinct numbers from 1 up")
+            raise ConfigError(
+                f"retrieval.k={list(self.k)}: it must be a list of distinct integers of at least 1"
+            )
         if self.exclude not in EXCLUDE:
             raise ConfigError(
                 f"retrieval.exclude={self.exclude}: it must be one of {', '.join(EXCLUDE)}"
@@ -67,19 +70,19 @@ class RetrievalOptions:
         for split in self.catalog_splits or ():
             if split not in SPLITS:
                 raise ConfigError(
-                    f"retrieval.catalog_splits holds '{split}': there are {', '.join(SPLITS)}"
+                    f"retrieval.catalog_splits holds '{split}'; the splits are {', '.join(SPLITS)}"
                 )
         for name in self.slice_metrics:
             if name not in METRICS and name not in self.metrics:
                 raise ConfigError(
-                    f"retrieval.slice_metrics holds '{name}': there are "
+                    f"retrieval.slice_metrics holds '{name}'; the metrics are "
                     f"{', '.join((*METRICS, *self.metrics))}"
                 )
         for name, metric in self.metrics.items():
             if name in METRICS or not re.fullmatch(r"[A-Za-z]\w*", name) or not callable(metric):
                 raise ConfigError(
-                    f"retrieval.metrics.{name}: it must be a function under a name of its own, "
-                    "of letters, digits and underscores"
+                    f"retrieval.metrics.{name}: it must be a function, and its name must be new "
+                    "and consist of letters, digits and underscores"
                 )
         for key in ("candidates", "max_queries", "max_items"):
             value = getattr(self, key)
@@ -92,9 +95,9 @@ class RetrievalOptions:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The options as they stand in metrics.json; metrics of the user's own by their names."""
-        held = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
-        plain = {name: _plain(value) for name, value in held.items()}
+        """Return the options as written to metrics.json; user-defined metrics by name only."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
+        plain = {name: _plain(value) for name, value in values.items()}
         return plain | ({"metrics": sorted(self.metrics)} if self.metrics else {})
 
 

@@ -1,4 +1,4 @@
-"""What one evaluation consists of: searches, and tasks that judge what they find."""
+"""The plan of an evaluation: its searches, and the tasks that define metrics on them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -7,35 +7,35 @@ from fashret.evaluation.options import RetrievalOptions
 from fashret.tasks.base import Search, Task
 
 KEY_NAMES = {"train": "train", "validation": "val", "test": "test"}
-"""How keys call the splits."""
+"""The names of the splits in metric keys."""
 
 
 class Plan(Protocol):
-    """The searches and tasks of a split's scoreboard, or of a published benchmark."""
+    """The searches and tasks of a split's scoreboard or of a published benchmark (an interface)."""
 
     @property
     def options(self) -> RetrievalOptions:
-        """Cut-offs, slices, and the bootstrap."""
+        """The options of the evaluation: cut-offs, slices, bootstrap."""
         ...
 
     @property
     def split(self) -> str | None:
-        """Whose items ask; None for all splits."""
+        """The split of the queries; None for all splits."""
         ...
 
     @property
     def prefix(self) -> str:
-        """What every key begins with: `test`, or `test/inshop`."""
+        """The prefix of every metric key, such as `test` or `test/inshop`."""
         ...
 
     @property
     def searches(self) -> Mapping[str, Search]:
-        """By name."""
+        """The searches by name."""
         ...
 
     @property
     def tasks(self) -> Sequence[Task]:
-        """In the order of the keys."""
+        """The tasks in the order of the metric keys."""
         ...
 
 
@@ -60,7 +60,7 @@ def task_of(plan: Plan, key: str) -> tuple[str, str, str]:
     """Take a metric's key apart.
 
     Returns:
-        the task's name, the metric, and the value of a slice ("" for a whole metric).
+        The task's name, the metric, and the value of a slice ("" for the metric over all queries).
     """
     whole, _, value = key.removeprefix(f"{plan.prefix}/").partition("[")
     task, _, metric = whole.rpartition("/")

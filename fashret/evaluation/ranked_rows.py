@@ -1,4 +1,4 @@
-"""The ranking of every query, collected over batches and processes."""
+"""Collect the ranking of every query over batches and processes."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torchmetrics import Metric
 
 
 class RankedRows(Metric):
-    """Collects the ranking of every query.
+    """A torchmetrics metric that collects the ranking of every query.
 
     The state is a table with one row per query. It starts at -1 and is reduced by the maximum over
     processes, which is exact when a query is seen twice, when a process sees no query, and for any
@@ -44,8 +44,8 @@ class RankedRows(Metric):
 
         Args:
             queries: (n,) long, the positions of the queries, 0 to Q - 1.
-            rows: (n, K) long, catalog rows, best first, -1 behind the last one.
-            scores: (n, K) float64, the scores of these rows, -inf behind the last one.
+            rows: (n, K) long, gallery positions, best first, -1 after the last one.
+            scores: (n, K) float64, the scores of these positions, -inf after the last one.
         """
         self.rows[queries] = rows
         self.scores[queries] = scores

@@ -1,4 +1,4 @@
-"""Rank what each query of a split finds, given everybody's embeddings."""
+"""Rank the gallery of a split for each of its queries, given the embeddings of both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from fashret.functional.topk import Excluded, Ranking, first_columns, rank_rows,
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """The embeddings of a plan's rows.
+class SplitEmbeddings:
+    """The embeddings of the n items that the evaluation of a split needs (`SplitSearch.rows`).
 
     Attributes:
-        image: (n, D), row i of `plan.rows`.
-        text: (n, D), zero where an item has no text.
-        layout: which columns belong to which block.
+        image: (n, D) float; row i embeds the photo of item `plan.rows[i]`.
+        text: (n, D) float; a row of zeros where an item has no text.
+        layout: the columns of the general embedding and of each attribute head.
     """
 
     image: Tensor
@@ -31,69 +31,69 @@ class Embedded:
 
     @cached_property
     def completed_text(self) -> Tensor:
-        """(n, D) text embeddings of what a fused query searches: imputed where there is no text."""
+        """(n, D) text embeddings for fused search, imputed where an item has no text."""
         return impute_texts(self.image, self.text, self.layout)
 
 
-def rank(
+def rank_split(
     plan: SplitSearch,
-    embedded: Embedded,
+    embedded: SplitEmbeddings,
     *,
     modes: Sequence[str] = MODES,
     part: int = 0,
     parts: int = 1,
     depth: int | None = None,
 ) -> Mapping[str, tuple[Tensor, Ranking]]:
-    """Search the catalog for every `parts`-th query.
+    """Rank the gallery for every `parts`-th query of a split.
 
     Args:
-        plan: who searches what.
-        embedded: by the rows of the plan.
-        modes: what queries are made of.
-        part: which share of the queries, 0 to parts - 1.
-        parts: into how many shares the queries are dealt.
-        depth: columns of a ranking; None for the largest k.
+        plan: the queries and the gallery of the split.
+        embedded: the embeddings of `plan.rows`.
+        modes: the query modes to rank: image, text, fused.
+        part: the share of the queries to rank, 0 to parts - 1 (one share for each process).
+        parts: the number of shares that the queries are divided into.
+        depth: the number of columns of a ranking; None for the largest k.
 
     Returns:
-        For each mode the positions of its queries and their rankings, whose rows are positions
-        in the plan's catalog; all on the CPU.
+        For each mode, the positions of the ranked queries, and their rankings as positions in
+        `plan.gallery`; all tensors are on the CPU.
     """
     device = embedded.image.device
-    places = torch.from_numpy(np.searchsorted(plan.rows, plan.queries)).to(device)
-    catalog = torch.from_numpy(np.searchsorted(plan.rows, plan.catalog)).to(device)
-    whole = len(catalog) == len(embedded.image)
-    image = embedded.image if whole else embedded.image[catalog]
+    query_idx = torch.from_numpy(np.searchsorted(plan.rows, plan.queries)).to(device)
+    gallery_idx = torch.from_numpy(np.searchsorted(plan.rows, plan.gallery)).to(device)
+    gallery_is_all = len(gallery_idx) == len(embedded.image)
+    image = embedded.image if gallery_is_all else embedded.image[gallery_idx]
     completed = embedded.completed_text if "fused" in modes else embedded.text
-    text = completed if whole else completed[catalog]
-    mine = torch.arange(part, len(places), parts, device=device)
-    asked = places[mine]
+    text = completed if gallery_is_all else completed[gallery_idx]
+    own = torch.arange(part, len(query_idx), parts, device=device)
+    own_idx = query_idx[own]
     weight, weights = plan.options.weight_image, plan.options.weights or {}
-    photos = embedded.layout.weighted(embedded.image[asked], weights)
-    captions = embedded.layout.weighted(embedded.text[asked], weights)
+    photos = embedded.layout.weighted(embedded.image[own_idx], weights)
+    captions = embedded.layout.weighted(embedded.text[own_idx], weights)
     searches: dict[str, tuple[Vectors, Vectors]] = {
         "image": (photos, image),
         "text": (captions, image),
         "fused": (Fused(photos, captions, weight), Fused(image, text, weight)),
     }
-    found = {}
+    rankings = {}
     for mode in modes:
         queries, items = searches[mode]
-        barred = _share(plan.searches[mode].excluded, part, parts, device)
+        excluded = _share(plan.searches[mode].excluded, part, parts, device)
         k = depth or max(plan.options.k)
         candidates = plan.options.candidates
         if mode == "fused" and candidates is not None:
-            first = topk(*searches["image"], candidates, exclude=barred)
+            first = topk(*searches["image"], candidates, exclude=excluded)
             ranking = first_columns(rank_rows(queries[:], items, first.rows), k)
         else:
-            ranking = topk(queries, items, k, exclude=barred)
-        found[mode] = (mine.cpu(), Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
-    return found
+            ranking = topk(queries, items, k, exclude=excluded)
+        rankings[mode] = (own.cpu(), Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
+    return rankings
 
 
 def _share(
     excluded: Excluded | None, part: int, parts: int, device: torch.device
 ) -> Excluded | None:
-    """The exclusions of every `parts`-th query, counted among those."""
+    """The exclusions of every `parts`-th query, renumbered among those queries."""
     if excluded is None:
         return None
     mine = excluded.queries % parts == part

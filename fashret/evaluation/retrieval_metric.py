@@ -1,4 +1,4 @@
-"""The base of the retrieval metrics: ranks scores, keeps what was found, counts each query once."""
+"""The base class of the retrieval metrics: ranks scores and counts each query once."""
 
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ _NO_ID = torch.iinfo(torch.int64).min
 class RetrievalMetric(Metric):
     """The mean over queries of a metric of the first k of each ranking.
 
-    The states are small: a few numbers for each query, whatever the size of the catalog. They are
+    The states are small: a few numbers for each query, whatever the size of the gallery. They are
     integers and booleans, so that they are exact on every device and under every precision of a
     trainer; the formulas are computed on the CPU in float64 and `compute` returns float32.
     """
@@ -55,10 +55,10 @@ class RetrievalMetric(Metric):
         self._empty[name] = empty
 
     def update(self, scores: Tensor, target: Tensor, query_ids: Tensor | None = None) -> None:
-        """Rank the catalog for a batch of queries and store what the first k are.
+        """Rank the gallery for a batch of queries and store the grades of the first k items.
 
         Args:
-            scores: (B, N) float, the scores of N catalog items for B queries, larger is better.
+            scores: (B, N) float, the scores of N gallery items for B queries, larger is better.
                 They may be negative, and N may be smaller than k. Equal scores are ranked by the
                 smaller column. An item with the score -inf is excluded from this query's ranking,
                 and is no relevant item of it either: use it for the query's own item, or to pad
@@ -84,13 +84,13 @@ class RetrievalMetric(Metric):
     def update_ranked(
         self, hits: Tensor, num_relevant: Tensor, query_ids: Tensor | None = None
     ) -> None:
-        """Store rankings that were made elsewhere: of catalogs too large for a matrix of scores.
+        """Store rankings from elsewhere, such as of a gallery too large for a matrix of scores.
 
         In a MetricCollection call it on each metric: `for m in metrics.values(): ...`.
 
         Args:
             hits: (B, K) bool, whether each of the first K ranked items is relevant, best first.
-                K must be at least k; if the catalog has fewer items, pad with False.
+                K must be at least k; if the gallery has fewer items, pad with False.
             num_relevant: (B,) integer, how many relevant items the whole ranking has.
             query_ids: (B,) integer, as for `update`.
 
@@ -104,7 +104,7 @@ class RetrievalMetric(Metric):
         if hits.dtype != torch.bool or hits.ndim != 2 or hits.shape[1] < self.k:
             raise DataError(
                 f"hits must be (B, K) bool with K of at least k = {self.k}, not "
-                f"{_described(hits)}; if the catalog has fewer items, pad with False"
+                f"{_described(hits)}; if the gallery has fewer items, pad with False"
             )
         if not _is_integer(num_relevant) or num_relevant.shape != hits.shape[:1]:
             raise DataError(
@@ -148,7 +148,7 @@ class RetrievalMetric(Metric):
         super().sync(*args, **kwargs)
 
     def _gathered(self, name: str) -> Tensor:
-        """A state over all batches, and after a sync over all processes, on the CPU."""
+        """A state over all batches (after a sync, of all processes), on the CPU."""
         state = getattr(self, name)
         parts = [state] if isinstance(state, Tensor) else state
         empty = self._empty[name]
@@ -163,7 +163,7 @@ class RetrievalMetric(Metric):
         raise NotImplementedError
 
     def _relevant(self, columns: dict[str, Tensor]) -> Tensor:
-        """(Q,) what is above 0 if a query has a relevant item, and equal for equal queries."""
+        """(Q,) a number above 0 if the query has a relevant item; equal for repeated queries."""
         raise NotImplementedError
 
     def _per_query(self, columns: dict[str, Tensor]) -> Tensor:
@@ -188,7 +188,7 @@ def _top_columns(scores: Tensor, k: int) -> Tensor:
 
 
 def first_columns(table: Tensor, k: int) -> Tensor:
-    """The table with exactly k columns, padded with 0."""
+    """Return a table cut or padded with zeros to exactly k columns."""
     return pad(table[:, :k], (0, max(0, k - table.shape[1])))
 
 

@@ -1,4 +1,4 @@
-"""Who searches what: the queries and the catalog of one evaluation, and how they relate."""
+"""The queries, gallery, exclusions and ground truth of the evaluation of a split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,85 +21,98 @@ from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
 
 MODES = ("image", "text", "fused")
-"""What a query is made of."""
+"""The query modes: a photo, a text, or both fused."""
 
 
 def relevances_of(mode: str) -> tuple[str, ...]:
-    """What makes an item relevant to a query of a mode, beside the category and attributes."""
+    """Return the kinds of relevance of a query mode, besides the category and attributes."""
     return ("product", "pair") if mode == "text" else ("product",)
 
 
 @dataclass(frozen=True)
 class SplitSearch:
-    """The scoreboard of a split: its items search one another, by photo, by text and by both.
+    """The plan of a split's scoreboard: its items query a gallery by photo, by text and by both.
 
     Attributes:
-        split: whose queries.
-        options: how they are judged.
+        split: the split of the queries.
+        options: the options of the evaluation.
         queries: (Q,) rows of the item table, ascending.
-        catalog: (N,) rows of the item table, ascending.
-        codes: of the item table.
-        described: the relevances that are values: the category and the attributes.
+        gallery: (N,) rows of the item table, ascending.
+        codes: the codes of the item table.
+        described: the kinds of relevance that are values: the category and the attributes.
         photos: a code of the photo of each row of the item table, equal for copies of one photo;
-            None where each counts as a photo of its own, as official protocols have it.
+            None to treat every photo as distinct, as published benchmarks do.
     """
 
     split: str
     options: RetrievalOptions
     queries: NDArray[np.int64]
-    catalog: NDArray[np.int64]
+    gallery: NDArray[np.int64]
     codes: ItemCodes
     described: tuple[str, ...]
     photos: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(
+    def from_table(
         cls, table: ItemTable, codes: ItemCodes, split: str, options: RetrievalOptions
     ) -> "SplitSearch":
-        """The default protocol: a split searches itself, or `catalog_splits`; roles decide.
+        """Choose the queries and the gallery of a split.
+
+        The gallery is the split itself, or `options.catalog_splits`. Where the item table has a
+        column `role`, its queries and gallery are used.
+
+        Args:
+            table: the items.
+            codes: the codes of the table.
+            split: the split of the queries.
+            options: the options of the evaluation.
 
         Raises:
-            ConfigError: a split has no items.
+            ConfigError: the data has no such split.
         """
-        sought = tuple(options.catalog_splits or (split,))
-        for name in (split, *sought):
+        gallery_splits = tuple(options.catalog_splits or (split,))
+        for name in (split, *gallery_splits):
             if name not in table.splits:
-                raise ConfigError(f"the data has no split {name}; it has {', '.join(table.splits)}")
+                raise ConfigError(
+                    f"the data has no split '{name}'; its splits are {', '.join(table.splits)}"
+                )
         queries = table.rows(split)
-        catalog = np.sort(np.concatenate([table.rows(name) for name in dict.fromkeys(sought)]))
+        gallery = np.sort(
+            np.concatenate([table.rows(name) for name in dict.fromkeys(gallery_splits)])
+        )
         photos: NDArray[np.int64] | None = table.photo_codes
         if "role" in table.dataset.column_names:
             roles = np.array([str(role) for role in table.column("role")])
             if "query" in roles[queries]:  # a split that was taken from train has no roles
                 queries, photos = queries[roles[queries] == "query"], None
-            if "gallery" in roles[catalog]:
-                catalog, photos = catalog[roles[catalog] == "gallery"], None
+            if "gallery" in roles[gallery]:
+                gallery, photos = gallery[roles[gallery] == "gallery"], None
         rng = np.random.default_rng(options.seed)
-        if options.max_items is not None and options.max_items < len(catalog):
-            catalog = _sample(catalog, options.max_items, codes, rng)
-            inside = queries[np.isin(queries, catalog)]  # a query's matches are then searched too
+        if options.max_items is not None and options.max_items < len(gallery):
+            gallery = _stratified_sample(gallery, options.max_items, codes, rng)
+            inside = queries[np.isin(queries, gallery)]  # so that the gallery holds their matches
             queries = inside if len(inside) else queries
         if options.max_queries is not None and options.max_queries < len(queries):
-            queries = _sample(queries, options.max_queries, codes, rng)
-        return cls(split, options, queries, catalog, codes, table.described, photos)
+            queries = _stratified_sample(queries, options.max_queries, codes, rng)
+        return cls(split, options, queries, gallery, codes, table.described, photos)
 
     @property
     def prefix(self) -> str:
-        """What every key begins with."""
+        """The prefix of every metric key: train, val or test."""
         return KEY_NAMES[self.split]
 
     @cached_property
     def searches(self) -> Mapping[str, Search]:
-        """A search for each mode."""
+        """The search of each query mode: image, text, fused."""
         product = self.codes.product
         groups = product[torch.from_numpy(self.queries)]
-        gallery_groups = product[torch.from_numpy(self.catalog)]
+        gallery_groups = product[torch.from_numpy(self.gallery)]
         excluded = self._excluded()
         return {
             mode: Search(
                 name=mode,
                 query_rows=self.queries,
-                gallery_rows=self.catalog,
+                gallery_rows=self.gallery,
                 groups=groups,
                 gallery_groups=gallery_groups,
                 excluded=None if mode == "text" else excluded,
@@ -109,7 +122,7 @@ class SplitSearch:
 
     @cached_property
     def tasks(self) -> Sequence[Task]:
-        """A task for each mode and relevance: image/product, text/pair, fused/category, ..."""
+        """The task of each query mode and relevance: image/product, text/pair, ..."""
         names = (*METRICS, *self.options.metrics)
         metrics = [f"{name}@{k}" for name in names for k in self.options.k]
         k = max(self.options.k)
@@ -122,14 +135,14 @@ class SplitSearch:
                     of_query = torch.where(has_text, of_query, UNKNOWN)
                 described = relevance in self.described
                 shown = mode == "image" or (mode, relevance) == ("text", "pair")
-                own = [f"{name}@{k}" for name in self.options.metrics if shown]
+                custom = [f"{name}@{k}" for name in self.options.metrics if shown]
                 tasks.append(
                     Task(
                         name=f"{mode}/{relevance}",
                         search=mode,
                         relevance=CodeRelevance(of_query, of_item),
                         metrics=metrics,
-                        headlines=[f"{'precision' if described else 'hit'}@{k}", *own],
+                        headlines=[f"{'precision' if described else 'hit'}@{k}", *custom],
                         values=self._values(relevance) if described else None,
                     )
                 )
@@ -137,64 +150,69 @@ class SplitSearch:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Every row that has to be embedded, ascending."""
-        return np.union1d(self.queries, self.catalog)
+        """(n,) rows of the item table that have to be embedded: queries and gallery, ascending."""
+        return np.union1d(self.queries, self.gallery)
 
     def _values(self, relevance: str) -> tuple[Tensor, list[str]]:
-        """The queries' own values of the category or an attribute."""
+        """The (Q,) codes of the queries' values of the category or an attribute, and the values."""
         return self.relevance_codes(relevance)[0], self.codes.described[relevance][1]
 
     def _excluded(self) -> Excluded | None:
-        """What a photo must not find, as positions in queries and gallery."""
+        """The gallery positions that are excluded from the ranking of each photo query."""
         if self.options.exclude == "none":
             return None
         products = self.codes.product.numpy()
-        alone = np.arange(len(products))
-        found = self._equal(alone if self.photos is None else self.photos)
+        singleton_id = np.arange(len(products))
+        pairs = self._equal_pairs(singleton_id if self.photos is None else self.photos)
         if self.options.exclude == "product":
-            known = np.where(products == UNKNOWN, products.max(initial=0) + 1 + alone, products)
-            found = np.union1d(found, self._equal(known))
-        queries, rows = np.divmod(found, len(self.catalog))
+            unknown = products == UNKNOWN
+            groups = np.where(unknown, products.max(initial=0) + 1 + singleton_id, products)
+            pairs = np.union1d(pairs, self._equal_pairs(groups))
+        queries, rows = np.divmod(pairs, len(self.gallery))
         return Excluded(torch.from_numpy(queries), torch.from_numpy(rows))
 
     def relevances(self, mode: str) -> tuple[str, ...]:
-        """What makes an item relevant to a query of a mode."""
+        """Return all kinds of relevance of a query mode: product, pair, category, attributes."""
         return (*relevances_of(mode), *self.described)
 
     def relevance_codes(self, relevance: str) -> tuple[Tensor, Tensor]:
-        """(Q,) and (N,) codes: a query and an item match where both are known and equal."""
+        """Return (Q,) and (N,) codes; an item is relevant to a query if both are known and equal.
+
+        Args:
+            relevance: product, pair (the same caption), category, or the name of an attribute.
+        """
         if relevance == "product":
             codes = self.codes.product
         elif relevance == "pair":
             codes = self.codes.caption
         else:
             codes = self.codes.described[relevance][0]
-        return codes[torch.from_numpy(self.queries)], codes[torch.from_numpy(self.catalog)]
+        return codes[torch.from_numpy(self.queries)], codes[torch.from_numpy(self.gallery)]
 
-    def _equal(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Pairs of a query and a catalog item of equal code, as query * catalog items + item.
+    def _equal_pairs(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Pairs of a query and a gallery item with equal codes, each as query * N + item.
 
         Args:
-            codes: of the rows of the item table.
+            codes: one code for each row of the item table.
         """
-        order = np.argsort(codes[self.catalog], kind="stable")
-        ordered = codes[self.catalog][order]
+        order = np.argsort(codes[self.gallery], kind="stable")
+        ordered = codes[self.gallery][order]
         first = np.searchsorted(ordered, codes[self.queries], side="left")
         last = np.searchsorted(ordered, codes[self.queries], side="right")
         counts = last - first
         queries = np.repeat(np.arange(len(self.queries)), counts)
         offsets = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
         rows = order[np.repeat(first, counts) + offsets]
-        pairs: NDArray[np.int64] = queries * len(self.catalog) + rows
+        pairs: NDArray[np.int64] = queries * len(self.gallery) + rows
         return pairs
 
 
-def _sample(
+def _stratified_sample(
     rows: NDArray[np.int64], count: int, codes: ItemCodes, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Some of the rows, ascending: of each category as large a share as of all."""
+    """Draw `count` of the rows, stratified by category; ascending."""
     shuffled = rng.permutation(rows)
     category = codes.described["category"][0].numpy()[shuffled]
     by_category = shuffled[np.argsort(category, kind="stable")]
-    places = (np.arange(count) + rng.random()) * len(rows) / count
-    return np.sort(by_category[places.astype(int)])
+    positions = (np.arange(count) + rng.random()) * len(rows) / count
+    return np.sort(by_category[positions.astype(int)])

@@ -1,4 +1,4 @@
-"""What a run is asked for: metrics that should rise, or must not fall."""
+"""Acceptance targets of a run: metrics that should rise, or that must not fall."""
 
 import difflib
 import logging
@@ -19,18 +19,19 @@ MET, PROVED, NOT_MET, INSUFFICIENT = "met", "proved", "not met", "insufficient"
 
 
 def verdict(delta: float, low: float, *, rise: float | None, margin: float) -> str:
-    """What a change says of what is asked.
+    """Decide whether a change meets a target.
 
     Args:
-        delta: the change of the metric.
-        low: the lower bound of its 95 % interval.
-        rise: what is asked; None where the metric must not fall.
-        margin: the largest fall that is accepted where it must not fall.
+        delta: the change of the metric, -1 to 1.
+        low: the lower bound of the 95 % interval of the change.
+        rise: the required rise, 0 to 1; None for a metric that must not fall.
+        margin: the largest accepted fall, 0 to 1, of a metric that must not fall.
 
     Returns:
-        For a rise: `proved` if the whole interval is at or above it, `met` if the change is and the
-        interval is above 0, else `not met`. For what must not fall: `met` if the interval excludes
-        a fall of more than the margin, `not met` if the change itself is one, else `insufficient`.
+        For a required rise: `proved` if the whole interval is at or above it, `met` if the change
+        is at or above it and the interval is above 0, else `not met`. For a metric that must not
+        fall: `met` if the interval excludes a fall of more than the margin, `not met` if the change
+        itself is such a fall, else `insufficient`.
     """
     if rise is None:
         if low >= -margin:
@@ -43,13 +44,13 @@ def verdict(delta: float, low: float, *, rise: float | None, margin: float) -> s
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A metric that should rise, or must not fall.
+    """An acceptance target: a metric that should rise, or that must not fall.
 
     Args:
-        metric: a key without its split, such as `image/neckline/precision@10`, with `[<value>]`
-            or `[macro]` behind it for a slice.
-        rise: by how much, between 0 and 1 (0.05 is 5 points); None: it must not fall.
-        margin: for a metric that must not fall, the largest fall that is accepted, 0 to 1.
+        metric: a metric key without its split, such as `image/neckline/precision@10`, with
+            `[<value>]` or `[macro]` appended for a slice.
+        rise: the required rise, above 0 and at most 1 (0.05 is 5 points); None: it must not fall.
+        margin: the largest accepted fall, 0 to 1, of a metric that must not fall.
 
     Raises:
         ConfigError: the rise or the margin is out of its range.
@@ -62,7 +63,7 @@ class Target:
     def __post_init__(self) -> None:
         if self.rise is not None and not 0.0 < self.rise <= 1.0:
             raise ConfigError(
-                f"targets: {self.metric} is asked to rise by {self.rise}; rise must be above 0 and "
+                f"targets: {self.metric} has rise={self.rise}; it must be above 0 and "
                 "at most 1 (0.05 is 5 points), or null for a metric that must not fall"
             )
         if not 0.0 <= self.margin <= 1.0:
@@ -80,17 +81,17 @@ def usable_targets(
     values: Mapping[str, Sequence[str]],
     given: Collection[str],
 ) -> list[Target]:
-    """The targets that the data can give a number for.
+    """Return the targets whose metric exists for the data; warn of the others.
 
     Args:
-        targets: by name.
-        metrics: the metrics of an evaluation, without split and slices.
-        sliced: the metrics (`precision`) that are given by value.
-        values: the values that the data has, by category and attribute.
-        given: the names of targets that the user gave, in the command or in an experiment.
+        targets: the targets by name.
+        metrics: the metric keys of an evaluation, without split and slices.
+        sliced: the metrics that are reported by value, such as `precision`.
+        values: the values in the data, by name of the attribute (or `category`).
+        given: the names of targets that the user set, on the command line or in an experiment.
 
     Raises:
-        ConfigError: a target that the user gave names a metric or a value that does not exist.
+        ConfigError: a target that the user set names a metric or a value that does not exist.
     """
     usable = []
     for name, target in targets.items():
@@ -100,7 +101,7 @@ def usable_targets(
         elif name in given:
             raise ConfigError(f"targets.{name}.metric={target.metric}: {fault}")
         else:
-            log.warning("leaving out the target %s=%s: %s", name, target.metric, fault)
+            log.warning("ignoring the target %s=%s: %s", name, target.metric, fault)
     return usable
 
 
@@ -110,7 +111,7 @@ def _fault(
     sliced: Collection[str],
     values: Mapping[str, Sequence[str]],
 ) -> str | None:
-    """Why a metric does not exist, with the nearest name; None if it does."""
+    """Explain why a metric does not exist, with the nearest name; None if it exists."""
     match = _METRIC.fullmatch(metric)
     if match is None or match["whole"] not in metrics:
         whole = metric if match is None else match["whole"]
@@ -124,7 +125,7 @@ def _fault(
         )
     kind = match["whole"].rpartition("/")[2].partition("@")[0]
     if kind not in sliced:
-        return f"{kind} is not given by value: add it to retrieval.slice_metrics"
+        return f"{kind} is not reported by value: add it to retrieval.slice_metrics"
     known = [*values[match["relevance"]], "macro"]
     if value not in known:
         return f"the data has no {match['relevance']} '{value}'; {_near(value, known)}"
@@ -132,9 +133,9 @@ def _fault(
 
 
 def _near(name: str, known: Collection[str]) -> str:
-    """The nearest of some names, or a few of them."""
+    """Suggest the nearest of the known names, or list a few of them."""
     folded = {other.casefold(): other for other in known}
     near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
     if near:
         return f"did you mean {folded[near[0]]}?"
-    return f"there are {', '.join(sorted(known)[:8])}" if known else "there are none"
+    return f"choose from {', '.join(sorted(known)[:8])}" if known else "there are none"

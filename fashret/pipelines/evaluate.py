@@ -19,9 +19,9 @@ from fashret.evaluation.benchmarks.base import (
     EvaluationInputs,
     evaluate_benchmark,
 )
-from fashret.evaluation.block_weights import Curve, steer
-from fashret.evaluation.embed import evaluate as evaluate_split
+from fashret.evaluation.embed import evaluate_split
 from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.head_weights import WeightCurve, sweep_head_weights
 from fashret.evaluation.latency import search_latency, text_query_latency
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint
 from fashret.models.retriever import Retriever
@@ -30,7 +30,7 @@ from fashret.pipelines.publish import Published, ReportOptions, publish, write_t
 from fashret.pipelines.search import draw_queries
 from fashret.pipelines.session import Session, SessionOptions, check_weights, shown_split
 from fashret.pipelines.systems import System
-from fashret.reports.block_weights import write_steering
+from fashret.reports.head_weights import write_weight_curves
 from fashret.reports.notebook import scoreboard_html
 from fashret.reports.scoreboard import Scoreboard
 
@@ -85,7 +85,7 @@ class EvaluateResult:
     system: System
     evaluation: Evaluation
     published: Published
-    curves: Sequence[Curve]
+    curves: Sequence[WeightCurve]
     queries: Path | None
 
     @property
@@ -146,7 +146,7 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult | None:
         title = f"{name}: {options.benchmark.name} on {session.source.name}, {where}"
     picture = None
     if options.queries:
-        rows = session.rows(None) if split is None else session.split_search(split).catalog
+        rows = session.rows(None) if split is None else session.split_search(split).gallery
         picture = draw_queries(system, options.queries, rows)
     latency = measure_latency(system, evaluations[-1]) if options.report.latency else None
     published = publish(
@@ -159,7 +159,7 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult | None:
         latency=latency,
         against_run=options.baseline is not None,
     )
-    curves: list[Curve] = []
+    curves: list[WeightCurve] = []
     if options.benchmark is None and system.blocks:
         # Weights of attribute heads are a choice, which is not made on test unless it is named.
         named = options.split is not None or "validation" not in session.table.splits
@@ -167,7 +167,7 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult | None:
         before = None if baseline is None else baseline[-1]
         if other is not None and chosen_on != split:
             before = evaluate_splits(other, [chosen_on], like=system)[-1]
-        curves = steering_curves(system, chosen_on, before)
+        curves = head_weight_curves(system, chosen_on, before)
     with SummaryWriter(str(session.output_dir / "tensorboard")) as writer:
         write_tensorboard(writer, session.table, published.systems[0], published.scoreboard, curves)
     return EvaluateResult(system, evaluations[-1], published, curves, picture)
@@ -306,13 +306,15 @@ def measure_latency(system: System, evaluation: Evaluation) -> dict[str, Any]:
     return found
 
 
-def steering_curves(system: System, split: str, baseline: Evaluation | None) -> list[Curve]:
+def head_weight_curves(
+    system: System, split: str, baseline: Evaluation | None
+) -> list[WeightCurve]:
     """Search with rising weights of the attribute heads, if there are any; write the curves."""
     session = system.session
     if not system.blocks:
         return []
     plan = session.split_search(split)
     asked = {target.metric: target.rise for target in session.targets if target.rise is not None}
-    curves = steer(plan, system.embedded(plan.rows), baseline, asked)
-    write_steering(session.output_dir, curves)
+    curves = sweep_head_weights(plan, system.embedded(plan.rows), baseline, asked)
+    write_weight_curves(session.output_dir, curves)
     return curves

@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from fashret import launch_env
-from fashret.process_sync import Alone, Processes
+from fashret.process_sync import Processes, SingleProcess
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class ProcessOptions:
         """Whether this asks for more than one process."""
         if any(name in self.strategy for name in _IN_PROCESS):
             return False
-        if self.num_nodes > 1 or launch_env.processes() > 1:
+        if self.num_nodes > 1 or launch_env.world_size() > 1:
             return True
         if self.devices in ("auto", -1, "-1"):
             gpus = self.accelerator in ("auto", "gpu", "cuda") and self.device in ("auto", "cuda")
@@ -61,7 +61,7 @@ class ProcessGroup:
     """
 
     def __init__(self, fabric: Fabric | None = None) -> None:
-        self._all: Processes = fabric or Alone()
+        self._all: Processes = fabric or SingleProcess()
 
     @classmethod
     def start(cls, options: ProcessOptions | None) -> "ProcessGroup":
@@ -116,5 +116,5 @@ class ProcessGroup:
             Whether this is it; another one has nothing left to do.
         """
         first = self.global_rank == 0
-        self._all = Alone()
+        self._all = SingleProcess()
         return first

@@ -11,9 +11,9 @@ from torch.utils.tensorboard import SummaryWriter
 from fashret.data.items import ItemTable
 from fashret.errors import RegressionError
 from fashret.evaluation.benchmarks.base import BenchmarkPlan
-from fashret.evaluation.block_weights import Curve
 from fashret.evaluation.embed import EvaluatedSystem
 from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.head_weights import WeightCurve
 from fashret.evaluation.targets import Target
 from fashret.pipelines.systems import System
 from fashret.reports.benchmark_table import write_benchmark
@@ -21,7 +21,7 @@ from fashret.reports.gallery import Gallery
 from fashret.reports.page import Page
 from fashret.reports.projector import write_projector
 from fashret.reports.results import (
-    products_behind,
+    products_by_key,
     write_per_query,
     write_results,
     write_scoreboard,
@@ -134,13 +134,13 @@ def publish(
             latency=latency,
         )
         write_per_query(folder, session.table, evaluations)
-    scoreboard = Scoreboard.of(
+    scoreboard = Scoreboard.from_evaluation(
         title,
         shown,
         results,
         before,
         targets,
-        products_behind(shown),
+        products_by_key(shown),
         against_run=against_run,
     )
     write_scoreboard(folder, scoreboard)
@@ -190,7 +190,7 @@ def write_tensorboard(
     table: ItemTable,
     shown: EvaluatedSystem,
     scoreboard: Scoreboard,
-    curves: Sequence[Curve],
+    curves: Sequence[WeightCurve],
     *,
     step: int = 0,
 ) -> None:

@@ -197,7 +197,7 @@ class Session:
 
     def split_search(self, split: str) -> SplitSearch:
         """Who searches what in a split."""
-        return SplitSearch.of(self.table, self.codes, split, self.options.retrieval)
+        return SplitSearch.from_table(self.table, self.codes, split, self.options.retrieval)
 
     @cached_property
     def targets(self) -> list[Target]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from fashret.catalog.store import MANIFEST, Catalog, check_embeddings, open_catalog
 from fashret.errors import CatalogError, ConfigError
 from fashret.evaluation.embed import embed_stored
-from fashret.evaluation.ranking import Embedded
+from fashret.evaluation.ranking import SplitEmbeddings
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint, with_weights
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
@@ -131,11 +131,13 @@ class System:
             return self.catalog
         return embedding_catalog(self.session, self.state, None)
 
-    def embedded(self, rows: NDArray[np.int64]) -> Embedded:
+    def embedded(self, rows: NDArray[np.int64]) -> SplitEmbeddings:
         """The embeddings of rows of the item table, ascending."""
         session = self.session
         if self.retriever is not None:
             return embed_stored(self.retriever, self.catalog, session.table, session.codes, rows)
         here = torch.from_numpy(rows)
         image, text = self.catalog.image[here].float(), self.catalog.text[here].float()
-        return Embedded(image.to(session.device), text.to(session.device), self.catalog.layout)
+        return SplitEmbeddings(
+            image.to(session.device), text.to(session.device), self.catalog.layout
+        )

@@ -20,15 +20,15 @@ from fashret.engine.callbacks import EpochLines, TrainLog
 from fashret.engine.datamodule import FashionData
 from fashret.engine.module import RetrievalModule
 from fashret.errors import ConfigError
-from fashret.evaluation.block_weights import Curve
 from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.head_weights import WeightCurve
 from fashret.evaluation.plan import KEY_NAMES
 from fashret.launch_env import is_restart
 from fashret.losses import AttributeBlocks, Composite
 from fashret.miners.base import Miner
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint, trained_epochs
 from fashret.models.retriever import Retriever
-from fashret.pipelines.evaluate import evaluate_splits, measure_latency, steering_curves
+from fashret.pipelines.evaluate import evaluate_splits, head_weight_curves, measure_latency
 from fashret.pipelines.held_out import check_same_data
 from fashret.pipelines.publish import Published, ReportOptions, publish, write_tensorboard
 from fashret.pipelines.session import Session, SessionOptions, check_weights, shown_split
@@ -98,7 +98,7 @@ class TrainResult:
     system: System
     evaluations: Sequence[Evaluation]
     published: Published
-    curves: Sequence[Curve]
+    curves: Sequence[WeightCurve]
     objective: float
 
     @property
@@ -196,11 +196,11 @@ def _finish(
         options=options.report,
         latency=latency,
     )
-    curves: Sequence[Curve] = []
+    curves: Sequence[WeightCurve] = []
     if other is not None and baseline is not None:
         split = evaluations[0].plan.split
         assert split is not None
-        curves = steering_curves(system, split, baseline[0])
+        curves = head_weight_curves(system, split, baseline[0])
     return TrainResult(system, evaluations, published, curves, objective(options, evaluations))
 
 

@@ -12,7 +12,7 @@ from fashret.data.learnable import check_learnable
 from fashret.errors import DataError
 from fashret.losses import AnchorToBaseline, Composite, Distillation, HardNegatives
 from fashret.pipelines.session import Session
-from fashret.reports.groups import write_groups
+from fashret.reports.product_groups import write_groups
 from fashret.types import TrainingItems
 
 log = logging.getLogger(__name__)

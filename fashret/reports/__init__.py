@@ -1,1 +1,1 @@
-"""What a run leaves for people: files, tables, and the text on the screen."""
+"""Reports of a run: result files, tables, HTML pages, and the text on the screen."""

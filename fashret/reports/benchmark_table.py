@@ -1,4 +1,4 @@
-"""The table of a published benchmark as papers print it, on the screen and as files."""
+"""The result table of a published benchmark, on the screen and as files."""
 
 import json
 import os
@@ -14,24 +14,24 @@ from fashret.data.items import ItemTable
 from fashret.evaluation.benchmarks.base import BenchmarkPlan
 from fashret.evaluation.comparison import compare
 from fashret.evaluation.evaluator import Evaluation, TaskResult
-from fashret.reports.files import write_text
+from fashret.reports.atomic_write import write_text
 from fashret.reports.screen import show_table
 
 FORMAT = 1
 
 Table = tuple[list[str], list[list[str]]]
-"""A header and rows."""
+"""The header and the rows of a table."""
 
 
-def plan_of(evaluation: Evaluation) -> BenchmarkPlan:
-    """Return the plan of a benchmark's evaluation."""
+def benchmark_plan(evaluation: Evaluation) -> BenchmarkPlan:
+    """Return the plan of an evaluation that is known to be of a benchmark."""
     assert isinstance(evaluation.plan, BenchmarkPlan)
     return evaluation.plan
 
 
 def benchmark_table(evaluation: Evaluation) -> Table:
-    """Lay a benchmark's results out as papers print them, in points: a task a row."""
-    benchmark = plan_of(evaluation).benchmark
+    """Make the table of a benchmark as papers print it: one row per task, in points (0 to 100)."""
+    benchmark = benchmark_plan(evaluation).benchmark
     results = list(evaluation.results_by_task.values())
     metrics = list(dict.fromkeys(metric for result in results for metric in result.columns))
     averages = {
@@ -57,7 +57,7 @@ def benchmark_table(evaluation: Evaluation) -> Table:
 
 
 def comparison_table(evaluation: Evaluation, baseline: Evaluation) -> Table:
-    """Compare every metric with another system's: baseline, value, delta, interval, p."""
+    """Make the table that compares two systems: baseline, value, delta, interval, p."""
     keys = list(evaluation.columns)
     changes = compare(evaluation, baseline, keys)
     before, after = baseline.means(), evaluation.means()
@@ -81,7 +81,14 @@ def comparison_table(evaluation: Evaluation, baseline: Evaluation) -> Table:
 def show_benchmark(
     evaluation: Evaluation, title: str, notes: Sequence[str], screen: Console
 ) -> None:
-    """Print the table of a benchmark."""
+    """Print the table of a benchmark on the screen.
+
+    Args:
+        evaluation: the evaluation of the benchmark.
+        title: the title of the table.
+        notes: notes below the table.
+        screen: the console to print on.
+    """
     screen.print(Text(title, overflow="fold"))
     show_table(screen, *benchmark_table(evaluation))
     for note in notes:
@@ -106,20 +113,20 @@ def write_benchmark(
     """Write protocol.md, metrics.json and per_query_results.parquet.
 
     Args:
-        folder: where they are written.
-        title: of the table.
-        evaluation: of the system.
-        baseline: of the other system; None if it stands alone.
-        results: of the evaluation, by key.
+        folder: the folder to write to.
+        title: the title of the table.
+        evaluation: the evaluation of the system.
+        baseline: the evaluation of the baseline; None for none.
+        results: the metrics of the evaluation, by key.
         table: the items.
-        model: the model's label.
-        data: the data set's name.
+        model: the label of the model.
+        data: the name of the data set.
         catalog: the folder of the embeddings.
-        encoder: identity of the encoder, and how photos were prepared.
-        notes: what a reader of the numbers should know.
-        latency: of single queries; None where it was not measured.
+        encoder: the identity of the encoder and its preprocessing.
+        notes: notes for the reader of the numbers.
+        latency: the latency of single queries in milliseconds; None if not measured.
     """
-    plan = plan_of(evaluation)
+    plan = benchmark_plan(evaluation)
     folder.mkdir(parents=True, exist_ok=True)
     parts = [f"# {title}", "", "In points.", "", *_markdown(*benchmark_table(evaluation))]
     if baseline is not None:
@@ -130,7 +137,7 @@ def write_benchmark(
     tasks = {
         name: _sizes(evaluation, result) for name, result in evaluation.results_by_task.items()
     }
-    held = {
+    contents = {
         "format": FORMAT,
         "model": model,
         "data": data,
@@ -141,7 +148,7 @@ def write_benchmark(
         "latency": latency,
         "metrics": results,
     }
-    text = json.dumps(held, indent=1, allow_nan=False, default=str)
+    text = json.dumps(contents, indent=1, allow_nan=False, default=str)
     write_text(folder / "metrics.json", text + "\n")
     path = folder / "per_query_results.parquet"
     partial = path.with_suffix(".partial")
@@ -162,24 +169,24 @@ def _sizes(evaluation: Evaluation, result: TaskResult) -> dict[str, int]:
 
 
 def _retrieved(evaluation: Evaluation, result: TaskResult, ids: Sequence[str]) -> pd.DataFrame:
-    """What each query of a task found."""
+    """The ranking of each query of a task, as a data frame."""
     search = evaluation.plan.searches[result.task.search]
     ranking = evaluation.rankings[result.task.search]
     rows = ranking.rows.tolist()
-    lengths = [sum(row >= 0 for row in found) for found in rows]
+    lengths = [sum(row >= 0 for row in ranked) for ranked in rows]
     gains = result.judgment.gains
     gains = result.judgment.hits.double() if gains is None else gains
 
     def cut(values: list[list[float]]) -> list[list[float]]:
-        return [found[:n] for found, n in zip(values, lengths, strict=True)]
+        return [ranked[:n] for ranked, n in zip(values, lengths, strict=True)]
 
     return pd.DataFrame(
         {
             "query_id": list(search.query_names or (ids[row] for row in search.query_rows)),
             "mode": result.task.name,
             "retrieved_ids": [
-                [ids[search.gallery_rows[row]] for row in found[:n]]
-                for found, n in zip(rows, lengths, strict=True)
+                [ids[search.gallery_rows[row]] for row in ranked[:n]]
+                for ranked, n in zip(rows, lengths, strict=True)
             ],
             "scores": cut(ranking.scores.tolist()),
             "gains": cut(gains.tolist()),

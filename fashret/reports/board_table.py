@@ -1,4 +1,4 @@
-"""The scoreboard on the screen: as many columns as the width has room for, and nothing cut."""
+"""Print the scoreboard on the screen, with as many columns as fit; nothing is truncated."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,19 +8,20 @@ from rich.text import Text
 
 from fashret.evaluation.targets import INSUFFICIENT, MET, NOT_MET, PROVED
 from fashret.reports.metric_words import in_words
-from fashret.reports.scoreboard import MUST_NOT_FALL, REGRESSED, Row, Scoreboard, cells
+from fashret.reports.scoreboard import Scoreboard
+from fashret.reports.scoreboard_row import MUST_NOT_FALL, REGRESSED, Row, cells
 from fashret.reports.screen import GAP, empty_table
 
 _ALWAYS = ("value", "delta", "interval", "verdict", "n")
 _IN_ORDER = ("ceiling", "baseline", "p", "chance")
-"""Columns that follow where the width has room, the most important first."""
+"""Columns that are added if they fit, the most important first."""
 
 _NEEDS_BASELINE = ("asked", "delta", "baseline", "p")
-_NAME = 46
-"""The width that a metric's name keeps when columns are added."""
+_NAME_WIDTH = 46
+"""The width reserved for the metric's name when columns are added."""
 
-_LEAST = 10
-"""The width of a name below which numbers wrap as well."""
+_MIN_NAME_WIDTH = 10
+"""The width of a name below which numbers are wrapped as well."""
 
 _STYLES = {
     MET: "green",
@@ -32,16 +33,20 @@ _STYLES = {
 
 
 def show_scoreboard(board: Scoreboard, screen: Console) -> None:
-    """Print the headlines, the targets, and the slices that regressed.
+    """Print the headlines, the targets, and the slices with significant regressions.
 
-    Metrics without a value, because no query counts, are named below the tables.
+    Metrics without a value, because no query counts, are listed below the tables.
+
+    Args:
+        board: the scoreboard.
+        screen: the console to print on.
     """
-    of = "delta" if board.compared else "value"
-    note = f"in points (0 to 100); interval: 95 % interval of the {of}, for new products"
-    fell = [row for row in board.slices if row.verdict == REGRESSED]
+    centre = "delta" if board.compared else "value"
+    note = f"in points (0 to 100); interval: 95 % interval of the {centre}, for new products"
+    regressed = [row for row in board.slices if row.verdict == REGRESSED]
     _show(screen, board.title, board.headlines, board.compared, always=(*_ALWAYS, "ceiling"))
     _show(screen, "targets", board.targets, board.compared, always=("asked", *_ALWAYS))
-    _show(screen, "significant regressions by value", fell, board.compared, always=_ALWAYS)
+    _show(screen, "significant regressions by value", regressed, board.compared, always=_ALWAYS)
     screen.print()
     screen.print(Text(note, style="dim"))
     empty = [row.name for row in (*board.headlines, *board.targets) if row.value is None]
@@ -54,21 +59,21 @@ def _show(
     screen: Console, title: str, rows: Sequence[Row], compared: bool, *, always: Sequence[str]
 ) -> None:
     """Print the rows that have a value as one table, if there are any."""
-    found = [(row, cells(row)) for row in rows if row.value is not None]
-    for row, shown in found:
+    with_value = [(row, cells(row)) for row in rows if row.value is not None]
+    for row, shown in with_value:
         if row.target == MUST_NOT_FALL:
             shown["asked"] = "no fall"  # a column of numbers otherwise
-    if not found:
+    if not with_value:
         return
-    names = [in_words(row.name) for row, _ in found]
-    kept = min(_NAME, max(map(cell_len, names)))
+    names = [in_words(row.name) for row, _ in with_value]
+    kept = min(_NAME_WIDTH, max(map(cell_len, names)))
     widths = {
-        name: max(cell_len(text) for text in (name, *(shown[name] for _, shown in found)))
+        name: max(cell_len(text) for text in (name, *(shown[name] for _, shown in with_value)))
         for name in (*always, *_IN_ORDER)
         if compared or name not in _NEEDS_BASELINE
     }
     columns = _columns(widths, always, screen.width - kept)
-    roomy = _LEAST + sum(GAP + widths[name] for name in columns) <= screen.width
+    roomy = _MIN_NAME_WIDTH + sum(GAP + widths[name] for name in columns) <= screen.width
 
     table = empty_table()
     table.add_column("metric", overflow="fold")
@@ -80,7 +85,7 @@ def _show(
             no_wrap=roomy,
             max_width=widths[name],
         )
-    for name, (row, shown) in zip(names, found, strict=True):
+    for name, (row, shown) in zip(names, with_value, strict=True):
         texts = {column: Text(shown[column]) for column in columns}
         if "delta" in texts:
             texts["delta"].stylize("green" if (row.delta or 0) > 0 else "red" if row.delta else "")
@@ -93,12 +98,12 @@ def _show(
 
 
 def _columns(widths: Mapping[str, int], always: Sequence[str], room: int) -> list[str]:
-    """The columns that stand beside the name: those of `always`, and others while there is room.
+    """Choose the columns beside the name: those of `always`, and others while they fit.
 
     Args:
-        widths: of every column that could be shown, the most important first.
-        always: the columns that are shown whatever the room.
-        room: what the name leaves of the width.
+        widths: the width of every column that could be shown, the most important first.
+        always: the columns that are shown in any case.
+        room: the width of the screen without the name.
     """
     columns = [name for name in widths if name in always]
     room -= sum(GAP + widths[name] for name in columns)

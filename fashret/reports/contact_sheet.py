@@ -1,4 +1,4 @@
-"""Photos made small, or put in rows as one picture."""
+"""Thumbnails, and contact sheets: captioned photos in labelled rows of one picture."""
 
 import io
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ _GAP, _LINE = 12, 14
 
 
 def photo_rows(rows: Sequence[tuple[str, Sequence[tuple[bytes, str]]]]) -> Image.Image:
-    """A labelled row of captioned photos for each entry.
+    """Draw a contact sheet: one labelled row of captioned photos for each entry.
 
     Args:
-        rows: a label, and encoded photos with a caption each.
+        rows: for each row its label, and its encoded photos with a caption each.
     """
     columns = max(len(photos) for _, photos in rows)
     row_height = 2 * _LINE + _HEIGHT + 2 * _LINE + _GAP
@@ -38,14 +38,14 @@ def photo_rows(rows: Sequence[tuple[str, Sequence[tuple[bytes, str]]]]) -> Image
 
 
 def jpeg(picture: Image.Image) -> bytes:
-    """A picture as a JPEG file."""
+    """Encode a picture as JPEG."""
     file = io.BytesIO()
     picture.save(file, format="JPEG", quality=88)
     return file.getvalue()
 
 
 def thumbnail(encoded: bytes, side: int) -> bytes:
-    """A photo as a JPEG file that fits in a square of `side` pixels."""
+    """Shrink an encoded photo to a JPEG that fits in a square of `side` pixels."""
     file = io.BytesIO()
     photo = decode_photo(encoded, least=side)
     ImageOps.contain(photo, (side, side)).save(file, format="JPEG", quality=72)

@@ -1,4 +1,4 @@
-"""Items as pages show them."""
+"""The facts and thumbnails of items, for HTML pages."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +10,16 @@ from fashret.reports.web import data_uri
 
 
 def item_facts(table: ItemTable, rows: Sequence[int]) -> list[dict[str, Any]]:
-    """What is known of each row: id, text, values by attribute."""
-    held = table.dataset.select_columns(["item_id", "text", *table.described])[list(rows)]
+    """Return the id, the text and the known values by attribute of each row of the table."""
+    columns = table.dataset.select_columns(["item_id", "text", *table.described])[list(rows)]
     return [
         {
-            "id": held["item_id"][i],
-            "text": held["text"][i] or "",
+            "id": columns["item_id"][i],
+            "text": columns["text"][i] or "",
             "values": {
-                name: held[name][i]
+                name: columns[name][i]
                 for name in table.described
-                if held[name][i] not in (None, "", "unknown")
+                if columns[name][i] not in (None, "", "unknown")
             },
         }
         for i in range(len(rows))
@@ -27,7 +27,13 @@ def item_facts(table: ItemTable, rows: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def thumbnails(table: ItemTable, rows: Sequence[int], side: int) -> list[str]:
-    """Small photos of rows, each as the address of an image within the page."""
+    """Return a thumbnail of each row's photo as a data URI.
+
+    Args:
+        table: the items.
+        rows: rows of the table.
+        side: pixels of a thumbnail's longer side.
+    """
 
     def small(row: int) -> str:
         return data_uri(thumbnail(table.photo(row), side))

@@ -1,13 +1,13 @@
-"""The names of metrics in words. Light to import."""
+"""Describe metric names in words. Light to import."""
 
 _QUERIES = {"image": "photo", "text": "text", "fused": "photo + text"}
 
 
 def in_words(name: str) -> str:
-    """A metric's name in words; what is no such name stays as it is.
+    """Describe a metric name in words; any other text is returned unchanged.
 
     Args:
-        name: a key without its split.
+        name: a metric key without its split.
 
     Example:
         >>> in_words("image/neckline/precision@10")

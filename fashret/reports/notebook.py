@@ -1,7 +1,8 @@
-"""The scoreboard as a notebook shows it: a picture of its headlines, and its targets."""
+"""The scoreboard in a notebook: a chart of its headline metrics, and its targets."""
 
 from fashret.reports.metric_words import in_words
-from fashret.reports.scoreboard import REGRESSED, Row, Scoreboard, cells
+from fashret.reports.scoreboard import Scoreboard
+from fashret.reports.scoreboard_row import REGRESSED, Row, cells
 from fashret.reports.web import render
 
 _LEFT, _RIGHT = 315.0, 590.0
@@ -11,10 +12,10 @@ _COLOURS = {REGRESSED: "#c0392b"}
 
 
 def scoreboard_html(board: Scoreboard) -> str:
-    """Draw the headlines with their intervals, deltas where there is a baseline, above the targets.
+    """Draw the headline metrics (deltas with a baseline) with intervals, above the targets.
 
     Returns:
-        A part of a page, without scripts.
+        An HTML fragment without scripts.
     """
     shown = [row for row in board.headlines if row.value is not None and row.low is not None]
     low = min([0.0, *(_at(row, board, "low") for row in shown)])

@@ -1,4 +1,4 @@
-"""report/index.html: a run on one page, that opens from disk without a network."""
+"""report/index.html: the report of a run on one page, which opens from disk without a network."""
 
 import json
 import platform
@@ -14,9 +14,9 @@ from torch import Tensor
 from fashret.evaluation.confusion import confusion
 from fashret.evaluation.embed import EvaluatedSystem
 from fashret.evaluation.evaluator import Evaluation
-from fashret.evaluation.pair_similarity import kinds_of_pairs, likeness
+from fashret.evaluation.pair_similarity import pair_similarities, sample_photo_pairs
 from fashret.evaluation.split_search import SplitSearch
-from fashret.reports.files import write_text
+from fashret.reports.atomic_write import write_text
 from fashret.reports.scoreboard import Scoreboard
 from fashret.reports.web import render, vendored
 from fashret.version import __version__
@@ -28,17 +28,17 @@ _EDGES = np.linspace(-1.0, 1.0, 81)
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What the page tells.
+    """The contents of the report page.
 
     Attributes:
-        scoreboard: of the last split.
-        systems: the model, and after it what it is compared with, if anything.
-        prepared: the report of the data's preparation.
-        latency: of single queries, as metrics.json has it; None where it was not measured.
+        scoreboard: the scoreboard of the last split.
+        systems: the model, and after it the baseline if there is one.
+        prepared: the report of the data preparation.
+        latency: the latency of single queries, as in metrics.json; None if not measured.
         config: the configuration as YAML.
-        commands: that do it again.
-        train_log: the file of a training run; None of an evaluation.
-        gallery: the page of queries beside it, if there is one.
+        commands: the commands that reproduce the run.
+        train_log: the train_log.jsonl of a training run; None for an evaluation.
+        gallery: the page of example queries; None for none.
     """
 
     scoreboard: Scoreboard
@@ -51,7 +51,7 @@ class Page:
     gallery: Path | None
 
     def write(self, folder: Path) -> Path:
-        """Write index.html and the libraries beside it; give its path."""
+        """Write index.html and its JavaScript libraries into a folder; return the page's path."""
         for name, text in vendored(_LIBRARIES).items():
             write_text(folder / name, text)
         page = render(
@@ -72,11 +72,11 @@ class Page:
         return folder / "index.html"
 
     def facts(self) -> dict[str, Any]:
-        """What the charts show."""
+        """Return the data of the charts."""
         evaluations = [system.evaluation for system in self.systems]
-        of_split = isinstance(evaluations[0].plan, SplitSearch)  # a benchmark has tables alone
-        # Both systems are judged on what the one before training took for alike.
-        pairs = kinds_of_pairs(evaluations[-1]) if of_split else {}
+        of_split = isinstance(evaluations[0].plan, SplitSearch)  # a benchmark has no charts
+        # The same pairs for both systems: the hard negatives are those of the baseline.
+        pairs = sample_photo_pairs(evaluations[-1]) if of_split else {}
         return {
             "systems": [system.name for system in self.systems],
             "compared": self.scoreboard.compared,
@@ -100,14 +100,17 @@ class Page:
             "confusion": _confusions(evaluations) if of_split else {},
             "edges": _EDGES.round(4).tolist(),
             "likeness": [
-                {kind: _shares(values) for kind, values in likeness(system.embedded, pairs).items()}
+                {
+                    kind: _shares(values)
+                    for kind, values in pair_similarities(system.embedded, pairs).items()
+                }
                 for system in self.systems
             ],
         }
 
 
 def _epochs(log: Path | None, k: int) -> list[dict[str, Any]]:
-    """Each evaluation's image precision@k by attribute and value, and the losses."""
+    """The image precision@k by attribute and value after each epoch, and the losses."""
     if log is None or not log.exists():
         return []
     points = []
@@ -134,21 +137,21 @@ def _epochs(log: Path | None, k: int) -> list[dict[str, Any]]:
 
 
 def _confusions(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
-    """By attribute its values, how many ask for each, and each system's (V, V) shares."""
+    """By attribute: its values, the number of queries of each, each system's (V, V) shares."""
     tables = {}
     plan = evaluations[0].plan
     assert isinstance(plan, SplitSearch)
     for name in plan.described:
         each = [confusion(evaluation, "image", name) for evaluation in evaluations]
-        asked = each[0].queries.argsort(descending=True)[:20]  # the commonest; more is no picture
-        asked = asked[each[0].queries[asked] > 0]
+        shown = each[0].queries.argsort(descending=True)[:20]  # more would not be readable
+        shown = shown[each[0].queries[shown] > 0]
         tables[name] = {
-            "values": [each[0].values[int(i)] for i in asked],
-            "queries": each[0].queries[asked].tolist(),
+            "values": [each[0].values[int(i)] for i in shown],
+            "queries": each[0].queries[shown].tolist(),
             "shares": [
                 [
                     [None if x != x else round(x, 4) for x in row]
-                    for row in table.shares[asked][:, asked].tolist()
+                    for row in table.shares[shown][:, shown].tolist()
                 ]
                 for table in each
             ],
@@ -164,7 +167,7 @@ def _shares(values: Tensor) -> list[float]:
 
 
 def _coverage(prepared: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    """By attribute of how many items a value is known, of how many."""
+    """By attribute: the number of items with a known value, and of all items."""
     return {
         name: (sum(c[0] for c in of.values()), sum(c[1] for c in of.values()))
         for name, of in prepared.get("coverage", {}).items()
@@ -172,6 +175,6 @@ def _coverage(prepared: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
 
 
 def _versions() -> dict[str, str]:
-    """Of fashret, Python and the packages whose version changes results."""
-    own = {"fashret": __version__, "python": platform.python_version()}
-    return own | {name: version(name) for name in _PACKAGES}
+    """The versions of fashret, Python and the packages that affect results."""
+    versions = {"fashret": __version__, "python": platform.python_version()}
+    return versions | {name: version(name) for name in _PACKAGES}

@@ -1,4 +1,4 @@
-"""Items in TensorBoard's embedding projector, with small photos and their values."""
+"""Show items in TensorBoard's embedding projector, with thumbnails and their values."""
 
 import shutil
 from pathlib import Path
@@ -12,15 +12,22 @@ from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
 from fashret.evaluation.embed import EvaluatedSystem
 
-_MOST = 500
+_MAX_ITEMS = 500
 _SIDE = 48
 
 
 def write_projector(
     writer: SummaryWriter, table: ItemTable, shown: EvaluatedSystem, *, step: int
 ) -> None:
-    """Put at most 500 items into TensorBoard's projector, with small photos and their values."""
-    chosen = np.linspace(0, len(shown.rows) - 1, min(_MOST, len(shown.rows))).astype(np.int64)
+    """Add at most 500 items to TensorBoard's projector, with thumbnails and their values.
+
+    Args:
+        writer: the TensorBoard writer.
+        table: the items.
+        shown: the system whose image embeddings are shown.
+        step: the global step.
+    """
+    chosen = np.linspace(0, len(shown.rows) - 1, min(_MAX_ITEMS, len(shown.rows))).astype(np.int64)
     rows = shown.rows[chosen]
     names = ["item_id", "category", *table.attributes]
     columns = [table.column(name) for name in names]
@@ -29,7 +36,7 @@ def write_projector(
     for i, row in enumerate(rows):
         photo = ImageOps.pad(decode_photo(table.photo(int(row))), (_SIDE,) * 2)
         photos[i] = np.asarray(photo, dtype=np.float32).transpose(2, 0, 1) / 255.0
-    # TensorBoard's own folder for them: one that a stopped run left is written anew.
+    # TensorBoard does not overwrite this folder, which an interrupted run may have left.
     shutil.rmtree(Path(writer.get_logdir()) / f"{step:05d}" / "items", ignore_errors=True)
     writer.add_embedding(
         shown.embedded.layout.block(shown.embedded.image[torch.from_numpy(chosen)]).cpu(),
@@ -42,5 +49,5 @@ def write_projector(
 
 
 def _cell(value: object) -> str:
-    """A value as a cell of a table that is separated by tabs."""
+    """A value as a cell of a tab-separated table."""
     return " ".join(str(value or "").split())

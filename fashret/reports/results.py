@@ -1,4 +1,4 @@
-"""The files of an evaluation: metrics.json, metrics by value, and what every query found."""
+"""The result files of an evaluation: metrics, metrics by value, and the ranking of each query."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import torch
 from fashret.data.items import ItemTable
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.split_search import SplitSearch
-from fashret.reports.files import write_text
+from fashret.reports.atomic_write import write_text
 from fashret.reports.scoreboard import Scoreboard
 from fashret.types import UNKNOWN
 
@@ -35,21 +35,21 @@ def write_results(
     """Write metrics.json and one metrics_by_<attribute>.json for each sliced attribute.
 
     Args:
-        folder: where to.
-        model: its label.
-        data: its name.
-        catalog: the folder that was searched.
-        evaluations: of one or more splits; their options are equal.
-        results: of all of them, by key.
-        texts: how many items' texts the model cuts; None where it is not known.
-        latency: of single queries, in milliseconds; None where it was not measured.
+        folder: the folder to write to.
+        model: the label of the model.
+        data: the name of the data set.
+        catalog: the folder of the catalog.
+        evaluations: the evaluations of one or more splits with the same options.
+        results: the metrics of all of them, by key.
+        texts: the number of texts that the model truncates; None if not known.
+        latency: the latency of single queries in milliseconds; None if not measured.
     """
     plans = [_split_search(evaluation) for evaluation in evaluations]
     options = plans[0].options.to_dict()
     searched = {
         plan.split: {
             "queries": len(plan.queries),
-            "items": len(plan.catalog),
+            "items": len(plan.gallery),
             "catalog_splits": list(options["catalog_splits"] or [plan.split]),
             "imputed_texts": _imputed_texts(plan),
             "without_relevant_item": evaluation.unanswerable(),
@@ -85,8 +85,8 @@ def _split_search(evaluation: Evaluation) -> SplitSearch:
 
 
 def _imputed_texts(plan: SplitSearch) -> int:
-    """How many items that fused queries search have an imputed text embedding."""
-    return int((plan.codes.caption[torch.from_numpy(plan.catalog)] == UNKNOWN).sum())
+    """The number of gallery items without a text, whose text embedding is imputed."""
+    return int((plan.codes.caption[torch.from_numpy(plan.gallery)] == UNKNOWN).sum())
 
 
 def write_scoreboard(folder: Path, scoreboard: Scoreboard) -> None:
@@ -96,28 +96,28 @@ def write_scoreboard(folder: Path, scoreboard: Scoreboard) -> None:
 
 
 def write_per_query(folder: Path, table: ItemTable, evaluations: Sequence[Evaluation]) -> None:
-    """Write per_query_results.parquet: a row a query and mode, what it found, what was right."""
+    """Write per_query_results.parquet: the ranking and its hits, one row per query and mode."""
     ids = table.column("item_id")
     frames = []
     for evaluation in evaluations:
         plan = _split_search(evaluation)
         for mode, ranking in evaluation.rankings.items():
             rows, scores = ranking.rows.tolist(), ranking.scores.tolist()
-            lengths = [sum(row >= 0 for row in found) for found in rows]
+            lengths = [sum(row >= 0 for row in ranked) for ranked in rows]
             columns: dict[str, Any] = {
                 "query_id": [ids[row] for row in plan.queries],
                 "mode": mode,
                 "split": plan.split,
                 "retrieved_ids": [
-                    [ids[plan.catalog[row]] for row in found[:n]]
-                    for found, n in zip(rows, lengths, strict=True)
+                    [ids[plan.gallery[row]] for row in ranked[:n]]
+                    for ranked, n in zip(rows, lengths, strict=True)
                 ],
-                "scores": [found[:n] for found, n in zip(scores, lengths, strict=True)],
+                "scores": [ranked[:n] for ranked, n in zip(scores, lengths, strict=True)],
             }
             for relevance in plan.relevances(mode):
                 hits = evaluation.hits(f"{mode}/{relevance}").tolist()
                 columns[f"hits_{relevance}"] = [
-                    found[:n] for found, n in zip(hits, lengths, strict=True)
+                    ranked[:n] for ranked, n in zip(hits, lengths, strict=True)
                 ]
             frames.append(pd.DataFrame(columns))
     path = folder / "per_query_results.parquet"
@@ -126,16 +126,16 @@ def write_per_query(folder: Path, table: ItemTable, evaluations: Sequence[Evalua
     os.replace(partial, path)
 
 
-def products_behind(evaluation: Evaluation) -> dict[str, int]:
-    """How many products the counted queries of each metric and slice are of, by key.
+def products_by_key(evaluation: Evaluation) -> dict[str, int]:
+    """Count the products among the queries of each metric and slice, by key.
 
-    An item without a product id is a product of its own.
+    An item without a product id counts as a product.
     """
     counts: dict[str, int] = {}
     for key, column in evaluation.columns.items():
         groups = evaluation.search(key).groups
-        alone = int(groups.max().clamp(min=0)) + 1 + torch.arange(len(groups))
-        products = torch.where(groups == UNKNOWN, alone, groups)
+        singleton_id = int(groups.max().clamp(min=0)) + 1 + torch.arange(len(groups))
+        products = torch.where(groups == UNKNOWN, singleton_id, groups)
         counted = ~column.values.isnan()
         counts[key] = len(products[counted].unique())
         if key in evaluation.slices:

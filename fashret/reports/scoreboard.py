@@ -1,4 +1,4 @@
-"""The scoreboard: what was, what is, by how much, and whether that is what was asked."""
+"""The scoreboard: targets, headline metrics and slices of an evaluation, with verdicts."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,68 +10,28 @@ from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.plan import Plan
 from fashret.evaluation.targets import INSUFFICIENT, NOT_MET, Target, verdict
 from fashret.functional.bootstrap import holm_adjust
+from fashret.reports.scoreboard_row import MUST_NOT_FALL, REGRESSED, Row, markdown_table
 
 log = logging.getLogger(__name__)
 
 ENOUGH_QUERIES = 30
 ENOUGH_PRODUCTS = 20
-"""A metric of fewer queries, or of queries of fewer products, gets no verdict."""
+"""The minimum number of queries, and of their products, for a verdict on a metric."""
 
 SIGNIFICANT = 0.05
-
-REGRESSED = "REGRESSED"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One metric of a scoreboard.
-
-    Attributes:
-        key: of the metric.
-        name: the key without its split.
-        baseline: the other system's value, None where no query counts.
-        value: the model's.
-        delta: value minus baseline.
-        low: of the delta's 95 % interval; of the value's where there is no other system.
-        high: of it.
-        p: of the delta, two-sided; None where there is no other system.
-        n: queries counted.
-        ceiling: the best possible value.
-        chance: a random ranking's.
-        target: what is asked for, in words; "" of a metric that is only watched.
-        verdict: proved, met, not met or insufficient for a target; REGRESSED, insufficient or ""
-            for another metric.
-        rise: what a target asks for; None where it must not fall, and for another metric.
-        margin: the fall that is accepted of a target that must not fall.
-    """
-
-    key: str
-    name: str
-    baseline: float | None
-    value: float | None
-    delta: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-    ceiling: float | None
-    chance: float | None
-    target: str = ""
-    verdict: str = ""
-    rise: float | None = None
-    margin: float | None = None
+"""The significance level of regressions, Holm-corrected."""
 
 
 @dataclass(frozen=True)
 class Scoreboard:
-    """What was asked for, the headline metrics of a split, and the slices by value.
+    """The targets, headline metrics and slices of an evaluation.
 
     Attributes:
-        title: what is compared.
-        targets: a row a target.
-        headlines: a row a mode and relevance.
-        slices: image precision by value of the category and each attribute.
-        compared: whether there is another system beside the model.
+        title: the title: the systems, the data and the split.
+        targets: one row for each target.
+        headlines: one row for each query mode and relevance.
+        slices: the precision of photo queries by value of the category and each attribute.
+        compared: whether there is a baseline.
     """
 
     title: str
@@ -81,7 +41,7 @@ class Scoreboard:
     compared: bool
 
     @classmethod
-    def of(
+    def from_evaluation(
         cls,
         title: str,
         evaluation: Evaluation,
@@ -92,32 +52,32 @@ class Scoreboard:
         *,
         against_run: bool = False,
     ) -> "Scoreboard":
-        """Choose the rows of an evaluation, and give each its verdict.
+        """Make the scoreboard of an evaluation.
 
         Args:
-            title: what is compared.
-            evaluation: of the model.
-            results: its, by key, as metrics.json holds them.
-            baseline: of the other system; None where the model stands alone.
-            targets: what is asked for; nothing is, of a model that stands alone.
-            products: by key, the number of products whose queries count.
-            against_run: whether the baseline is another run. Metrics that are targets are then
-                tested for regressions as well, in the tables of headlines and slices.
+            title: the title of the scoreboard.
+            evaluation: the evaluation of the system.
+            results: its metrics by key, as in metrics.json.
+            baseline: the evaluation of the baseline on the same queries; None for none.
+            targets: the acceptance targets; ignored without a baseline.
+            products: the number of products among the counted queries, by key.
+            against_run: whether the baseline is another run. Metrics with a target are then also
+                tested for regressions, in the tables of headlines and slices.
         """
         plan = evaluation.plan
         split = plan.prefix.partition("/")[0]
         headlines = _headline_keys(plan)
         slices = _slice_keys(plan, results)
-        asked = {} if baseline is None else {f"{split}/{t.metric}": t for t in targets}
-        keys = list(dict.fromkeys([*asked, *headlines, *slices]))
-        known = [key for key in keys if key in results]
+        by_key = {} if baseline is None else {f"{split}/{t.metric}": t for t in targets}
+        keys = list(dict.fromkeys([*by_key, *headlines, *slices]))
+        present = [key for key in keys if key in results]
         changes: Mapping[str, Difference] = {}
         before: Mapping[str, float] = {}
         if baseline is not None:
-            changes, before = compare(evaluation, baseline, known), baseline.means()
+            changes, before = compare(evaluation, baseline, present), baseline.means()
         rows = {key: _row(key, results.get(key), before.get(key), changes.get(key)) for key in keys}
         enough = {key: _is_enough(rows[key], products) for key in keys}
-        watched = [key for key in known if against_run or key not in asked]
+        watched = [key for key in present if against_run or key not in by_key]
         tested = [key for key in watched if enough[key] and key in changes]
         resamples = plan.options.resamples
         if tested and len(tested) / (resamples + 1) >= SIGNIFICANT:
@@ -128,16 +88,16 @@ class Scoreboard:
                 len(tested),
                 int(len(tested) / SIGNIFICANT),
             )
-        judged = [_judged(rows[key], target, enough[key]) for key, target in asked.items()]
+        verdicts = [_with_verdict(rows[key], target, enough[key]) for key, target in by_key.items()]
         for key, p in zip(tested, holm_adjust([changes[key].p for key in tested]), strict=True):
             if p < SIGNIFICANT and (rows[key].delta or 0.0) < 0.0:
                 rows[key] = replace(rows[key], verdict=REGRESSED)
-        for key in known:
+        for key in present:
             if not enough[key]:
                 rows[key] = replace(rows[key], verdict=INSUFFICIENT)
         return cls(
             title,
-            judged,
+            verdicts,
             [rows[key] for key in headlines],
             [rows[key] for key in slices],
             baseline is not None,
@@ -155,9 +115,9 @@ class Scoreboard:
         return [row.name for row in rows if row.verdict == REGRESSED]
 
     def to_dict(self) -> dict[str, Any]:
-        """As scoreboard.json holds it."""
-        asked = {row.key for row in self.targets}
-        watched = [row for row in (*self.headlines, *self.slices) if row.key not in asked]
+        """Return the scoreboard as in scoreboard.json."""
+        with_target = {row.key for row in self.targets}
+        watched = [row for row in (*self.headlines, *self.slices) if row.key not in with_target]
         return {
             "title": self.title,
             "rows": [asdict(row) for row in self.targets],
@@ -165,25 +125,24 @@ class Scoreboard:
         }
 
     def to_markdown(self) -> str:
-        """As scoreboard.md shows it."""
-        of = "the delta's" if self.compared else "the value's"
+        """Return the scoreboard as in scoreboard.md."""
+        centre = "the delta's" if self.compared else "the value's"
         parts = [
             f"# {self.title}",
             "",
-            f"Values in points (0 to 100); the interval is {of} 95 % interval for new products; "
+            f"Values in points (0 to 100); the interval is {centre} 95 % interval for new "
+            "products; "
             "chance is the expected value of a random ranking, ceiling the best possible value. "
             f"{REGRESSED} marks a significant regression (p < {SIGNIFICANT}, Holm-corrected over "
             f"all watched metrics), {INSUFFICIENT} a metric of too few queries or products.",
         ]
         if self.targets:
-            parts += ["", "## Targets", "", *_markdown_table(_TARGETS, self.targets)]
-        parts += ["", "## Headlines", "", *_markdown_table(_METRICS, self.headlines)]
+            parts += ["", "## Targets", "", *markdown_table(_TARGETS, self.targets)]
+        parts += ["", "## Headlines", "", *markdown_table(_METRICS, self.headlines)]
         if self.slices:
-            parts += ["", "## By value, image queries", "", *_markdown_table(_METRICS, self.slices)]
+            parts += ["", "## By value, image queries", "", *markdown_table(_METRICS, self.slices)]
         return "\n".join(parts) + "\n"
 
-
-MUST_NOT_FALL = "must not fall"
 
 _METRICS = (
     "metric", "baseline", "value", "delta", "interval", "p", "n", "verdict", "chance", "ceiling",
@@ -198,7 +157,7 @@ def _headline_keys(plan: Plan) -> list[str]:
 
 
 def _slice_keys(plan: Plan, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The headlines by value, of the search by photo where there is one."""
+    """The keys of the headline metrics by value, of photo queries if there are any."""
     by_photo = "image" if "image" in plan.searches else next(iter(plan.searches))
     keys: list[str] = []
     for task in plan.tasks:
@@ -215,7 +174,7 @@ def _row(
     before: float | None,
     change: Difference | None,
 ) -> Row:
-    """A metric beside its baseline; one that the data has no queries for is empty."""
+    """The row of a metric without its verdict; empty if the data has no queries for it."""
     name = key.partition("/")[2]
     if now is None:
         return Row(key, name, None, None, None, None, None, None, 0, None, None)
@@ -229,59 +188,22 @@ def _row(
 
 
 def _is_enough(row: Row, products: Mapping[str, int]) -> bool:
-    """Whether a metric has queries and products enough; of a macro mean n is the values."""
+    """Whether a metric has enough queries and products for a verdict (a macro mean: any value)."""
     if row.key.endswith("[macro]"):
         return row.n > 0
     enough_products = products.get(row.key, row.n) >= ENOUGH_PRODUCTS
     return row.n >= ENOUGH_QUERIES and enough_products
 
 
-def _judged(row: Row, target: Target, enough: bool) -> Row:
-    """A row with what is asked of it, and whether it was reached."""
-    asked = MUST_NOT_FALL if target.rise is None else f"{100 * target.rise:+g}"
+def _with_verdict(row: Row, target: Target, enough: bool) -> Row:
+    """The row with its target and the verdict on it."""
+    text = MUST_NOT_FALL if target.rise is None else f"{100 * target.rise:+g}"
     if not enough or row.delta is None or row.low is None or row.high is None:
-        return replace(row, target=asked, verdict=INSUFFICIENT)
+        return replace(row, target=text, verdict=INSUFFICIENT)
     return replace(
         row,
-        target=asked,
+        target=text,
         rise=target.rise,
         margin=target.margin if target.rise is None else None,
         verdict=verdict(row.delta, row.low, rise=target.rise, margin=target.margin),
     )
-
-
-def cells(row: Row) -> dict[str, str]:
-    """A row as text, by the names of the columns."""
-    low, high = _signed(row.low), _signed(row.high)
-    if row.p is None:
-        low, high = _points(row.low), _points(row.high)
-    return {
-        "metric": row.name,
-        "asked": row.target,
-        "baseline": _points(row.baseline),
-        "value": _points(row.value),
-        "delta": "" if row.delta is None else _signed(row.delta),
-        "interval": "" if row.low is None else f"{low} to {high}",
-        "p": "" if row.p is None else f"{row.p:.4f}" if row.p >= 0.001 else "<0.001",
-        "n": str(row.n),
-        "verdict": row.verdict,
-        "chance": _points(row.chance),
-        "ceiling": _points(row.ceiling),
-    }
-
-
-def _markdown_table(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    lines = [f"| {' | '.join(columns)} |", "| --- |" + " ---: |" * (len(columns) - 1)]
-    for row in rows:
-        shown = cells(row)
-        escaped = [shown[column].replace("|", "\\|") for column in columns]
-        lines.append(f"| {' | '.join(escaped)} |")
-    return lines
-
-
-def _points(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.1f}"

@@ -1,4 +1,4 @@
-"""Tables on the screen from which nothing is cut. Light to import."""
+"""Print tables on the screen without truncating them. Light to import."""
 
 import os
 from collections.abc import Sequence
@@ -10,39 +10,39 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH = 100
-"""Columns of an output that is not a terminal."""
+"""The width in characters of an output that is not a terminal."""
 
 GAP = 2
 """Spaces between two columns of a table."""
 
-_WIDEST = 28
+_MAX_CELL_WIDTH = 28
 
 
 def console() -> Console:
-    """The screen: as wide as the terminal, or as COLUMNS says; 100 columns without either."""
+    """Return the console: as wide as the terminal or COLUMNS, else 100 characters."""
     screen = Console()
-    known = screen.file.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return screen if known else Console(width=WIDTH)
+    has_width = screen.file.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return screen if has_width else Console(width=WIDTH)
 
 
 def empty_table() -> Table:
-    """A table without columns, in the style of all."""
+    """Return a table without columns, in the common style."""
     return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def show_table(screen: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; the columns that the width has no room for follow in further tables.
+    """Print a table; columns that do not fit the width follow in further tables.
 
-    Each of these begins with the first column again. A long cell takes several lines.
+    Each further table repeats the first column. A long cell is wrapped.
 
     Args:
-        screen: the console that is printed on.
-        header: the names of the columns; the first one names the rows.
+        screen: the console to print on.
+        header: the names of the columns; the first column names the rows.
         rows: the cells of each row.
     """
     widths = [
         max(
-            min(_WIDEST, max((_width(row[i]) for row in rows), default=0)),
+            min(_MAX_CELL_WIDTH, max((_width(row[i]) for row in rows), default=0)),
             max(map(cell_len, name.split()), default=0),
         )
         for i, name in enumerate(header)
@@ -67,7 +67,7 @@ def _width(text: str) -> int:
 
 
 def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
-    """The numbers, from 1, of the columns that stand together in one table."""
+    """The numbers, from 1, of the columns in each table."""
     parts: list[list[int]] = [[]]
     used = 0
     for number, width in enumerate(widths, 1):

@@ -1,4 +1,4 @@
-"""What a sweep over seeds says of a recipe. Light to import."""
+"""Summarise a target over runs that differ only in their seed. Light to import."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ _STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """A target over several seeds.
+    """The change of a target's metric over several seeds.
 
     Attributes:
         delta: the mean change.
         spread: the standard deviation of the change between seeds.
         low: lower bound of the 95 % interval of the mean change, for new products and new seeds.
-        high: upper bound.
-        verdict: of the mean change by that interval.
+        high: upper bound of that interval.
+        verdict: the verdict on the mean change by that interval.
     """
 
     delta: float
@@ -34,21 +34,21 @@ class OverSeeds:
 
 
 def over_seeds(rows: Sequence[Mapping[str, Any]]) -> OverSeeds | None:
-    """What several runs that differ in their seed alone say of a target.
+    """Summarise a target over several runs that differ only in their seed.
 
-    The interval of one run knows of the products that it was evaluated on, not of its seed. All
-    seeds share these products, so that their part does not shrink with the number of seeds; the
-    spread between seeds does:
+    The interval of one run covers the sampling of products, not of the seed. All seeds share their
+    products, so that this part does not shrink with the number of seeds; the spread between seeds
+    does:
 
         half width^2 = (1.96 SE)^2 + (t(S - 1) spread)^2 / S
 
     with SE the mean standard error of the runs' own intervals and S the number of seeds.
 
     Args:
-        rows: of the target in each run's scoreboard.json, with a delta.
+        rows: the row of the target in each run's scoreboard.json.
 
     Returns:
-        None for fewer than two rows, or where a run has no number.
+        The summary; None for fewer than two rows, or if a run has no value.
     """
     if len(rows) < 2 or any(row["delta"] is None or row["low"] is None for row in rows):
         return None
@@ -67,5 +67,5 @@ def over_seeds(rows: Sequence[Mapping[str, Any]]) -> OverSeeds | None:
 
 
 def without_seed(overrides: Sequence[str]) -> tuple[str, ...]:
-    """The overrides that two runs share which differ in their seed alone."""
+    """Return the overrides without the seed: equal for runs that differ only in their seed."""
     return tuple(override for override in overrides if not override.startswith("seed="))

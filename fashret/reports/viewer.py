@@ -1,4 +1,4 @@
-"""index.html of a prepared set: what is in it, what is doubtful, and a way to correct it."""
+"""index.html of a prepared data set: its values, suspected errors, and a file to correct them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,61 +18,61 @@ from fashret.data.product_grouping import STATED
 from fashret.data.source import Source
 from fashret.errors import ConfigError
 from fashret.functional.topk import Excluded, topk
-from fashret.reports.files import write_text
+from fashret.reports.atomic_write import write_text
 from fashret.reports.item_cards import item_facts, thumbnails
 from fashret.reports.web import render
 
-_OF_A_PRODUCT = 12
-_CATEGORIES = 40
+_PHOTOS_PER_PRODUCT = 12
+_MAX_CATEGORIES = 40
 
 
 @dataclass(frozen=True)
-class Lookalikes:
-    """Photos of different products that a model takes for one another.
+class NearDuplicates:
+    """Pairs of very similar photos that are not known to be of one product.
 
     Attributes:
-        pairs: (P, 2) rows, the most alike first.
-        cosines: (P,).
+        pairs: (P, 2) rows of the item table, the most similar pair first.
+        cosines: (P,) cosine similarities.
     """
 
     pairs: NDArray[np.int64]
     cosines: NDArray[np.float64]
 
     @classmethod
-    def among(cls, image: Tensor, product: NDArray[np.int64], least: float) -> "Lookalikes":
-        """Each photo and its nearest, where they are of different or unknown products.
+    def find(cls, image: Tensor, product: NDArray[np.int64], min_cosine: float) -> "NearDuplicates":
+        """Find near duplicates among the nearest neighbours of each photo.
 
         Args:
-            image: (N, D) float, unit rows.
-            product: (N,) codes, -1 for unknown.
-            least: the cosine from which photos are suspected.
+            image: (N, D) float image embeddings, L2-normalised.
+            product: (N,) product codes, -1 for unknown; pairs of one product are skipped.
+            min_cosine: the minimum cosine similarity of a pair.
         """
-        own = torch.arange(len(image))
-        ranking = topk(image, image, min(5, len(image) - 1), exclude=Excluded(own, own))
+        self_idx = torch.arange(len(image))
+        ranking = topk(image, image, min(5, len(image) - 1), exclude=Excluded(self_idx, self_idx))
         rows, scores = ranking.rows.numpy(), ranking.scores.numpy()
         first = np.repeat(np.arange(len(rows)), rows.shape[1])
         pairs = np.stack([first, rows.ravel()], axis=1)
-        one = (product[pairs[:, 0]] == product[pairs[:, 1]]) & (product[pairs[:, 0]] >= 0)
-        kept = (scores.ravel() >= least) & ~one
-        pairs, at = np.unique(np.sort(pairs[kept], axis=1), axis=0, return_index=True)
-        cosines = scores.ravel()[kept][at]
+        same_product = (product[pairs[:, 0]] == product[pairs[:, 1]]) & (product[pairs[:, 0]] >= 0)
+        kept = (scores.ravel() >= min_cosine) & ~same_product
+        pairs, first_idx = np.unique(np.sort(pairs[kept], axis=1), axis=0, return_index=True)
+        cosines = scores.ravel()[kept][first_idx]
         order = np.argsort(-cosines, kind="stable")
         return cls(pairs[order], cosines[order])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Viewer:
-    """How much of a set is shown.
+    """The page of a prepared data set (`view`).
 
     Args:
-        examples: photos for each value, and for each disagreement.
-        values: of an attribute, the commonest; and disagreements of one.
-        pairs: suspected duplicates.
-        products: to audit, the least sure first, then any.
-        alike: cosine of the model's image embeddings from which two photos are suspected to be of
-            one product; null looks for none.
-        thumbnail: pixels of a photo's longer side.
-        seed: of the choice.
+        examples: the number of photos for each value, and for each disagreement.
+        values: the number of values of an attribute, the most common first, and of disagreements.
+        pairs: the number of suspected duplicates.
+        products: the number of products to audit, the least certain first.
+        alike: the cosine similarity of image embeddings, -1 to 1, from which two photos are
+            suspected to show one product; null searches for none.
+        thumbnail: pixels of a photo's longer side, 16 to 512.
+        seed: the seed of the choice.
     """
 
     examples: int
@@ -87,29 +87,34 @@ class Viewer:
         if min(self.examples, self.values, self.pairs, self.products) < 0:
             raise ConfigError("view: examples, values, pairs and products must be at least 0")
         if not 16 <= self.thumbnail <= 512:
-            raise ConfigError(f"view.thumbnail is {self.thumbnail}: 16 to 512 pixels")
+            raise ConfigError(f"view.thumbnail={self.thumbnail}: must be 16 to 512 (pixels)")
         if self.alike is not None and not -1.0 <= self.alike <= 1.0:
-            raise ConfigError(f"view.alike is {self.alike}: a cosine, or null")
+            raise ConfigError(f"view.alike={self.alike}: must be a cosine, -1 to 1, or null")
 
     def write(
-        self, folder: Path, table: ItemTable, source: Source, lookalikes: Lookalikes | None
+        self, folder: Path, table: ItemTable, source: Source, near_duplicates: NearDuplicates | None
     ) -> Path:
-        """Write index.html and overrides.csv; give the page's path.
+        """Write index.html and overrides.csv, and return the page's path.
 
-        The CSV holds the corrections that there are, and a line to fill in for each item that the
-        page suspects.
+        The CSV contains the existing corrections, and an empty line for each suspected item.
+
+        Args:
+            folder: the folder to write to.
+            table: the items.
+            source: the data source, with its corrections.
+            near_duplicates: the suspected duplicates; None if they were not searched.
         """
         overrides = Overrides.of(source)
         disagreements = self._disagreements(table, source, overrides)
         products = self._products(table)
-        pairs = [] if lookalikes is None else lookalikes.pairs[: self.pairs].tolist()
-        shown = _Places()
+        pairs = [] if near_duplicates is None else near_duplicates.pairs[: self.pairs].tolist()
+        shown = _PageItems()
         data: dict[str, Any] = {
             "fields": [DROP, *FIELDS, *table.attributes],
             "corrections": {item: dict(row) for item, row in overrides.rows.items()},
             "values": {
                 name: [
-                    {"value": value, "count": count, "items": shown.of(rows)}
+                    {"value": value, "count": count, "items": shown.positions(rows)}
                     for value, count, rows in self._values(table, name)
                 ]
                 for name in table.described
@@ -119,14 +124,14 @@ class Viewer:
                     "name": name,
                     "said": said,
                     "count": len(rows),
-                    "items": shown.of(rows[: self.examples]),
+                    "items": shown.positions(rows[: self.examples]),
                 }
                 for (name, said), rows in disagreements
             ],
             "lookalikes": [
-                {"cosine": round(float(cosine), 4), "items": shown.of(pair)}
+                {"cosine": round(float(cosine), 4), "items": shown.positions(pair)}
                 for pair, cosine in zip(
-                    pairs, lookalikes.cosines if lookalikes else (), strict=False
+                    pairs, near_duplicates.cosines if near_duplicates else (), strict=False
                 )
             ],
             "products": [
@@ -134,7 +139,7 @@ class Viewer:
                     "name": name,
                     "confidence": confidence,
                     "count": len(rows),
-                    "items": shown.of(rows[:_OF_A_PRODUCT]),
+                    "items": shown.positions(rows[:_PHOTOS_PER_PRODUCT]),
                 }
                 for name, confidence, rows in products
             ],
@@ -147,8 +152,8 @@ class Viewer:
             "data.html",
             title=f"{source.name}: {len(table)} items",
             report=table.report,
-            coverage=_coverage(table.report["coverage"], _CATEGORIES),
-            suspected=None if lookalikes is None else len(lookalikes.pairs),
+            coverage=_coverage(table.report["coverage"], _MAX_CATEGORIES),
+            suspected=None if near_duplicates is None else len(near_duplicates.pairs),
             alike=self.alike,
             data=data | {"items": item_facts(table, shown.rows)},
             photos=thumbnails(table, shown.rows, self.thumbnail),
@@ -157,7 +162,7 @@ class Viewer:
         return folder / "index.html"
 
     def _values(self, table: ItemTable, name: str) -> list[tuple[str, int, list[int]]]:
-        """The commonest values, how many items have each, and some of these."""
+        """The most common values: the value, its number of items, and example rows."""
         codes, values = table.codes(name)
         rng = np.random.default_rng(self.seed)
         found = []
@@ -170,16 +175,16 @@ class Viewer:
     def _disagreements(
         self, table: ItemTable, source: Source, overrides: Overrides
     ) -> list[tuple[tuple[str, str], list[int]]]:
-        """Rows whose set states one value and whose text another, by attribute and values."""
+        """Rows whose stated value differs from that in their text, by attribute and values."""
         schema = source.parser
         if schema is None:
             return []
         columns = {name: table.column(name) for name in (*table.described, "text", "item_id")}
         found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         for row in range(len(table)):
-            said = schema.read(columns["text"][row] or "", columns["category"][row])
+            from_text = schema.read(columns["text"][row] or "", columns["category"][row])
             for name in table.attributes:
-                stated, read = columns[name][row], said.get(name)
+                stated, read = columns[name][row], from_text.get(name)
                 if read is None or stated == "unknown":
                     continue
                 if name in overrides.rows.get(columns["item_id"][row], ()):
@@ -189,40 +194,40 @@ class Viewer:
         return sorted(found.items(), key=lambda pair: -len(pair[1]))[: self.values]
 
     def _products(self, table: ItemTable) -> list[tuple[str, float, list[int]]]:
-        """Products of several photos: name, confidence, rows."""
+        """Products with several photos, the least certain first: name, confidence, rows."""
         codes, names = table.codes("product_id")
         known = np.flatnonzero(codes >= 0)
         ordered = known[np.argsort(codes[known], kind="stable")]
         groups = np.split(ordered, np.flatnonzero(np.diff(codes[ordered])) + 1)
         several = [rows for rows in groups if len(rows) > 1]
         rng = np.random.default_rng(self.seed)
-        sure = table.confidence
+        confidence = table.confidence
         mixed = [several[i] for i in rng.permutation(len(several))]
-        mixed.sort(key=lambda rows: float(sure[rows].min()))
+        mixed.sort(key=lambda rows: float(confidence[rows].min()))
         return [
-            (names[codes[rows[0]]], round(float(sure[rows].min()), 3), rows.tolist())
+            (names[codes[rows[0]]], round(float(confidence[rows].min()), 3), rows.tolist())
             for rows in mixed[: self.products]
         ]
 
 
-class _Places:
-    """The rows that a page shows, each once."""
+class _PageItems:
+    """The rows of the table that a page shows, each once."""
 
     def __init__(self) -> None:
-        self._places: dict[int, int] = {}
+        self._positions: dict[int, int] = {}
 
-    def of(self, rows: Sequence[int]) -> list[int]:
-        """The places of rows on the page."""
-        return [self._places.setdefault(row, len(self._places)) for row in rows]
+    def positions(self, rows: Sequence[int]) -> list[int]:
+        """Add rows to the page, and return their positions on it."""
+        return [self._positions.setdefault(row, len(self._positions)) for row in rows]
 
     @property
     def rows(self) -> list[int]:
-        """The rows by place."""
-        return list(self._places)
+        """The rows in the order of their positions."""
+        return list(self._positions)
 
 
 def _write_csv(path: Path, table: ItemTable, overrides: Overrides, doubtful: list[int]) -> None:
-    """Write the corrections that there are, and an empty line for each doubtful row."""
+    """Write the existing corrections, and an empty line for each doubtful row."""
     ids = table.column("item_id")
     lines: dict[str, Mapping[str, str]] = {ids[row]: {} for row in doubtful}
     lines |= overrides.rows
@@ -234,15 +239,17 @@ def _write_csv(path: Path, table: ItemTable, overrides: Overrides, doubtful: lis
 
 
 def _coverage(
-    counted: Mapping[str, Mapping[str, Sequence[int]]], most: int
+    counted: Mapping[str, Mapping[str, Sequence[int]]], max_categories: int
 ) -> list[dict[str, Any]]:
-    """A line a category, the largest first: its name, items, and known share by attribute."""
+    """One line per category, the largest first: name, items, known share by attribute."""
     sizes: Counter[str] = Counter()
     for of in counted.values():
         for category, (_, items) in of.items():
             sizes[category] = items
     lines = [("all", sum(sizes.values()), list(sizes))]
-    lines += [(category, items, [category]) for category, items in sizes.most_common(most)]
+    lines += [
+        (category, items, [category]) for category, items in sizes.most_common(max_categories)
+    ]
     return [
         {
             "category": category,

@@ -104,5 +104,5 @@ def test_a_folder_of_something_else_is_not_overwritten(table: ItemTable, tmp_pat
         build(table, tmp_path, folder=mine)
     assert (mine / "thesis.tex").read_text() == "precious"
     build(table, tmp_path, folder=tmp_path / "here")
-    with pytest.raises(CatalogError, match=r"another key: give another catalog.dir"):
+    with pytest.raises(CatalogError, match=r"another key: choose another catalog.dir"):
         build(table, tmp_path, folder=tmp_path / "here", identity={"architecture": "x"})

@@ -33,7 +33,7 @@ def test_a_damaged_catalog_is_named(table: ItemTable, tmp_path: Path) -> None:
     old = shutil.copytree(catalog.folder, tmp_path / "old")
     manifest = json.loads((old / "manifest.json").read_text())
     (old / "manifest.json").write_text(json.dumps(manifest | {"format": 0}))
-    with pytest.raises(CatalogError, match="format 0, this fashret reads 2"):
+    with pytest.raises(CatalogError, match="format 0, but this version reads format 2"):
         open_catalog(old)
 
 

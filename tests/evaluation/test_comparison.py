@@ -46,7 +46,7 @@ def test_two_systems_without_an_exception_are_not_certain_to_stay_equal() -> Non
     assert found[KEY].high == -found[KEY].low
     assert found[KEY].p == 1.0
     assert -2.0 * small < found[f"{KEY}[high]"].low < -small
-    verdict = Scoreboard.of(
+    verdict = Scoreboard.from_evaluation(
         "t", evaluation(values, 1), evaluation(values, 1).results(), evaluation(values, 2),
         [asked(rise=None), asked("[high]", rise=None)], {},
     ).targets  # fmt: skip
@@ -65,5 +65,5 @@ def test_other_queries_cannot_be_compared() -> None:
     other = evaluation(noise(0))
     others = replace(other.plan.searches["image"], query_rows=np.arange(1, QUERIES + 1))
     plan: Any = SimpleNamespace(**vars(other.plan) | {"searches": {"image": others}})
-    with pytest.raises(ConfigError, match="have other queries"):
+    with pytest.raises(ConfigError, match="have different queries"):
         compare(evaluation(noise(0)), replace(other, plan=plan), [KEY])

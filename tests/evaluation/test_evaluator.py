@@ -33,7 +33,7 @@ class _Given(SplitSearch):
     def searches(self) -> Any:
         groups = torch.arange(len(self.queries))
         return {
-            mode: Search(mode, self.queries, self.catalog, groups) for mode in ("image", "text")
+            mode: Search(mode, self.queries, self.gallery, groups) for mode in ("image", "text")
         }
 
 
@@ -49,7 +49,7 @@ def check_columns(
 
     Args:
         of_query: the code that each query looks for, -1 where it is not known.
-        of_item: the code of each item of the catalog.
+        of_item: the code of each item of the gallery.
         excluded: queries and items that they must not find, sorted.
         mode: of the search.
         texts: the text of each query, -1 for none.

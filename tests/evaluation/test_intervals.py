@@ -12,11 +12,11 @@ from torch.nn.functional import normalize
 
 from fashret.evaluation import intervals
 from fashret.evaluation.comparison import compare
-from fashret.evaluation.embed import evaluate
+from fashret.evaluation.embed import evaluate_split
 from fashret.evaluation.evaluator import Evaluation
-from fashret.evaluation.intervals import list_depth, search_one_another, variance_factors
+from fashret.evaluation.intervals import is_self_search, list_depth, variance_factors
 from fashret.evaluation.options import RetrievalOptions
-from fashret.evaluation.ranking import Embedded
+from fashret.evaluation.ranking import SplitEmbeddings
 from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.blocks import Layout
 from fashret.functional.retrieval import METRICS, per_query
@@ -41,7 +41,7 @@ def options(**changes: Any) -> RetrievalOptions:
     return RetrievalOptions(**given | changes)
 
 
-def drawn(products: int, seed: int, **changes: Any) -> tuple[SplitSearch, Embedded]:
+def drawn(products: int, seed: int, **changes: Any) -> tuple[SplitSearch, SplitEmbeddings]:
     """Products of five categories with two photos each, whose embeddings cluster by category."""
     generator = torch.Generator().manual_seed(seed)
     centres = torch.randn(5, 16, generator=torch.Generator().manual_seed(99))
@@ -56,7 +56,7 @@ def drawn(products: int, seed: int, **changes: Any) -> tuple[SplitSearch, Embedd
     )
     rows = np.arange(2 * products)
     plan = SplitSearch("test", options(**changes), rows, rows, codes, ("category",))
-    return plan, Embedded(image, image, Layout.from_widths({"general": 16}))
+    return plan, SplitEmbeddings(image, image, Layout.from_widths({"general": 16}))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -151,7 +151,7 @@ def test_the_widened_interval_has_the_spread_of_new_products() -> None:
     The estimate from queries alone is below three quarters of it, which no luck of 120 draws
     explains: the relative error of their spread is 1 / sqrt(240) = 6 %.
     """
-    made = [evaluate(*drawn(100, seed)) for seed in range(120)]
+    made = [evaluate_split(*drawn(100, seed)) for seed in range(120)]
     true = spread(made, KEY)
     alone, widened = [], []
     for one in made[:40]:
@@ -173,19 +173,19 @@ def test_the_widened_interval_has_the_spread_of_new_products() -> None:
 def test_a_fixed_gallery_adds_nothing() -> None:
     plan, embedded = drawn(60, 0)
     fixed = SplitSearch(
-        "test", plan.options, plan.queries[:40], plan.catalog[40:], plan.codes,
+        "test", plan.options, plan.queries[:40], plan.gallery[40:], plan.codes,
         plan.described,
     )  # fmt: skip
     one, other = plan.searches["image"], fixed.searches["image"]
-    assert search_one_another(one)
-    assert not search_one_another(other)
+    assert is_self_search(one)
+    assert not is_self_search(other)
     assert list_depth(other, 10) == 10 < list_depth(one, 10)
-    assert variance_factors(fixed, [evaluate(fixed, embedded).lists], [KEY]) == {KEY: 1.0}
+    assert variance_factors(fixed, [evaluate_split(fixed, embedded).lists], [KEY]) == {KEY: 1.0}
 
 
 def test_a_system_differs_from_itself_by_nothing() -> None:
     plan, embedded = drawn(40, 1)
-    one = evaluate(plan, embedded)
+    one = evaluate_split(plan, embedded)
     keys = [KEY, f"{KEY}[a]", f"{KEY}[macro]"]
     for change in compare(one, one, keys).values():
         assert (change.low, change.high, change.p) == (0.0, 0.0, 1.0)
@@ -202,7 +202,7 @@ def test_what_is_relevant_within_a_half_is_counted_as_in_a_search_of_the_half(
     if exclude == "copies":  # every second product shows a photo of the one before it
         rows = np.arange(120)
         plan = replace(plan, photos=np.where(rows % 4 == 2, rows - 2, rows))
-    one = evaluate(plan, embedded)
+    one = evaluate_split(plan, embedded)
     names = [f"{metric}@{k}" for metric in METRICS for k in (1, 10)]
     keys = [f"test/image/category/{name}" for name in names]
     found = variance_factors(one.plan, [one.lists], keys)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.options import RetrievalOptions
-from fashret.evaluation.ranking import Embedded, rank
+from fashret.evaluation.ranking import SplitEmbeddings, rank_split
 from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.blocks import Layout
 
@@ -36,8 +36,10 @@ def test_a_copy_of_the_query_is_no_hit(exclude: str) -> None:
     rows, photos = np.arange(6), np.array([0, 0, 2, 3, 3, 0])
     plan = SplitSearch("test", options, rows, rows, known, ("category",), photos)
     image = at(0, 0, 30, 90, 90, 0)
-    embedded = Embedded(image, image, Layout.from_widths({"general": 2}))
-    found = Evaluation.from_rankings(plan, {m: r for m, (_, r) in rank(plan, embedded).items()})
+    embedded = SplitEmbeddings(image, image, Layout.from_widths({"general": 2}))
+    found = Evaluation.from_rankings(
+        plan, {m: r for m, (_, r) in rank_split(plan, embedded).items()}
+    )
     recall = found.columns["test/image/product/recall@1"]
     nan = float("nan")
     expected = {
@@ -77,7 +79,7 @@ def test_official_roles_exclude_no_more_than_before() -> None:
         catalog_splits=None, max_items=None, max_queries=None, seed=0, exclude="self"
     )
     known: Any = SimpleNamespace(product=torch.arange(4))
-    found = SplitSearch.of(table, known, "test", given)
+    found = SplitSearch.from_table(table, known, "test", given)
     assert found.photos is None
     excluded = found.searches["image"].excluded
     assert excluded is not None

@@ -18,7 +18,10 @@ NAMES = [f"image/{name}/{metric}@10" for name in VALUES for metric in ("precisio
         ("image/category/precision@10[cardigans]", r"no category 'cardigans'; .* Cardigans\?"),
         ("image/neckline/precision@5", r"no such metric; did you mean image/neckline/precision@10"),
         ("image/fabric/precision@10[denim]", "no such metric"),
-        ("image/neckline/hit@10[round]", "not given by value: add it to retrieval.slice_metrics"),
+        (
+            "image/neckline/hit@10[round]",
+            "not reported by value: add it to retrieval.slice_metrics",
+        ),
         ("neckline", "no such metric"),
     ],
 )
@@ -32,7 +35,7 @@ def test_a_target_that_the_data_cannot_give_is_named_with_the_nearest(
         usable_targets(own, given=["mine"], **options)  # type: ignore[arg-type]
     left = usable_targets(own, given=[], **options)  # type: ignore[arg-type]
     assert left == [own["whole"]]
-    assert "leaving out the target mine" in caplog.text
+    assert "ignoring the target mine" in caplog.text
 
 
 def test_targets_are_the_users_where_they_are_not_as_the_data_set_has_them() -> None:
@@ -60,5 +63,5 @@ def test_every_data_set_has_targets_in_its_own_spelling_or_none() -> None:
 
 
 def test_a_target_is_a_share() -> None:
-    with pytest.raises(ConfigError, match="is asked to rise by 5"):
+    with pytest.raises(ConfigError, match="has rise=5"):
         asked(rise=5)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from fashret.evaluation.options import RetrievalOptions
-from fashret.evaluation.ranking import Embedded, rank
+from fashret.evaluation.ranking import SplitEmbeddings, rank_split
 from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.blocks import Layout
 from fashret.functional.imputation import impute_texts
@@ -40,7 +40,7 @@ def found(image: Tensor, text: Tensor, mode: str = "fused") -> Tensor:
     codes: Any = SimpleNamespace(product=torch.arange(count) // 2, caption=None, described={})
     rows = np.arange(count)
     plan = SplitSearch("test", options, rows, rows, codes, ())
-    rows_found = rank(plan, Embedded(image, text, PLAIN), modes=(mode,))[mode][1].rows
+    rows_found = rank_split(plan, SplitEmbeddings(image, text, PLAIN), modes=(mode,))[mode][1].rows
     return (rows_found == (torch.arange(count) ^ 1)[:, None]).any(dim=1)
 
 

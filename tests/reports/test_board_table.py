@@ -14,7 +14,8 @@ pytestmark = pytest.mark.run
 PRINTS = """
 import json, sys
 from fashret.reports.board_table import show_scoreboard
-from fashret.reports.scoreboard import Row, Scoreboard
+from fashret.reports.scoreboard import Scoreboard
+from fashret.reports.scoreboard_row import Row
 from fashret.reports.screen import console
 
 held = json.load(open(sys.argv[1]))

@@ -12,8 +12,9 @@ import torch
 from fashret.errors import RegressionError
 from fashret.evaluation.targets import INSUFFICIENT, MET, NOT_MET, PROVED, Target
 from fashret.pipelines.publish import check_regressions
-from fashret.reports.results import products_behind
-from fashret.reports.scoreboard import REGRESSED, Scoreboard
+from fashret.reports.results import products_by_key
+from fashret.reports.scoreboard import Scoreboard
+from fashret.reports.scoreboard_row import REGRESSED
 from support.commands import Run
 from support.scoreboards import KEY, QUERIES, asked, board, evaluation, noise
 
@@ -72,7 +73,7 @@ def test_targets_are_watched_for_regressions_against_another_run() -> None:
     before = noise(0)
     made, other = evaluation(before - 0.015), evaluation(before)
     for against_run, expected in ((True, REGRESSED), (False, "")):
-        found = Scoreboard.of(
+        found = Scoreboard.from_evaluation(
             "t", made, made.results(), other, [asked(rise=None)], {}, against_run=against_run
         )
         assert found.targets[0].verdict == MET  # within its margin
@@ -86,11 +87,11 @@ def test_queries_of_few_products_are_insufficient() -> None:
     for one in (made, other):
         searches: Any = one.plan.searches
         searches["image"] = replace(searches["image"], groups=products)
-    behind = products_behind(made)
+    behind = products_by_key(made)
     codes = made.slices[KEY][0]
     assert behind[KEY] == 15
     assert behind[f"{KEY}[round]"] == len(products[codes == 0].unique())
-    found = Scoreboard.of("t", made, made.results(), other, [asked()], behind)
+    found = Scoreboard.from_evaluation("t", made, made.results(), other, [asked()], behind)
     assert found.targets[0].verdict == INSUFFICIENT
     assert found.headlines[0].verdict == INSUFFICIENT
 

@@ -54,7 +54,7 @@ def board(
     before: torch.Tensor, after: torch.Tensor, *targets: Target
 ) -> tuple[dict[str, str], Scoreboard]:
     made = evaluation(after)
-    found = Scoreboard.of("t", made, made.results(), evaluation(before), targets, {})
+    found = Scoreboard.from_evaluation("t", made, made.results(), evaluation(before), targets, {})
     rows = (*found.targets, *found.headlines, *found.slices)
     return {row.name.partition("@10")[2]: row.verdict for row in reversed(rows)}, found
 

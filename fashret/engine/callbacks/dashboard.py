@@ -72,7 +72,7 @@ class Dashboard(pl.Callback):
         for place in asking[spread.astype(np.int64)]:
             query = int(plan.queries[place])
             hits = ranked[place, : self.hits]
-            items = [int(row) for row in plan.catalog[hits[hits >= 0]]]
+            items = [int(row) for row in plan.gallery[hits[hits >= 0]]]
             photos = [(table.photo(row), str(categories[row] or "")) for row in items]
             if mode == "image":
                 photos.insert(0, (table.photo(query), "the query"))

@@ -13,7 +13,7 @@ from fashret.errors import ConfigError, TrainingError
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.plan import metric_keys
 from fashret.evaluation.ranked_rows import RankedRows
-from fashret.evaluation.ranking import Embedded, rank
+from fashret.evaluation.ranking import SplitEmbeddings, rank_split
 from fashret.evaluation.split_search import MODES, SplitSearch
 from fashret.functional.topk import Ranking
 from fashret.models.retriever import Retriever
@@ -99,9 +99,9 @@ class RetrievalEvaluation(pl.Callback):
         assert isinstance(retriever, Retriever)
         layout = retriever.layout
         self.sample = layout.block(table.image[:: max(1, len(table.image) // 2000)]).cpu()
-        found = rank(
+        found = rank_split(
             self._plan,
-            Embedded(table.image, table.text, layout),
+            SplitEmbeddings(table.image, table.text, layout),
             part=trainer.global_rank,
             parts=trainer.world_size,
         )

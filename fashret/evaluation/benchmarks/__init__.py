@@ -1,4 +1,4 @@
-"""The protocols that the field's sets are judged by, one a file."""
+"""Published benchmarks, one per file: queries, gallery, ground truth and metrics of each."""
 
 from fashret.evaluation.benchmarks.attribute_specific import AttributeSpecific
 from fashret.evaluation.benchmarks.fashioniq import FashionIQ

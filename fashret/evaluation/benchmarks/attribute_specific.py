@@ -21,29 +21,30 @@ from fashret.types import UNKNOWN
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeSpecific(Benchmark):
-    """For each attribute: items that carry it search the others that do, for the same value.
+    """Attribute-specific retrieval: items with a known value find others with the same value.
 
-    MAP is over the whole list. A query does not find itself; where the set has queries and a
-    gallery, they are used.
+    For each attribute, the items whose value is known are queries and gallery. MAP is over the full
+    ranking; a query is excluded from its own ranking.
 
     Args:
-        attributes: null for all of the data's.
+        attributes: the attributes to evaluate; null for all attributes of the data.
     """
 
     attributes: Sequence[str] | None = None
 
     @property
     def name(self) -> str:
-        """As keys call it."""
+        """The name of the benchmark in metric keys."""
         return "attribute_specific"
 
     def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
-        """A row an attribute."""
+        """Yield one task for each attribute."""
         known = inputs.table.attributes
         for name in self.attributes or known:
             if name not in known:
                 raise ConfigError(
-                    f"protocol.attributes holds {name}; the data has {', '.join(known)}"
+                    f"protocol.attributes names '{name}'; the attributes of the data are "
+                    f"{', '.join(known)}"
                 )
             positions = torch.arange(len(inputs.rows))
             positions = positions[inputs.code(name, positions) != UNKNOWN]
@@ -64,7 +65,7 @@ class AttributeSpecific(Benchmark):
             )
 
     def summary(self, results: Sequence[TaskResult]) -> Mapping[str, Mapping[str, float]]:
-        """The mean over attributes, and over all their queries."""
+        """Return the mean over attributes, and the mean over all queries."""
         together = torch.cat([result.columns["map"].values for result in results])
         return {
             "mean over attributes": mean_of(results),

@@ -1,4 +1,4 @@
-"""What every published benchmark has in common."""
+"""The base class of published benchmarks, and the function that evaluates one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ from fashret.functional.topk import Excluded, Ranking, topk
 from fashret.tasks.base import Search, Task
 
 ALL_SPLITS = "all"
-"""The `split` of a benchmark that is about the whole data set."""
+"""The value of `split` for a benchmark on all items of the data set."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class EvaluationInputs:
     """The items of a benchmark and a model's embeddings of them.
 
     Attributes:
-        table: all items.
-        codes: of the table.
-        rows: (n,) those that the benchmark is about, ascending rows of the table.
-        image: (n, D), row i of `rows`.
-        text: (n, D), zero where an item has no text.
-        embed_texts: new texts to (q, D), under the model.
-        weighted: embeddings as queries ask with them: by the model's attribute heads.
+        table: all items of the data set.
+        codes: the codes of the table.
+        rows: (n,) the rows of the table that the benchmark uses, ascending.
+        image: (n, D) float; row i embeds the photo of item `rows[i]`.
+        text: (n, D) float; a row of zeros where an item has no text.
+        embed_texts: embeds q new texts with the model, (q, D).
+        weighted: applies the query-time weights of the attribute heads to (q, D) embeddings.
     """
 
     table: ItemTable
@@ -52,19 +52,22 @@ class EvaluationInputs:
     weighted: Callable[[Tensor], Tensor]
 
     def names(self, positions: Tensor | None = None) -> list[str]:
-        """Item ids at positions among the rows; of all by default."""
+        """Return the item ids at positions in `rows`; all by default."""
         ids = self.table.column("item_id")
         return [ids[row] for row in self.rows_at(positions)]
 
     def rows_at(self, positions: Tensor | None = None) -> NDArray[np.int64]:
-        """Rows of the table at positions among the rows; all by default."""
+        """Return the rows of the table at positions in `rows`; all by default."""
         return self.rows if positions is None else self.rows[positions.numpy()]
 
     def role(self, name: str) -> Tensor:
-        """The positions of the queries, or of the gallery.
+        """Return the positions in `rows` of the items with a role.
+
+        Args:
+            name: `query` or `gallery`.
 
         Raises:
-            ConfigError: the data has none.
+            ConfigError: no item has the role.
         """
         roles = (
             np.array([str(role) for role in self.table.column("role")])[self.rows]
@@ -80,7 +83,12 @@ class EvaluationInputs:
         return torch.from_numpy(positions)
 
     def code(self, name: str, positions: Tensor) -> Tensor:
-        """Codes at positions: of the product, the caption, the category or an attribute."""
+        """Return codes at positions in `rows`.
+
+        Args:
+            name: product, caption, category, or the name of an attribute.
+            positions: (m,) long.
+        """
         rows = torch.from_numpy(self.rows)[positions]
         if name == "product":
             return self.codes.product[rows]
@@ -93,10 +101,10 @@ class EmbeddedTask(NamedTuple):
     """A task with its search and a model's embeddings of queries and gallery.
 
     Attributes:
-        task: what is relevant, and what is counted.
-        search: who asks, and what is searched.
-        queries: (Q, D).
-        gallery: N rows of D floats.
+        task: the ground truth and the metrics.
+        search: the queries and the gallery.
+        queries: (Q, D) embeddings.
+        gallery: the N embeddings to search, D floats each.
     """
 
     task: Task
@@ -105,12 +113,12 @@ class EmbeddedTask(NamedTuple):
     gallery: Vectors
 
     def sampled(self, max_queries: int | None, seed: int) -> "EmbeddedTask":
-        """The same gallery, searched by a seeded sample of the queries."""
-        number = len(self.search.query_rows)
-        if max_queries is None or number <= max_queries:
+        """Return the task with a seeded sample of at most `max_queries` of its queries."""
+        num_queries = len(self.search.query_rows)
+        if max_queries is None or num_queries <= max_queries:
             return self
         rng = np.random.default_rng(seed)
-        chosen = np.sort(rng.choice(number, max_queries, replace=False))
+        chosen = np.sort(rng.choice(num_queries, max_queries, replace=False))
         return EmbeddedTask(
             self.task.subset(chosen),
             self.search.subset(chosen),
@@ -121,36 +129,39 @@ class EmbeddedTask(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark(ABC):
-    """Who searches what, what is relevant, and which numbers papers print.
+    """A published benchmark: queries, gallery, ground truth, and the metrics that papers report.
 
     Args:
-        split: whose items; null for the split that evaluate.py judges, `all` for every item.
+        split: the split to use; null for the one that is evaluated, `all` for all items.
     """
 
     split: str | None = None
 
     averages: Mapping[str, Sequence[str]] = field(default_factory=dict, init=False)
-    """Columns that are the mean of others."""
+    """Columns of the table that are means of other columns, by name."""
 
     @property
     def name(self) -> str:
-        """As keys call it."""
+        """The name of the benchmark in metric keys."""
         return type(self).__name__.lower()
 
     @abstractmethod
     def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
-        """The rows of its table.
+        """Yield the tasks of the benchmark, in the order of its table.
+
+        Args:
+            inputs: the items and their embeddings.
 
         Raises:
-            ConfigError: the data is not of the kind.
+            ConfigError: the data does not fit the benchmark.
         """
 
     def summary(self, results: Sequence[TaskResult]) -> Mapping[str, Mapping[str, float]]:
-        """Rows below the table: means over tasks, by name and metric."""
+        """Return means over tasks, by name and metric; they are shown below the table."""
         return {}
 
     def identity(self) -> dict[str, Any]:
-        """What decides the numbers, besides the model: as it stands in metrics.json."""
+        """Return the settings that decide the numbers, besides the model, for metrics.json."""
         return {"name": self.name, **{k: v for k, v in asdict(self).items() if k != "averages"}}
 
 
@@ -159,11 +170,11 @@ class BenchmarkPlan:
     """The searches and tasks of a benchmark over one data set: an `evaluation.plan.Plan`.
 
     Attributes:
-        benchmark: which.
-        split: whose items ask; None for all.
+        benchmark: the benchmark.
+        split: the split of the queries; None for all.
         options: slices, weights, samples and the bootstrap.
-        tasks: in the order of its table.
-        searches: by name.
+        tasks: the tasks in the order of the benchmark's table.
+        searches: the searches by name.
     """
 
     benchmark: Benchmark
@@ -174,13 +185,13 @@ class BenchmarkPlan:
 
     @cached_property
     def prefix(self) -> str:
-        """What every key begins with."""
+        """The prefix of every metric key, such as `test/inshop`."""
         split = KEY_NAMES[self.split] if self.split in SPLITS else "all"
         return f"{split}/{self.benchmark.name}"
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the numbers should know."""
+        """Notes for the reader of the numbers, such as how many queries were dropped."""
         return [note for task in self.tasks for note in task.notes]
 
 
@@ -190,23 +201,23 @@ def evaluate_benchmark(
     options: RetrievalOptions,
     inputs: EvaluationInputs,
 ) -> Evaluation:
-    """Search and judge every task of a benchmark.
+    """Rank and evaluate every task of a benchmark.
 
     Args:
-        benchmark: which.
-        split: whose items; None for all.
-        options: its bootstrap, its weights, its metrics of the user's own, and `max_queries`: the
-            gallery of a benchmark stays whole.
+        benchmark: the benchmark.
+        split: the split of the queries; None for all.
+        options: the bootstrap, the head weights, user-defined metrics and `max_queries` are used;
+            the gallery is never sampled.
         inputs: the items and their embeddings.
 
     Raises:
-        ConfigError: the data is not of the kind.
+        ConfigError: the data does not fit the benchmark, or it yields no query.
     """
     tasks = []
     for number, one in enumerate(benchmark.tasks(inputs)):
         tasks.append(one.sampled(options.max_queries, options.seed + number))
     if not tasks:
-        raise ConfigError(f"protocol={benchmark.name} finds no query in the data")
+        raise ConfigError(f"protocol={benchmark.name}: the data yields no query for this benchmark")
     plan = BenchmarkPlan(
         benchmark,
         split,
@@ -214,28 +225,28 @@ def evaluate_benchmark(
         [one.task for one in tasks],
         {one.search.name: one.search for one in tasks},
     )
-    rankings, whole = {}, {}
+    rankings, full_rankings = {}, {}
     for task, search, queries, gallery in tasks:
         depth = list_depth(search, largest_k(plan, search.name))
-        found = topk(queries, gallery, depth, exclude=search.excluded)
-        rankings[search.name] = Ranking(found.rows.cpu(), found.scores.cpu())
+        ranking = topk(queries, gallery, depth, exclude=search.excluded)
+        rankings[search.name] = Ranking(ranking.rows.cpu(), ranking.scores.cpu())
         if any(metric in FULL_RANKING_METRICS for metric in task.metrics):
             relevant = all_rows(task.relevance, len(search.gallery_rows))
-            whole[task.name] = full_ranking_metrics(
+            full_rankings[task.name] = full_ranking_metrics(
                 queries.cpu(), gallery, relevant, search.excluded
             )
-    return Evaluation.from_rankings(plan, rankings, whole)
+    return Evaluation.from_rankings(plan, rankings, full_rankings)
 
 
 def mean_of(results: Sequence[TaskResult]) -> dict[str, float]:
-    """The unweighted mean over tasks of each metric that all of them have."""
+    """Return the unweighted mean over tasks of each metric that all tasks have."""
     means = [result.means() for result in results]
     shared = [metric for metric in means[0] if all(metric in one for one in means)]
     return {metric: sum(one[metric] for one in means) / len(means) for metric in shared}
 
 
 def not_itself(queries: Tensor, gallery: Tensor) -> Excluded:
-    """Leave each query's own position out of what it finds; both are positions, ascending."""
+    """Exclude each query from its own ranking; both arguments are ascending positions."""
     where = torch.searchsorted(gallery, queries).clamp(max=max(0, len(gallery) - 1))
     inside = gallery[where] == queries
     return Excluded(torch.arange(len(queries))[inside], where[inside])

@@ -1,4 +1,4 @@
-"""FashionIQ's composed retrieval (Wu et al., CVPR 2021): a photo, but as a text says."""
+"""FashionIQ: composed retrieval by a reference photo and a text (Wu et al., CVPR 2021)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ GALLERIES = ("split", "named")
 
 @dataclass(frozen=True, kw_only=True)
 class FashionIQ(Benchmark):
-    """A reference photo and two sentences find the wanted photo, kind by kind.
+    """FashionIQ: a reference photo and two sentences retrieve the target photo, by category.
 
-    Both galleries that papers use, which are not comparable: `split` is every photo of the
-    split's list, `named` only those that its captions name. The query is normalize(w photo +
+    Both galleries that papers use are evaluated; they are not comparable: `split` is every photo of
+    the split's list, `named` only those that its captions name. The query is normalize(w photo +
     (1 - w) text), the text both sentences joined by "and".
 
     Args:
-        root: the set's folder, which holds the captions.
-        weight_image: w.
-        exclude_reference: whether a query does not find its own reference photo.
-        k: the cut-offs.
+        root: the folder of the data set, which holds the captions.
+        weight_image: the weight w of the photo, 0 to 1.
+        exclude_reference: whether the reference photo is excluded from the query's ranking.
+        k: the cut-offs of the hit rate.
     """
 
     root: str | None
@@ -40,24 +40,26 @@ class FashionIQ(Benchmark):
     k: Sequence[int]
 
     def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
-        """A row a gallery and kind."""
+        """Yield one task for each gallery and category."""
         if self.root is None or self.split not in _SPLITS:
-            raise ConfigError("protocol=fashioniq needs data=fashioniq data.root=<its folder>")
+            raise ConfigError(
+                "protocol=fashioniq needs data=fashioniq data.root=<folder of FashionIQ>"
+            )
         root = Path(self.root).expanduser()
         asked = {kind: wishes(root, kind, _SPLITS[self.split]) for kind in KINDS}
         if not any(w.target is not None for said in asked.values() for w in said):
             raise ConfigError(
                 f"protocol.split={self.split}: no caption in {root / 'captions'} has a target"
             )
-        known = {name: place for place, name in enumerate(inputs.names())}
+        known = {name: position for position, name in enumerate(inputs.names())}
         wanted = {
             kind: [w for w in said if w.reference in known and w.target in known]
             for kind, said in asked.items()
         }
         if not any(wanted.values()):
             raise ConfigError(
-                f"protocol.split={self.split}: of no query are both photos in the data; "
-                "report.json of the data says what was dropped"
+                f"protocol.split={self.split}: no query has both its reference and its target "
+                "photo in the data; report.json of the prepared data lists the dropped photos"
             )
         for gallery in GALLERIES:
             for kind in KINDS:
@@ -79,21 +81,23 @@ class FashionIQ(Benchmark):
         if gallery == "named":
             inside = [name for name in inside if name in named]
         documents = torch.tensor([known[name] for name in inside], dtype=torch.long)
-        place = {name: i for i, name in enumerate(inside)}
+        gallery_position = {name: i for i, name in enumerate(inside)}
         references = torch.tensor([known[w.reference] for w in wanted], dtype=torch.long)
         texts = inputs.embed_texts([" and ".join(w.texts) for w in wanted])
         mixed = self.weight_image * inputs.image[references] + (1.0 - self.weight_image) * texts
         number = torch.arange(len(wanted))
         name = f"{kind} ({gallery} gallery)"
         hits = [f"hit@{k}" for k in self.k]
-        excluded = torch.tensor([place[w.reference] for w in wanted], dtype=torch.long)
+        excluded = torch.tensor([gallery_position[w.reference] for w in wanted], dtype=torch.long)
         return EmbeddedTask(
             Task(
                 name=name,
                 search=name,
                 relevance=ListedRelevance(
                     number,
-                    torch.tensor([place[str(w.target)] for w in wanted], dtype=torch.long),
+                    torch.tensor(
+                        [gallery_position[str(w.target)] for w in wanted], dtype=torch.long
+                    ),
                     torch.ones(len(wanted), dtype=torch.float64),
                     len(wanted),
                     len(inside),
@@ -115,7 +119,7 @@ class FashionIQ(Benchmark):
         )
 
     def summary(self, results: Sequence[TaskResult]) -> Mapping[str, Mapping[str, float]]:
-        """The mean over kinds, gallery by gallery."""
+        """Return the mean over categories for each gallery."""
         by_gallery = {
             gallery: [r for r in results if f"({gallery} gallery)" in r.task.name]
             for gallery in GALLERIES

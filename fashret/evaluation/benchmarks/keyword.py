@@ -1,4 +1,4 @@
-"""Text queries as shoppers type them: a few words, made of what is known of the items."""
+"""Keyword queries: short texts as shoppers type them, made from the attributes of the items."""
 
 import string
 from collections.abc import Iterator, Sequence
@@ -17,19 +17,20 @@ from fashret.types import UNKNOWN
 
 @dataclass(frozen=True, kw_only=True)
 class Keyword(Benchmark):
-    """*red v-neck cardigan* against the photos; every combination that an item has is asked once.
+    """Keyword search: texts such as *red v-neck cardigan* retrieve photos.
 
-    An item that has every asked value is right; one of the kind that has some of them is right
-    in part, which nDCG counts: of three words two are worth two thirds. An item of another kind
-    is wrong, and a value that an item does not state does not fit.
+    Every combination of values that an item has is one query. An item with every requested value is
+    relevant; an item of the same category with some of them has a gain equal to their share, which
+    nDCG counts: two of three words are worth two thirds. An item of another category is not
+    relevant, and an unknown value does not match.
 
     Args:
-        templates: what is asked, such as "{colour} {category}"; every one needs the category.
-            Those with an attribute that the data lack are left out.
-        schema: the words that a value is asked by: the first phrase that stands on its own.
-        max_queries: so many of a template at most, a seeded sample.
-        seed: of the sample.
-        k: the cut-offs.
+        templates: the query templates, such as "{colour} {category}"; each needs the category.
+            Templates with an attribute that the data lacks are skipped.
+        schema: the word lists; a value is expressed by its first whole phrase.
+        max_queries: the maximum number of queries of a template, a seeded sample.
+        seed: the seed of the sample.
+        k: the cut-offs of hit rate, precision and nDCG.
     """
 
     templates: Sequence[str]
@@ -39,8 +40,8 @@ class Keyword(Benchmark):
     k: Sequence[int]
 
     def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
-        """A template a row."""
-        asked = 0
+        """Yield one task for each template."""
+        num_tasks = 0
         for template in self.templates:
             names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
             if "category" not in names:
@@ -48,11 +49,11 @@ class Keyword(Benchmark):
             if set(names) <= set(inputs.table.described):
                 task = self._task(inputs, template, names)
                 if task is not None:
-                    asked += 1
+                    num_tasks += 1
                     yield task
-        if not asked:
+        if not num_tasks:
             raise ConfigError(
-                "protocol=keyword: no template can be filled; the data has "
+                "protocol=keyword: no template of protocol.templates can be filled; the data has "
                 f"{', '.join(inputs.table.described)}"
             )
 
@@ -100,7 +101,7 @@ class Keyword(Benchmark):
         )
 
     def _words(self, attribute: str, value: str) -> str:
-        """How a value is typed: *v neck*, *short sleeve*, *red*."""
+        """The words for a value in a query: *v neck*, *short sleeve*, *red*."""
         plain = " ".join(value.replace("_", " ").lower().split())
         if attribute == "category" or self.schema is None:
             return plain

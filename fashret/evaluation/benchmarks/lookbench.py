@@ -1,4 +1,4 @@
-"""LookBench (arXiv 2601.14706)."""
+"""LookBench: photo to photo retrieval with fine and coarse labels (arXiv 2601.14706)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,10 +14,11 @@ from fashret.types import UNKNOWN
 
 @dataclass(frozen=True, kw_only=True)
 class LookBench(Benchmark):
-    """Queries against the gallery, by photo: fine is the category and every attribute alike.
+    """LookBench: query photos retrieve gallery photos; fine and coarse labels.
 
-    hit@k is its Recall@k. nDCG is of the fine label, as its evaluator computes it. A query
-    without a right answer counts as 0.
+    The coarse label is the category, the fine label the category with all attributes. hit@k is the
+    paper's Recall@k. nDCG is of each label, as the official evaluator computes it. A query without
+    a relevant item counts as 0.
     """
 
     metrics: tuple[str, ...] = field(
@@ -25,7 +26,7 @@ class LookBench(Benchmark):
     )
 
     def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
-        """Fine and coarse."""
+        """Yield the tasks of the fine and of the coarse label."""
         queries, gallery = inputs.role("query"), inputs.role("gallery")
         positions = torch.arange(len(inputs.rows))
         labels = {"fine": _fine(inputs), "coarse": inputs.code("category", positions)}

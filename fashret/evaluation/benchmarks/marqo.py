@@ -1,4 +1,4 @@
-"""Marqo's fashion benchmark (github.com/marqo-ai/marqo-FashionCLIP)."""
+"""Marqo's fashion benchmark: texts and categories (github.com/marqo-ai/marqo-FashionCLIP)."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _FIELDS = ("image", "text")
 
 @dataclass(frozen=True, kw_only=True)
 class Marqo(Benchmark):
-    """Texts and category names against the whole set, by its own files of right answers.
+    """Marqo's benchmark: texts and category names retrieve items, with ground truth from files.
 
     A file is `ground_truth_<query column>-<document columns>.json`, {query: {document id: 1}}. A
     document of image and text is normalize(0.9 image + 0.1 text). recall@k is hits / relevant,
@@ -31,8 +31,8 @@ class Marqo(Benchmark):
 
     Args:
         ground_truth: the folder of the files, `data/<Set>/gt_query_doc` of the benchmark.
-        weight_image: of a document of two fields; the text has the rest.
-        prompt: what stands before every query.
+        weight_image: the image's weight, 0 to 1, in a document of image and text.
+        prompt: the prefix of every query.
     """
 
     ground_truth: str
@@ -47,13 +47,13 @@ class Marqo(Benchmark):
         object.__setattr__(self, "averages", averages)
 
     def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
-        """A file a row: what a text finds first, categories and the like after it."""
+        """Yield one task for each ground-truth file, text queries first."""
         folder = Path(self.ground_truth).expanduser()
         files = {path: _FILE.fullmatch(path.name) for path in sorted(folder.glob("*.json"))}
         found = {path: match for path, match in files.items() if match is not None}
         if not found:
             raise ConfigError(
-                f"protocol.ground_truth={self.ground_truth} holds no "
+                f"protocol.ground_truth={self.ground_truth} contains no file "
                 "ground_truth_<query column>-<document columns>.json"
             )
         for path, match in sorted(found.items(), key=lambda e: e[1]["query"] != "text"):
@@ -62,34 +62,36 @@ class Marqo(Benchmark):
     def _task(
         self, inputs: EvaluationInputs, path: Path, query: str, documents: str
     ) -> EmbeddedTask:
-        judged = _judged(path)
+        ground_truth = _read_ground_truth(path)
         fields = documents.split("+")
         if not set(fields) <= set(_FIELDS):
-            raise ConfigError(f"{path}: documents of {documents} are none of image, image+text")
+            raise ConfigError(
+                f"{path}: documents of {documents} are not supported; the fields are image, text"
+            )
         ids = inputs.names()
         positions = {name: position for position, name in enumerate(ids)}
         pairs = [
-            (asked, positions[name], gain)
-            for asked, answers in enumerate(judged.values())
+            (number, positions[name], gain)
+            for number, answers in enumerate(ground_truth.values())
             for name, gain in answers.items()
             if name in positions
         ]
-        lost = sum(len(answers) for answers in judged.values()) - len(pairs)
-        notes = [f"{lost} right answers of {path.name} are not in the data"] if lost else []
-        asked, placed, gains = zip(*pairs, strict=True) if pairs else ((), (), ())
+        lost = sum(len(answers) for answers in ground_truth.values()) - len(pairs)
+        notes = [f"{lost} relevant documents of {path.name} are not in the data"] if lost else []
+        queries, documents_idx, gains = zip(*pairs, strict=True) if pairs else ((), (), ())
         by_text = query == "text"
         whole = ["recall@1", "recall@10", "mrr@10", "precision@1", "precision@10", "ndcg@10"]
-        texts = [self.prompt + text for text in judged]
+        texts = [self.prompt + text for text in ground_truth]
         name = f"{query}-to-{'image' if fields == ['image'] else 'product'}"
         return EmbeddedTask(
             Task(
                 name=name,
                 search=name,
                 relevance=ListedRelevance(
-                    torch.tensor(asked, dtype=torch.long),
-                    torch.tensor(placed, dtype=torch.long),
+                    torch.tensor(queries, dtype=torch.long),
+                    torch.tensor(documents_idx, dtype=torch.long),
                     torch.tensor(gains, dtype=torch.float64),
-                    len(judged),
+                    len(ground_truth),
                     len(ids),
                 ),
                 metrics=whole if by_text else [*whole[3:5], "mrr@10", *whole[:2], "ndcg@10"],
@@ -98,10 +100,10 @@ class Marqo(Benchmark):
             ),
             Search(
                 name=name,
-                query_rows=np.full(len(judged), NO_ROW),
+                query_rows=np.full(len(ground_truth), NO_ROW),
                 gallery_rows=inputs.rows,
-                groups=torch.full((len(judged),), UNKNOWN),
-                query_names=list(judged),
+                groups=torch.full((len(ground_truth),), UNKNOWN),
+                query_names=list(ground_truth),
             ),
             inputs.weighted(inputs.embed_texts(texts)),
             self._documents(inputs, fields),
@@ -114,15 +116,15 @@ class Marqo(Benchmark):
         return torch.nn.functional.normalize(mixed, dim=-1)
 
 
-def _judged(path: Path) -> dict[str, dict[str, float]]:
-    """Gains by document by query.
+def _read_ground_truth(path: Path) -> dict[str, dict[str, float]]:
+    """Read the gains of each query's documents.
 
     Raises:
-        DataError: the file is of another form.
+        DataError: the file has another structure, or no query.
     """
     raw: Any = read_json(path)
     if not isinstance(raw, dict) or not all(isinstance(v, dict) for v in raw.values()):
-        raise DataError(f"{path} is not {{query: {{document id: gain}}}}")
+        raise DataError(f"{path} must be a JSON object {{query: {{document id: gain}}}}")
     if not raw:
-        raise DataError(f"{path} holds no query")
+        raise DataError(f"{path} contains no query")
     return {str(q): {str(d): float(g) for d, g in found.items()} for q, found in raw.items()}

@@ -1,4 +1,4 @@
-"""A caption and its photo, both directions: what open_clip reports of a validation set."""
+"""Paired retrieval: a caption and its photo in both directions, as open_clip reports it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,27 +14,27 @@ from fashret.types import UNKNOWN
 
 @dataclass(frozen=True, kw_only=True)
 class Paired(Benchmark):
-    """Only an item's own photo is right for its text, and only its own text for its photo.
+    """Paired retrieval: only its own photo is relevant to a text, and only its own text to a photo.
 
-    So it is for an equal caption of another item too: a set of few distinct captions has a low
-    ceiling here, which `text/pair` of the default protocol has not.
+    An equal caption of another item is not relevant: with few distinct captions the ceiling is low;
+    `text/pair` of the split's scoreboard counts equal captions as relevant instead.
 
     Args:
-        k: the cut-offs.
+        k: the cut-offs of the hit rate.
     """
 
     k: Sequence[int]
 
     def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
-        """Text to image, and image to text."""
+        """Yield the tasks text to image and image to text."""
         positions = torch.arange(len(inputs.rows))
         positions = positions[inputs.code("caption", positions) != UNKNOWN]
         if not len(positions):
             raise ConfigError("protocol=paired: no item of the data has a text")
         own = torch.arange(len(positions))
         sides = {"text": inputs.text[positions], "image": inputs.image[positions]}
-        for asked, found in (("text", "image"), ("image", "text")):
-            name, product = f"{asked}-to-{found}", inputs.code("product", positions)
+        for source, target in (("text", "image"), ("image", "text")):
+            name, product = f"{source}-to-{target}", inputs.code("product", positions)
             hits = [f"hit@{k}" for k in self.k]
             yield EmbeddedTask(
                 Task(name, name, CodeRelevance(own, own), metrics=hits, headlines=hits),
@@ -45,6 +45,6 @@ class Paired(Benchmark):
                     groups=product,
                     gallery_groups=product,
                 ),
-                inputs.weighted(sides[asked]),
-                sides[found],
+                inputs.weighted(sides[source]),
+                sides[target],
             )

@@ -1,4 +1,4 @@
-"""DeepFashion's retrieval protocols: a photo finds another photo of its product."""
+"""DeepFashion's retrieval benchmarks: a query photo retrieves photos of its product."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from fashret.tasks.base import Search, Task
 
 @dataclass(frozen=True, kw_only=True)
 class QueryToGallery(Benchmark):
-    """Every query against the whole gallery, by photo: hit rates (papers say Recall@k).
+    """In-shop and consumer-to-shop retrieval by photo: hit@k, which papers call Recall@k.
 
-    The product is the item whatever its colour. Liu et al., DeepFashion, CVPR 2016.
+    All colours of a product count as one product (Liu et al., DeepFashion, CVPR 2016).
 
     Args:
-        k: the cut-offs that are printed.
-        label: inshop or consumer2shop, as keys call it.
+        k: the cut-offs of the hit rate.
+        label: the name in metric keys: inshop or consumer2shop.
     """
 
     k: Sequence[int]
@@ -24,11 +24,11 @@ class QueryToGallery(Benchmark):
 
     @property
     def name(self) -> str:
-        """As keys call it."""
+        """The name of the benchmark in metric keys."""
         return self.label
 
     def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
-        """One row."""
+        """Yield the one task of the benchmark."""
         queries, gallery = inputs.role("query"), inputs.role("gallery")
         product = inputs.code("product", queries)
         hits = [f"hit@{k}" for k in self.k]

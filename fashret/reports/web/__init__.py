@@ -1,4 +1,4 @@
-"""Pages that open from disk without a network: templates, style and scripts beside this file."""
+"""HTML pages that open from disk without a network: templates, style and scripts."""
 
 from fashret.reports.web.pages import data_uri, render, vendored
 

@@ -1,4 +1,4 @@
-"""Fill a page's template; texts of the data are escaped everywhere."""
+"""Render HTML templates; all text of the data is escaped."""
 
 import base64
 from collections.abc import Sequence
@@ -13,21 +13,25 @@ _HERE = Path(__file__).parent
 
 
 def render(template: str, **values: Any) -> str:
-    """A page from a template of this folder.
+    """Render a template of this folder.
 
-    Texts are escaped; `{{ value | tojson }}` is safe within a script element, and
-    `{{ asset("style.css") }}` puts one of this folder's own files in.
+    Text is escaped; `{{ value | tojson }}` is safe within a script element, and
+    `{{ asset("style.css") }}` includes a file of this folder.
+
+    Args:
+        template: the file name of the template.
+        values: the variables of the template.
     """
     return _environment().get_template(template).render(**values)
 
 
 def vendored(names: Sequence[str]) -> dict[str, str]:
-    """The text of bundled libraries, by file name."""
+    """Return the source of bundled JavaScript libraries, by file name."""
     return {name: (_HERE / "vendor" / name).read_text(encoding="utf-8") for name in names}
 
 
 def data_uri(jpeg: bytes) -> str:
-    """A JPEG file as the address of an image within the page."""
+    """Return a JPEG file as a data URI."""
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
 
 

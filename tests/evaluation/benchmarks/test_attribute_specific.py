@@ -25,7 +25,7 @@ def test_attribute_specific_by_hand() -> None:
 
 
 def test_attribute_specific_names_an_attribute_that_is_not_there() -> None:
-    with pytest.raises(ConfigError, match=r"holds sleeve; the data has colour"):
+    with pytest.raises(ConfigError, match=r"names 'sleeve'; the attributes of the data are colour"):
         means_of(
             AttributeSpecific(split=None, attributes=["sleeve"]), inputs(at(0), colour=["red"])
         )

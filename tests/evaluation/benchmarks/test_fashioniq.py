@@ -51,5 +51,7 @@ def test_fashioniq_without_its_photos_is_told_so(tmp_path: Path) -> None:
     protocol = FashionIQ(
         split="validation", root=str(tmp_path), weight_image=0.5, exclude_reference=False, k=[1]
     )
-    with pytest.raises(ConfigError, match="of no query are both photos in the data"):
+    with pytest.raises(
+        ConfigError, match="no query has both its reference and its target photo in the data"
+    ):
         means_of(protocol, inputs(at(0), item_id=["dress/Z"]))

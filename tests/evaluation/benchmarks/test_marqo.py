@@ -27,7 +27,7 @@ def test_marqo_by_hand(tmp_path: Path) -> None:
     tasks = list(protocol.tasks(on))
     assert [one.task.name for one in tasks] == ["text-to-image", "category2-to-product"]
     assert tasks[0].task.notes == [
-        "1 right answers of ground_truth_text-image.json are not in the data"
+        "1 relevant documents of ground_truth_text-image.json are not in the data"
     ]
     first = result_of(tasks[0]).means()
     # "one" finds 1; "two" finds 3, 2: both of the two that are there
@@ -50,11 +50,11 @@ def test_marqo_by_hand(tmp_path: Path) -> None:
 
 def test_marqo_files_that_are_not_there_or_of_another_form(tmp_path: Path) -> None:
     protocol = Marqo(split=None, ground_truth=str(tmp_path), weight_image=0.9, prompt="")
-    with pytest.raises(ConfigError, match="holds no ground_truth_"):
+    with pytest.raises(ConfigError, match="contains no file ground_truth_"):
         means_of(protocol, inputs(at(0)))
     write(tmp_path / "ground_truth_text-image.json", "[1]")
-    with pytest.raises(FashretError, match=r"is not \{query"):
+    with pytest.raises(FashretError, match=r"must be a JSON object \{query"):
         means_of(protocol, inputs(at(0)))
     write(tmp_path / "ground_truth_text-image.json", "{}")
-    with pytest.raises(FashretError, match=r"text-image.json holds no query"):
+    with pytest.raises(FashretError, match=r"text-image.json contains no query"):
         means_of(protocol, inputs(at(0)))

@@ -1,4 +1,4 @@
-"""The curves of attribute blocks, as files and as tables."""
+"""Report how the weights of the attribute heads change a search, as files and tables."""
 
 import json
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from fashret.evaluation.block_weights import Curve
-from fashret.reports.files import write_text
+from fashret.evaluation.head_weights import WeightCurve
+from fashret.reports.atomic_write import write_text
 from fashret.reports.metric_words import in_words
 from fashret.reports.screen import show_table
 
 
-def write_steering(folder: Path, curves: Sequence[Curve]) -> None:
-    """Write steering.json and steering.md."""
-    held = [
+def write_weight_curves(folder: Path, curves: Sequence[WeightCurve]) -> None:
+    """Write steering.json and steering.md: each attribute head at a range of weights."""
+    contents = [
         {
             "attribute": curve.attribute,
             "key": curve.key,
@@ -29,14 +29,14 @@ def write_steering(folder: Path, curves: Sequence[Curve]) -> None:
         }
         for curve in curves
     ]
-    write_text(folder / "steering.json", json.dumps(held, indent=1, allow_nan=False) + "\n")
+    write_text(folder / "steering.json", json.dumps(contents, indent=1, allow_nan=False) + "\n")
     parts = [
-        "# What the blocks of attributes are worth at query time",
+        "# Weights of the attribute heads at query time",
         "",
-        "One catalog; the queries alone carry the weights. Values in points; the cost is the "
-        "largest fall of an overall metric from weight 0. The queries are those that the keys "
-        "name: after training the validation's, so that a weight can be chosen by them and be "
-        "judged by the test's.",
+        "The weights apply to the queries alone; the catalog stays the same. Values in points (0 "
+        "to 100); the cost is the largest fall of an overall metric from its value at weight 0. "
+        "After training the queries are those of the validation split, so that a weight can be "
+        "chosen on validation and evaluated on test.",
     ]
     for curve in curves:
         header, rows = _table(curve)
@@ -46,16 +46,21 @@ def write_steering(folder: Path, curves: Sequence[Curve]) -> None:
     write_text(folder / "steering.md", "\n".join(parts) + "\n")
 
 
-def show_steering(curves: Sequence[Curve], console: Console) -> None:
-    """A table a block on the screen."""
+def show_weight_curves(curves: Sequence[WeightCurve], console: Console) -> None:
+    """Print one table for each attribute head.
+
+    Args:
+        curves: the metrics of each head over a range of weights.
+        console: the console to print on.
+    """
     for curve in curves:
         header, rows = _table(curve)
         console.print(Text(_verdict(curve), style="bold", overflow="fold"))
         show_table(console, [in_words(name) for name in header], rows)
 
 
-def _table(curve: Curve) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of a curve."""
+def _table(curve: WeightCurve) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a curve's table; * marks the chosen weight."""
     overall = list(curve.points[0].overall)
     header = ["weight", *(name.partition("/")[2] for name in (curve.key, *overall)), "cost"]
     rows = []
@@ -66,16 +71,16 @@ def _table(curve: Curve) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _verdict(curve: Curve) -> str:
-    """What to do with the curve, in a sentence."""
+def _verdict(curve: WeightCurve) -> str:
+    """The conclusion from a curve, in a sentence."""
     name = curve.attribute
     if curve.rise is None:
-        return f"{name}: retrieval.weights={{{name}: <weight>}} steers a search"
+        return f"{name}: set its weight in a query by retrieval.weights={{{name}: <weight>}}"
     if curve.chosen is None:
-        return f"{name}: no weight brings the {100 * curve.rise:g} points that are asked for"
+        return f"{name}: no weight reaches the target of {100 * curve.rise:+g} points"
     if curve.chosen.weight == 0.0:
-        return f"{name}: the {100 * curve.rise:g} points that are asked for are there without it"
+        return f"{name}: the target of {100 * curve.rise:+g} points is met at weight 0"
     return (
-        f"{name}: retrieval.weights={{{name}: {curve.chosen.weight:g}}} brings the "
-        f"{100 * curve.rise:g} points that are asked for at the least cost"
+        f"{name}: retrieval.weights={{{name}: {curve.chosen.weight:g}}} meets the target "
+        f"of {100 * curve.rise:+g} points at the lowest cost"
     )

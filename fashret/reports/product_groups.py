@@ -1,4 +1,4 @@
-"""The products that training knows of, to audit."""
+"""Write the grouping of photos into products that training uses, for an audit."""
 
 import json
 from collections import Counter
@@ -9,24 +9,24 @@ import pandas as pd
 from torch import Tensor
 
 from fashret.data.items import ItemTable
-from fashret.reports.files import write_text
+from fashret.reports.atomic_write import write_text
 from fashret.types import UNKNOWN
 
 _AUDITED = 50
-"""Products in the table to look at."""
+"""The number of products in the audit table."""
 
 
 def write_groups(
     folder: Path, table: ItemTable, product: Tensor, confidence: Tensor, leaving: Tensor
 ) -> None:
-    """Write groups.json, the products of several photos, and groups_audit.csv, the least sure.
+    """Write groups.json (products with several photos) and groups_audit.csv (the least certain).
 
     Args:
-        folder: where to.
+        folder: the folder to write to.
         table: the N items.
-        product: (N,) long: code of the product, UNKNOWN for none.
-        confidence: (N,) how sure that is.
-        leaving: rows that are not trained on, since their product reaches into another split.
+        product: (N,) long code of the product, UNKNOWN for none.
+        confidence: (N,) float confidence of the code, 0 to 1.
+        leaving: rows dropped from training, since their product also occurs in another split.
     """
     ids, titles = table.column("item_id"), table.column("text")
     known = np.flatnonzero(product.numpy() != UNKNOWN)

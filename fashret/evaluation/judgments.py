@@ -1,4 +1,4 @@
-"""What is relevant among the items that queries found."""
+"""Relevance judgments: which of the retrieved items are relevant to each query."""
 
 from typing import NamedTuple
 
@@ -12,15 +12,15 @@ from fashret.types import UNKNOWN
 
 
 class Judgment(NamedTuple):
-    """How the ranked items of a task's queries are judged.
+    """The relevance judgments of the ranked items of a task's queries.
 
     Attributes:
-        hits: (Q, K) bool: relevant.
-        gains: (Q, K) float64, how right, 0 to 1; None where an item is relevant or is not.
-        num_relevant: (Q,) long: relevant items in what was ranked.
-        num_ranked: (Q,) long: items in what was ranked.
-        ideal: (Q, K) float64, the largest gains there are, falling; None beside no gains.
-        known: (Q,) bool: what is relevant to the query is known.
+        hits: (Q, K) bool: whether the item at each rank is relevant.
+        gains: (Q, K) float64 graded relevance, 0 to 1; None for binary relevance.
+        num_relevant: (Q,) long number of relevant items in the gallery, without excluded ones.
+        num_ranked: (Q,) long number of items in the gallery, without excluded ones.
+        ideal: (Q, K) float64 gains of the ideal ranking, descending; None for binary relevance.
+        known: (Q,) bool: whether the ground truth of the query is known.
     """
 
     hits: Tensor
@@ -32,14 +32,14 @@ class Judgment(NamedTuple):
 
 
 class EqualCodes(NamedTuple):
-    """A task whose queries and items match where their codes are known and equal.
+    """Binary ground truth: an item is relevant to a query if their codes are known and equal.
 
     Attributes:
-        query: (Q,) codes.
-        item: (N,) codes.
-        known: (Q,) bool: the query counts.
-        relevant: (Q,) long: relevant rows in what was ranked.
-        excluded: relevant rows that single queries must not find; None for none.
+        query: (Q,) long codes of the queries.
+        item: (N,) long codes of the gallery items.
+        known: (Q,) bool: whether the query has a known code.
+        relevant: (Q,) long number of relevant items, without excluded ones.
+        excluded: relevant items that are excluded from single queries' rankings; None for none.
     """
 
     query: Tensor
@@ -50,7 +50,7 @@ class EqualCodes(NamedTuple):
 
     @classmethod
     def from_relevance(cls, relevance: CodeRelevance, excluded: Excluded | None) -> "EqualCodes":
-        """Count what is relevant to each query, without what it must not find."""
+        """Count the relevant items of each query, without those excluded from its ranking."""
         of_query, of_item = relevance.query_codes, relevance.document_codes
         known = of_query != UNKNOWN
         num_codes = 1 + int(max(of_query.max(), of_item.max(), torch.tensor(0)))
@@ -65,40 +65,40 @@ class EqualCodes(NamedTuple):
         return cls(of_query, of_item, known, relevant, lost_pairs)
 
     def hits(self, rows: Tensor) -> Tensor:
-        """(Q, K) bool: which ranked rows, -1 for none, are relevant to each query."""
+        """(Q, K) bool: whether each ranked item is relevant; -1 in `rows` stands for no item."""
         matched = self.item[rows.clamp(min=0)] == self.query[:, None]
         return matched & (rows >= 0) & self.known[:, None]
 
 
-def judge(task: Task, search: Search, rows: Tensor) -> Judgment:
-    """Judge what the queries of a task found.
+def relevance_judgments(task: Task, search: Search, rows: Tensor) -> Judgment:
+    """Look up the relevance of every ranked item in a task's ground truth.
 
     Args:
-        task: what is relevant.
-        search: the task's.
-        rows: (Q, K) long: positions in the gallery, best first, -1 for none.
+        task: the ground truth.
+        search: the queries and the gallery of the task.
+        rows: (Q, K) long gallery positions, best first, -1 after the last one.
     """
-    number = len(search.query_rows)
-    num_ranked = torch.full((number,), len(search.gallery_rows))
+    num_queries = len(search.query_rows)
+    num_ranked = torch.full((num_queries,), len(search.gallery_rows))
     if search.excluded is not None:
-        out = search.excluded.queries.cpu()
-        num_ranked.index_add_(0, out, torch.ones_like(out), alpha=-1)
+        queries = search.excluded.queries.cpu()
+        num_ranked.index_add_(0, queries, torch.ones_like(queries), alpha=-1)
     if isinstance(task.relevance, CodeRelevance):
         codes = EqualCodes.from_relevance(task.relevance, search.excluded)
         return Judgment(codes.hits(rows), None, codes.relevant, num_ranked, None, codes.known)
-    return _judge_by_gains(task.relevance, search.excluded, rows, num_ranked)
+    return _graded_judgments(task.relevance, search.excluded, rows, num_ranked)
 
 
-def _judge_by_gains(
+def _graded_judgments(
     relevance: Relevance, excluded: Excluded | None, rows: Tensor, num_ranked: Tensor
 ) -> Judgment:
     queries, k = torch.arange(len(rows)), rows.shape[1]
     gains = relevance.gains(queries, rows).masked_fill(rows < 0, 0.0)
     relevant, ideal = relevance.ideal(k)
     if excluded is not None:
-        asked, removed = excluded.queries.cpu(), excluded.rows.cpu()
-        lost = relevance.gains(asked, removed[:, None])[:, 0] >= 1.0
-        relevant = relevant.index_add(0, asked, lost.long(), alpha=-1)
+        of_query, removed = excluded.queries.cpu(), excluded.rows.cpu()
+        lost = relevance.gains(of_query, removed[:, None])[:, 0] >= 1.0
+        relevant = relevant.index_add(0, of_query, lost.long(), alpha=-1)
         ideal = torch.minimum(ideal, (torch.arange(k) < relevant[:, None]).double())
     known = torch.ones(len(rows), dtype=torch.bool)
     return Judgment(gains >= 1.0, gains, relevant, num_ranked, ideal, known)
