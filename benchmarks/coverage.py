@@ -37,7 +37,7 @@ from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.ranking import SplitEmbeddings, rank_split
 from fashret.evaluation.split_search import Protocol
 from fashret.functional.blocks import Layout
-from fashret.functional.bootstrap import holm
+from fashret.functional.bootstrap import holm_adjust
 from fashret.functional.retrieval import METRICS
 
 RESAMPLES = 500
@@ -159,7 +159,7 @@ def measure(
     depth = list_depth(protocol)
     made = []
     for image, text in systems:
-        embedded = SplitEmbeddings(image, text, Layout.of({"general": image.shape[1]}))
+        embedded = SplitEmbeddings(image, text, Layout.from_widths({"general": image.shape[1]}))
         found = rank_split(protocol, embedded, depth=depth)
         made.append(
             Evaluation.of(protocol, {mode: ranking for mode, (_, ranking) in found.items()})
@@ -177,7 +177,7 @@ def measure(
     }
     if len(made) == 4:
         equal = compare(made[3], made[2], keys)
-        adjusted = holm([equal[key].p for key in keys])
+        adjusted = holm_adjust([equal[key].p for key in keys])
         fell = [means[3][key] < means[2][key] for key in keys]
         result["regressed"] = [p < 0.05 and down for p, down in zip(adjusted, fell, strict=True)]
     return {name: np.array(numbers) for name, numbers in result.items()}

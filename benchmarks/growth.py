@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from fashret.functional.mining import HardPairs, hard_negatives
 from fashret.functional.pairing import draw_pairs
-from fashret.functional.relevance import Equal
+from fashret.functional.relevance import CodeRelevance
 from fashret.functional.topk import topk
 from fashret.tasks.base import Outcome, Task
 
@@ -53,7 +53,7 @@ def evaluation(items: int) -> Callable[[], None]:
     names = [str(row) for row in range(QUERIES)]
 
     def work() -> None:
-        task = Task("all", asked, catalog, names, [], Equal(of_query, of_item), METRICS)
+        task = Task("all", asked, catalog, names, [], CodeRelevance(of_query, of_item), METRICS)
         Outcome.of(task).results(resamples=10_000, seed=0)
 
     return work

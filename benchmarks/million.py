@@ -19,7 +19,7 @@ from measure import Options, Row, alternate, benchmark
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fashret.functional.relevance import Equal
+from fashret.functional.relevance import CodeRelevance
 from fashret.functional.topk import topk
 from fashret.tasks.base import Outcome, Task
 
@@ -91,7 +91,9 @@ def rows(options: Options) -> Iterator[Row]:
             return best
 
         def judged() -> Tensor:
-            task = Task("all", queries, catalog, names, [], Equal(of_query, of_item), METRICS)
+            task = Task(
+                "all", queries, catalog, names, [], CodeRelevance(of_query, of_item), METRICS
+            )
             outcome = Outcome.of(task)
             outcome.results(resamples=10_000, seed=0)
             return outcome.ranking.scores

@@ -5,7 +5,7 @@
     run = fashret.train("data=folder", "data.root=photos", "data.table=items.csv")
     run.scoreboard
     run.model.encode_text(["red v-neck cardigan"])
-    fashret.search(run, text="red v-neck cardigan", where={"category": "cardigan"})
+    fashret.search(run, text="red v-neck cardigan", where={"category": "cardigans"})
 
 Overrides are those of the command line, as strings. Everything works in a notebook, in a script
 without a main guard, from several threads, and more than once in a process.
@@ -92,7 +92,7 @@ def evaluate(*overrides: str) -> "EvaluateResult":
     """Evaluate a run, a checkpoint, a catalog or a model, as `fashret evaluate` does.
 
     Args:
-        overrides: overrides of conf/evaluate.yaml, such as "run=<run folder>", "protocol=keyword".
+        overrides: of conf/evaluate.yaml, such as `"run=<run folder>"`, `"protocol=keyword"`.
 
     Returns:
         The result: `.scoreboard`, `.metrics`, `.folder`, `.evaluation` (every ranking).
@@ -117,8 +117,8 @@ def build_catalog(*overrides: str) -> "Catalog":
     """Build the catalog of a data set's embeddings, or open it if it exists.
 
     Args:
-        overrides: overrides of conf/build_catalog.yaml, such as "run=<run folder>",
-            "catalog.dir=<folder>".
+        overrides: of conf/build_catalog.yaml, such as `"run=<run folder>"` and
+            `"catalog.dir=<folder>"`.
 
     Returns:
         The verified catalog: `.image`, `.text` (N, D), `.meta()`, `.folder`.
@@ -146,7 +146,7 @@ def export(source: "str | Path | TrainResult", out: str | Path, *, half: bool = 
         half: whether weights are stored in half precision.
 
     Returns:
-        The folder, for `open_clip.create_model_and_transforms("local-dir:<out>")` and `load`.
+        The folder, which `load` reads, and open_clip as a `local-dir`.
 
     Raises:
         CheckpointError: there is no such run or checkpoint.

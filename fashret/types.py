@@ -45,15 +45,15 @@ class Batch(TypedDict, total=False):
     index: Tensor  # (B,) long: the row in the item table
     product: Tensor  # (B,) long: code of the product id
     caption: Tensor  # (B,) long: code of the text, UNKNOWN where the item has none
-    statements: Tensor  # (B, T) long: where captions vary, the codes of all that the item may have
-    stated: Tensor  # (B,) long: which of them `caption` is
+    caption_candidates: Tensor  # (B, T) long: with data.captions, codes of all the item may have
+    caption_choice: Tensor  # (B,) long: the column of `caption_candidates` that `caption` is
     images: Tensor  # (B, 3, H, W) float
     tokens: Tensor  # (B, L) long
     image_features: Tensor  # (B, F) float: a tower's output before its projection
     text_features: Tensor  # (B, G) float
 
 
-CODES = ("index", "product", "caption", "statements", "stated")
+CODES = ("index", "product", "caption", "caption_candidates", "caption_choice")
 """The keys of a batch besides the inputs of the towers."""
 
 

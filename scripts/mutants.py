@@ -84,6 +84,11 @@ GROUPS = {
         "loading data/test_balance",
     ),
     "schedules": Group("engine/schedules.py", "engine/test_schedules"),
+    "evaluation": Group("evaluation tasks", "evaluation tasks functional/test_relevance"),
+    "scoreboard": Group(
+        "reports/scoreboard.py", "reports/test_scoreboard evaluation/test_comparison pipelines"
+    ),
+    "engine": Group("engine", "engine"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Lead links out of docs/ to the pages made of what they name."""
+    """Lead links out of docs/ to the pages made of what they name; source files have none."""
     markdown = re.sub(r"\]\(\.\./conf/(\w+)[\w/.]*\)", r"](options/\1.md)", markdown)
     markdown = re.sub(r"\]\(\.\./benchmarks/results/([\w.]+)\)", r"](benchmarks/\1)", markdown)
-    return re.sub(r"\]\(\.\./examples/(\w+)\.py\)", r"](examples.md#\1)", markdown)
+    markdown = re.sub(r"\[([^\]]+)\]\(\.\./fashret/[\w/.]+\)", r"`\1`", markdown)
+    example = r"\]\(\.\./examples/(?:conf/\w+/)?(\w+)\.(?:py|ipynb|yaml)\)"
+    return re.sub(example, r"](examples.md#\1)", markdown)
 
 
 def _groups() -> list[str]:
@@ -75,4 +78,17 @@ def _examples() -> str:
         options = next(iter(EXAMPLES.glob(f"conf/*/{path.stem}.yaml")))
         where = options.relative_to(ROOT)
         parts.append(f"`{where}`\n\n```yaml\n{options.read_text().rstrip()}\n```\n")
+    parts += [_notebook(path) for path in sorted(EXAMPLES.glob("*.ipynb"))]
+    return "\n".join(parts)
+
+
+def _notebook(path: Path) -> str:
+    """The cells of a notebook, under its name; its own headings come one level below."""
+    parts = [f"## {path.stem}\n"]
+    for cell in json.loads(path.read_text())["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            parts.append(f"```python\n{text}\n```\n")
+        else:
+            parts.append(re.sub(r"^#+", "###", text, flags=re.M) + "\n")
     return "\n".join(parts)

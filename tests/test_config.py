@@ -13,7 +13,7 @@ from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 
-from fashret.cli.command import _explain
+from fashret.cli.command import explain
 from fashret.cli.compose import Composed
 from fashret.config import build, config_dir, plain
 from fashret.config_check import KEYS, RANGES
@@ -376,7 +376,7 @@ def test_a_typo_on_the_command_line_is_one_message(typo: str, answer: str) -> No
 def test_a_plugin_that_is_not_installed_is_named(missing: str, plugin: str, option: str) -> None:
     """As Hydra 1.3 says it where the package is not there."""
     said = HydraException(f"In '{plugin}': Could not load '{missing}'.\n\nConfig search path:\n")
-    told = _explain(said, "train")
+    told = explain(said, "train")
     assert told.startswith(f"{option} needs another package (")
     assert told.endswith(': pip install "fashret[sweep]"')
 

@@ -19,8 +19,8 @@ from torch import Tensor
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx would compile for a minute
 import ranx
 
-from fashret.functional.full_ranking import whole_rankings
-from fashret.functional.relevance import Equal, Listed
+from fashret.functional.full_ranking import full_ranking_metrics
+from fashret.functional.relevance import CodeRelevance, ListedRelevance
 from fashret.functional.retrieval import average_precision, graded_ndcg, per_query
 from fashret.functional.topk import Ranking, topk
 from support.benchmarks import result_of, task
@@ -91,7 +91,7 @@ class Judged:
         k = max(KS)
         padded = torch.nn.functional.pad(self.hits, (0, max(0, k - num_items)))
         self.ours: dict[str, Tensor] = per_query(padded, self.relevant, KS)
-        self.ours |= whole_rankings(self.queries, self.items, lambda q: self.right[q])
+        self.ours |= full_ranking_metrics(self.queries, self.items, lambda q: self.right[q])
         self.ours["map@R"] = torch.stack(
             [
                 average_precision(hits[None], count[None], int(count))[0]
@@ -214,7 +214,7 @@ def test_look_bench_counts_a_query_without_an_answer_as_zero() -> None:
     found = metrics.RankEvaluator(rank_values=[1]).evaluate(
         queries, labels.numpy(), items, np.array([0, 1, 2])
     )
-    relevance = Equal(labels, torch.tensor([0, 1, 2]))
+    relevance = CodeRelevance(labels, torch.tensor([0, 1, 2]))
     one = task(queries, items, relevance, ["hit@1"], zero_without_answer=True)
     assert found["recall@1"] == 100 * result_of(one).means()["hit@1"] == 50.0
 
@@ -240,7 +240,7 @@ def test_open_clip_of_pairs() -> None:
     found = train.get_clip_metrics(image, text, torch.tensor(1.0))
     own = torch.arange(80)
     for asked, sought, theirs in ((text, image, "text_to_image"), (image, text, "image_to_text")):
-        one = task(asked, sought, Equal(own, own), ["hit@1", "hit@5", "hit@10"])
+        one = task(asked, sought, CodeRelevance(own, own), ["hit@1", "hit@5", "hit@10"])
         for metric, value in result_of(one).means().items():
             assert found[f"{theirs}_R@{metric[4:]}"] == pytest.approx(value, abs=1e-9)
 
@@ -261,7 +261,7 @@ def test_graded_ndcg(seed: int) -> None:
     }
     query, document = map(torch.from_numpy, np.nonzero(grades))
     gain = torch.from_numpy(grades[grades > 0] / 3.0)  # linear gains: a scale makes no difference
-    relevance = Listed(query, document, gain, 20, 60)
+    relevance = ListedRelevance(query, document, gain, 20, 60)
     ideal = relevance.ideal(max(KS))[1]
     gains = relevance.gains(torch.arange(20), torch.from_numpy(order))
     asked = {f"ndcg_cut.{','.join(map(str, KS))}"}

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from examples.align_uniform import AlignUniform  # noqa: E402
+from examples.all_right import all_right  # noqa: E402
 from examples.top_negatives import TopNegatives  # noqa: E402
 
 
@@ -44,7 +45,8 @@ def test_parts_of_ones_own_train_together(products: Path, tmp_path: Path) -> Non
     command = [
         sys.executable, "train.py", "--config-dir", "examples/conf", "data=product_folders",
         f"data.root={products}", "loss=align_uniform", "miner=top_negatives", "miner.keep=3",
-        "callbacks=all_right", "targets=none", "gallery=false", "trainer.max_epochs=2",
+        "retrieval=all_right", "retrieval.k=[3,10]", "targets=none", "gallery=false",
+        "trainer.max_epochs=2",
         "data.splits={train: 0.6, validation: 0.4, test: 0.0}", "data.batch_size=8",
         "data.num_workers=0", "device=cpu", "trainer.accelerator=cpu", "retrieval.resamples=50",
         "trainer.enable_progress_bar=false", f"hydra.run.dir={tmp_path / 'run'}",
@@ -58,8 +60,16 @@ def test_parts_of_ones_own_train_together(products: Path, tmp_path: Path) -> Non
         command, cwd=ROOT, capture_output=True, text=True, env=allowed, check=False
     )
     assert done.returncode == 0, done.stderr
-    last = json.loads((tmp_path / "run" / "train_log.jsonl").read_text().splitlines()[-1])
-    assert 0.0 <= last["val/image/colour/all_right@3"] <= 1.0
+    run = tmp_path / "run"
+    last = json.loads((run / "train_log.jsonl").read_text().splitlines()[-1])
+    results = json.loads((run / "metrics.json").read_text())["metrics"]
+    watched = json.loads((run / "scoreboard.json").read_text())["watched"]
+    for k in (3, 10):
+        key = f"val/image/colour/all_right@{k}"
+        assert 0.0 <= last[key] <= 1.0
+        assert 0.0 <= results[key]["low"] <= results[key]["value"] <= results[key]["high"] <= 1.0
+        assert results[key]["n"] > 0
+    assert "val/image/colour/all_right@10" in {row["key"] for row in watched}
     (report,) = (tmp_path / "cache" / "data").glob("products-*/report.json")
     counted = json.loads(report.read_text())
     assert counted["dropped"] == {"no readable product.json": 2}
@@ -82,3 +92,10 @@ def test_the_miner_keeps_the_hardest() -> None:
     kept = TopNegatives(keep=2).of_rows(similarity, relations, dim=2)
     assert kept.negative.tolist() == [[False, True, False, True]]
     assert kept.positive.tolist() == [[True, False, False, False]]
+
+
+def test_the_metric_asks_for_as_many_as_there_are() -> None:
+    hits = torch.tensor([[True, True, False], [True, False, True], [True, False, False]])
+    num_relevant = torch.tensor([5, 5, 1])
+    # Of the first two all are relevant to the first query alone; the last has one answer at all.
+    assert all_right(hits, num_relevant, 2).tolist() == [1.0, 0.0, 1.0]

@@ -76,7 +76,7 @@ def run(name: str, body: Callable[[DictConfig], Any]) -> None:
     except (HydraException, OmegaConfBaseException) as e:
         if want_trace:
             raise
-        sys.exit(f"error: {_explain(e, name)}")
+        sys.exit(f"error: {explain(e, name)}")
     except ValueError as e:  # Hydra's own, for a group that is null
         if want_trace or "Config group override must be" not in str(e):
             raise
@@ -223,7 +223,7 @@ def _silence_known_warnings() -> None:
         warnings.filterwarnings("ignore", message=f".*{text}.*")
 
 
-def _explain(error: Exception, name: str) -> str:
+def explain(error: Exception, name: str) -> str:
     """Hydra's message, with the nearest existing name for a key that does not exist."""
     message = str(error).strip()
     if isinstance(error, OverrideParseException):

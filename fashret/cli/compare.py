@@ -20,7 +20,7 @@ def main() -> None:
             print(_USAGE)
             return
         sys.exit(f"error: fashret compare needs two runs\n\n{_USAGE}")
-    from fashret.cli.composing import quoted
+    from fashret.cli.resumed_overrides import quoted
 
     run, other, *overrides = arguments
     sys.argv[1:] = [f"run={quoted(run)}", f"baseline={quoted(other)}", *overrides]

@@ -14,8 +14,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from fashret.cli.command import explain
 from fashret.cli.compose import Composed, evaluate_options
-from fashret.cli.resumed_overrides import with_resumed_overrides
+from fashret.cli.resumed_overrides import quoted, with_resumed_overrides
 from fashret.config import config_dir
 from fashret.errors import ConfigError
 from fashret.pipelines.evaluate import evaluated_system
@@ -37,28 +38,29 @@ def composing(command: str, overrides: Sequence[str]) -> Iterator[Composed]:
         ConfigError: an override names an unknown key or option, or its value is not allowed.
     """
     given = with_resumed_overrides(list(overrides))
-    folder = [o.removeprefix("hydra.run.dir=") for o in given if o.startswith("hydra.run.dir=")]
+    folder = [o for o in given if o.startswith("hydra.run.dir=")]
     given = [override for override in given if not override.startswith("hydra.run.dir=")]
     if not any(override.startswith("paths.output_dir=") for override in given):
         now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-        out = folder[-1] if folder else f"outputs/{command}/{now}"
-        given.append(f"paths.output_dir={quoted(out)}")
+        default = f"paths.output_dir=outputs/{command}/{now}"
+        last = f"paths.output_dir={folder[-1].removeprefix('hydra.run.dir=')}" if folder else ""
+        given.append(last or default)
     with _HYDRA_LOCK:
-        hydra, config = GlobalHydra.instance(), HydraConfig.instance()
-        before, before_config = hydra.hydra, config.cfg
-        hydra.hydra = None  # restored below, if the user has initialized Hydra
+        before, before_config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+        GlobalHydra.instance().hydra = None  # restored below, if the user has initialized Hydra
         try:
             with initialize_config_dir(config_dir(), version_base="1.3"):
                 cfg = compose(command, overrides=given, return_hydra_config=True)
-                config.set_config(cfg)
+                HydraConfig.instance().set_config(cfg)
                 with open_dict(cfg):
                     del cfg["hydra"]
                 OmegaConf.set_struct(cfg, True)
                 yield Composed.checked(cfg, command)
         except (HydraException, OmegaConfBaseException) as e:
-            raise ConfigError(f"{command}: {e.__cause__ or e}") from e
+            raise ConfigError(explain(e, command)) from e
         finally:
-            hydra.hydra, config.cfg = before, before_config
+            GlobalHydra.instance().hydra = before
+            HydraConfig.instance().cfg = before_config
 
 
 def index_of_run(folder: Path) -> Index:
@@ -79,9 +81,3 @@ def write_hydra_folder(composed: Composed) -> None:
     partial.write_text(OmegaConf.to_yaml(OmegaConf.create(list(kept))))
     os.replace(partial, folder / "overrides.yaml")
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(composed.cfg))
-
-
-def quoted(path: str | Path) -> str:
-    """Quote a path as the value of an override."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

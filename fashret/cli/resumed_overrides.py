@@ -34,7 +34,7 @@ def with_resumed_overrides(arguments: list[str]) -> list[str]:
         CheckpointError: the folder is not a run folder, has no checkpoint, or its overrides do
             something that is not allowed.
     """
-    given = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
+    given = [_named_run(a) for a in arguments if a.startswith("resume=")]
     if not given or given[-1] in ("", "null"):
         return arguments
     folder = Path(given[-1]).expanduser()
@@ -54,7 +54,24 @@ def with_resumed_overrides(arguments: list[str]) -> list[str]:
     if faults:
         lines = "\n".join(f"  - {fault}" for fault in faults)
         raise CheckpointError(f"resume={given[-1]}: {path} is refused:\n{lines}")
-    return [*first, *arguments, f"hydra.run.dir={folder}"]
+    return [*first, *arguments, f"hydra.run.dir={quoted(folder)}"]
+
+
+def quoted(path: str | Path) -> str:
+    """A path as the value of an override, in quotation marks where it needs them."""
+    if re.fullmatch(r"[\w./+@%:-]+", str(path)):
+        return str(path)
+    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _named_run(argument: str) -> str:
+    """The folder that `resume=` names, with or without quotation marks."""
+    try:
+        value = OverridesParser.create().parse_overrides([argument])[0].value()
+    except OverrideParseException:
+        return argument.removeprefix("resume=")
+    return "null" if value is None else str(value)
 
 
 def _read(path: Path) -> list[str]:

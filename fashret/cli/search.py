@@ -10,7 +10,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="fashret search",
         description="Find the items of a run's data set, or of a catalog folder.",
-        epilog='fashret search outputs/train/<run> "red v-neck cardigan" --where category=cardigan',
+        epilog='fashret search outputs/train/<run> "red cardigan" --where category=cardigans',
     )
     parser.add_argument("source", help="a run folder, or a catalog folder")
     parser.add_argument("text", nargs="?", help="the query text")

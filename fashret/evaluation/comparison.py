@@ -11,11 +11,11 @@ from fashret.errors import ConfigError
 from fashret.evaluation.evaluator import Evaluation, keys_by_queries
 from fashret.evaluation.intervals import MACRO, variance_factors
 from fashret.functional.bootstrap import (
-    interval,
+    inflate_variance,
+    percentile_interval,
     resampled_means,
     two_sided_p,
     widen_equal_values,
-    widened,
 )
 
 
@@ -87,8 +87,8 @@ def _compare(
         [observed[[index[name] for name in members[key]]].nanmean() for key in keys]
     )
     factors = torch.tensor([effects[key] for key in keys], dtype=torch.float64)
-    drawn = widened(drawn, centre, factors)
-    bounds = interval(drawn)
+    drawn = inflate_variance(drawn, centre, factors)
+    bounds = percentile_interval(drawn)
     differs = [not _has_equal_rankings(evaluation, baseline, key) for key in keys]
     whole = [i for i, key in enumerate(keys) if len(members[key]) == 1 and differs[i]]
     own = stacked[:, [index[members[keys[i]][0]] for i in whole]]

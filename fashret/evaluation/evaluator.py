@@ -11,7 +11,12 @@ from torch import Tensor
 from fashret.evaluation.intervals import MACRO, variance_factors
 from fashret.evaluation.judgments import Judgment, relevance_judgments
 from fashret.evaluation.plan import Plan, task_of
-from fashret.functional.bootstrap import interval, resampled_means, widen_equal_values, widened
+from fashret.functional.bootstrap import (
+    inflate_variance,
+    percentile_interval,
+    resampled_means,
+    widen_equal_values,
+)
 from fashret.functional.retrieval import METRICS, Metric, ceiling, chance, graded_ndcg
 from fashret.functional.topk import Ranking
 from fashret.tasks.base import Search, Task
@@ -157,7 +162,7 @@ class Evaluation:
             drawn = resampled_means(table, groups, resamples=options.resamples, seed=options.seed)
             factors = torch.tensor([effects[name] for name in names], dtype=torch.float64)
             centre = torch.tensor([means[name] for name in names], dtype=torch.float64)
-            ends = interval(widened(drawn, centre, factors)).clamp(0.0, 1.0)
+            ends = percentile_interval(inflate_variance(drawn, centre, factors)).clamp(0.0, 1.0)
             low, high = widen_equal_values(ends, table, groups, factors)
             bounds |= {name: (low[i], high[i]) for i, name in enumerate(names)}
         results = {

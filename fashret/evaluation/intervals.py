@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fashret.evaluation.judgments import EqualCodes
 from fashret.evaluation.plan import Plan, task_of
-from fashret.functional.relevance import Equal
+from fashret.functional.relevance import CodeRelevance
 from fashret.functional.retrieval import METRICS
 from fashret.functional.split_half import (
     DesignEffect,
@@ -158,7 +158,7 @@ def _design_effects(
         codes_by_search[search] = {
             name: EqualCodes.from_relevance(relevance, excluded)
             for name in names
-            if isinstance(relevance := by_name[name].relevance, Equal)
+            if isinstance(relevance := by_name[name].relevance, CodeRelevance)
         }
     codes_by_search = {s: by_task for s, by_task in codes_by_search.items() if by_task}
     cuts = [

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fashret.functional.relevance import Equal, Relevance
+from fashret.functional.relevance import CodeRelevance, Relevance
 from fashret.functional.topk import Excluded
 from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
@@ -49,9 +49,9 @@ class EqualCodes(NamedTuple):
     excluded: Excluded | None = None
 
     @classmethod
-    def from_relevance(cls, relevance: Equal, excluded: Excluded | None) -> "EqualCodes":
+    def from_relevance(cls, relevance: CodeRelevance, excluded: Excluded | None) -> "EqualCodes":
         """Count the relevant items of each query, without those excluded from its ranking."""
-        of_query, of_item = relevance.of_query, relevance.of_document
+        of_query, of_item = relevance.query_codes, relevance.document_codes
         known = of_query != UNKNOWN
         num_codes = 1 + int(max(of_query.max(), of_item.max(), torch.tensor(0)))
         counts = torch.bincount(of_item[of_item != UNKNOWN], minlength=num_codes)
@@ -83,7 +83,7 @@ def relevance_judgments(task: Task, search: Search, rows: Tensor) -> Judgment:
     if search.excluded is not None:
         queries = search.excluded.queries.cpu()
         num_ranked.index_add_(0, queries, torch.ones_like(queries), alpha=-1)
-    if isinstance(task.relevance, Equal):
+    if isinstance(task.relevance, CodeRelevance):
         codes = EqualCodes.from_relevance(task.relevance, search.excluded)
         return Judgment(codes.hits(rows), None, codes.relevant, num_ranked, None, codes.known)
     return _graded_judgments(task.relevance, search.excluded, rows, num_ranked)

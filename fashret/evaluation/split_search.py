@@ -14,7 +14,7 @@ from fashret.data.items import ItemTable
 from fashret.errors import ConfigError
 from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.plan import KEY_NAMES
-from fashret.functional.relevance import Equal
+from fashret.functional.relevance import CodeRelevance
 from fashret.functional.retrieval import METRICS
 from fashret.functional.topk import Excluded
 from fashret.tasks.base import Search, Task
@@ -140,7 +140,7 @@ class SplitSearch:
                     Task(
                         name=f"{mode}/{relevance}",
                         search=mode,
-                        relevance=Equal(of_query, of_item),
+                        relevance=CodeRelevance(of_query, of_item),
                         metrics=metrics,
                         headlines=[f"{'precision' if described else 'hit'}@{k}", *custom],
                         values=self._values(relevance) if described else None,

@@ -1,4 +1,4 @@
-"""Embeddings in blocks: one for everything, and one an attribute beside it."""
+"""Embeddings of several blocks side by side: a general one, and one for each attribute head."""
 
 import math
 from collections.abc import Mapping
@@ -8,22 +8,26 @@ import torch
 from torch import Tensor
 
 GENERAL = "general"
-"""The block that every model has: its own embedding."""
+"""The name of the general block, which every model has: the embedding of the model itself."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns of an embedding are whose.
+    """The columns of an embedding that each block takes.
 
     Attributes:
-        columns: start and end by block, in order, the general block first.
+        columns: (start, end) column of each block by its name, the general block first.
     """
 
     columns: Mapping[str, tuple[int, int]]
 
     @classmethod
-    def of(cls, widths: Mapping[str, int]) -> "Layout":
-        """Blocks of some widths side by side."""
+    def from_widths(cls, widths: Mapping[str, int]) -> "Layout":
+        """Lay out blocks side by side.
+
+        Args:
+            widths: number of columns by block, in order, the general block first.
+        """
         columns, start = {}, 0
         for name, width in widths.items():
             columns[name] = (start, start + width)
@@ -32,35 +36,41 @@ class Layout:
 
     @property
     def dim(self) -> int:
-        """The width of the whole."""
+        """The width of the whole embedding, all blocks together."""
         return max(end for _, end in self.columns.values())
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """The blocks beside the general one."""
+        """The attributes that have a block of their own."""
         return tuple(name for name in self.columns if name != GENERAL)
 
     def block(self, embeddings: Tensor, name: str = GENERAL) -> Tensor:
-        """(n, D) -> (n, d): one block, L2-normalised again, or zero."""
+        """Cut one block out of (n, D) embeddings: (n, d), L2-normalised again, or zero."""
         start, end = self.columns[name]
         return embeddings[:, start:end] * math.sqrt(len(self.columns))
 
     def weighted(self, queries: Tensor, weights: Mapping[str, float]) -> Tensor:
-        """Queries whose inner product with a catalog is the weighted mean of the blocks' cosines.
+        """Scale the blocks of queries, so that some attributes count more in a search.
 
-        The general block has the weight 1, one that is not named 0. The catalog stays as it is.
+        The inner product of the result with an item is the weighted mean of the blocks' cosines.
+        The general block has the weight 1, an attribute that is not named 0. The items that are
+        searched need no change.
 
         Args:
-            queries: (n, D).
-            weights: by block; names of no block are passed over.
+            queries: (n, D) float embeddings.
+            weights: weight by attribute, at least 0; names without a block are ignored.
+
+        Returns:
+            (n, D) float.
         """
         if not self.attributes:
             return queries
-        of = {GENERAL: 1.0} | {name: weights.get(name, 0.0) for name in self.attributes}
+        weight_by_block = {name: weights.get(name, 0.0) for name in self.attributes}
+        weight_by_block = {GENERAL: 1.0} | weight_by_block
         scale = torch.cat(
             [
-                queries.new_full((end - start,), of[name])
+                queries.new_full((end - start,), weight_by_block[name])
                 for name, (start, end) in self.columns.items()
             ]
         )
-        return queries * scale * (len(self.columns) / sum(of.values()))
+        return queries * scale * (len(self.columns) / sum(weight_by_block.values()))

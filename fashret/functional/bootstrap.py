@@ -17,63 +17,77 @@ def mean_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Tensor:
-    """Percentile intervals of the means of many columns; see `resampled_means`.
+    """Bootstrap percentile intervals of metrics' means over queries; see `resampled_means`.
 
     A column whose values are all equal has the interval of `widen_equal_values`.
 
     Args:
-        values: (Q, C) float64: a query a row, a metric a column; NaN where a query does not count.
+        values: (Q, C) float64: one query per row, one metric per column; NaN where a query does
+            not count.
         groups: (Q,) long: queries with an equal code are one unit; -1 is a unit of its own.
-        resamples: how often to draw.
-        seed: of the draws.
-        level: the coverage of the interval.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
+        level: coverage of the interval, 0 to 1.
 
     Returns:
-        (2, C) float64: low and high; NaN for a column without a counted query.
+        (2, C) float64: lower and upper bounds; NaN for a column without a counted query.
     """
-    drawn = resampled_means(values, groups, resamples=resamples, seed=seed)
+    means = resampled_means(values, groups, resamples=resamples, seed=seed)
     factors = torch.ones(values.shape[1], dtype=torch.float64)
-    return widen_equal_values(interval(drawn, level=level), values, groups, factors)
+    return widen_equal_values(percentile_interval(means, level=level), values, groups, factors)
 
 
 def resampled_means(values: Tensor, groups: Tensor, *, resamples: int, seed: int) -> Tensor:
-    """The means of many columns in each of many resamples of the queries.
+    """Means of metrics over queries in each bootstrap resample.
 
     Queries of one group (several photos of a product) are resampled together, since they are
     not independent. A resample is a vector of counts, so that all columns share one matrix
     product (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 
     Args:
-        values: (Q, C) float64: a query a row, a metric a column; NaN where a query does not count.
+        values: (Q, C) float64: one query per row, one metric per column; NaN where a query does
+            not count.
         groups: (Q,) long: queries with an equal code are one unit; -1 is a unit of its own.
-        resamples: how often to draw.
-        seed: of the draws.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling.
 
     Returns:
-        (resamples, C) float64; NaN where no query of a column was drawn.
+        (resamples, C) float64; NaN where a resample has no counted query of a column.
     """
     totals, counts = _group_sums(values, groups)
-    drawn = []
+    means = []
     for weights in _resample_weights(len(totals), resamples, seed, totals.device):
-        drawn.append((weights @ totals) / (weights @ counts))
-    return torch.cat(drawn)
+        means.append((weights @ totals) / (weights @ counts))
+    return torch.cat(means)
 
 
-def widened(means: Tensor, centre: Tensor, factors: Tensor) -> Tensor:
-    """Resampled means whose variance is larger by a factor, about the observed mean.
+def inflate_variance(means: Tensor, observed: Tensor, factors: Tensor) -> Tensor:
+    """Spread resampled means around the observed mean, so that their variance grows by a factor.
 
     Args:
-        means: (resamples, C).
-        centre: (C,) the observed means.
-        factors: (C,) of the variance, at least 1; see `functional.split_half`.
+        means: (resamples, C) float64 resampled means.
+        observed: (C,) float64 observed means.
+        factors: (C,) float64 design effects, at least 1, that multiply the variance; see
+            `functional.split_half`.
+
+    Returns:
+        (resamples, C) float64.
     """
     if bool((factors == 1.0).all()):
         return means
-    return centre + (means - centre) * factors.sqrt()
+    return observed + (means - observed) * factors.sqrt()
 
 
-def interval(means: Tensor, *, level: float = 0.95) -> Tensor:
-    """(resamples, C) resampled means -> (2, C): the percentile interval of each column."""
+def percentile_interval(means: Tensor, *, level: float = 0.95) -> Tensor:
+    """Percentile interval of each column of resampled means.
+
+    Args:
+        means: (resamples, C) float64.
+        level: coverage of the interval, 0 to 1.
+
+    Returns:
+        (2, C) float64: lower and upper bounds.
+    """
     tail = (1.0 - level) / 2.0
     bounds = torch.tensor([tail, 1.0 - tail], dtype=torch.float64, device=means.device)
     return torch.cat(
@@ -92,15 +106,15 @@ def widen_equal_values(
     any value from 0 to 1, or from -1 to 1 for a difference.
 
     Args:
-        bounds: (2, C) float64: low and high of each column, as `interval` gives them.
-        values: (Q, C) float64; NaN where a query does not count.
-        groups: (Q,) long, as for `resampled_means`.
-        factors: (C,) design effects, which divide the number of units.
-        paired: whether the values are differences of two systems, of which only those are
-            replaced that are 0 for every query.
+        bounds: (2, C) float64: bounds of each column, from `percentile_interval`.
+        values: (Q, C) float64: one query per row; NaN where a query does not count.
+        groups: (Q,) long codes of units, as for `resampled_means`.
+        factors: (C,) float64 design effects, by which the number of units is divided.
+        paired: the values are differences of two systems; only columns that are 0 for every query
+            are replaced.
 
     Returns:
-        (2, C) float64.
+        (2, C) float64: lower and upper bounds.
     """
     low, high = values.nan_to_num(nan=torch.inf).amin(dim=0), values.nan_to_num(nan=-torch.inf)
     equal = low == high.amax(dim=0)
@@ -109,30 +123,41 @@ def widen_equal_values(
     lowest = -1.0 if paired else 0.0
     num_units = (_group_sums(values, groups)[1] > 0).sum(dim=0) / factors
     share = NORMAL**2 / (num_units + NORMAL**2)
-    certain = torch.stack([low - share * (low - lowest), low + share * (1.0 - low)])
-    return torch.where(equal, certain, bounds)
+    widened = torch.stack([low - share * (low - lowest), low + share * (1.0 - low)])
+    return torch.where(equal, widened, bounds)
 
 
 def two_sided_p(means: Tensor) -> Tensor:
-    """(resamples, C) resampled mean differences -> (C,): two-sided p values of a mean of 0.
+    """Two-sided bootstrap p values of the hypothesis that the mean difference is 0.
 
-    Twice the smaller tail, at least 1 / (resamples + 1), at most 1; NaN without a resample.
+    Twice the smaller tail, at least 1 / (resamples + 1), at most 1.
+
+    Args:
+        means: (resamples, C) float64 resampled mean differences.
+
+    Returns:
+        (C,) float64; NaN for a column without a resample.
     """
     counted = ~means.isnan()
-    drawn = counted.sum(dim=0)
+    num_resamples = counted.sum(dim=0)
     below = ((means <= 0) & counted).sum(dim=0)
     above = ((means >= 0) & counted).sum(dim=0)
     smaller = torch.minimum(below, above).double()
-    p = (2.0 * smaller / drawn).clamp(max=1.0)
-    p = torch.maximum(p, 1.0 / (drawn + 1.0))
-    return torch.where(drawn > 0, p, torch.nan)
+    p = (2.0 * smaller / num_resamples).clamp(max=1.0)
+    p = torch.maximum(p, 1.0 / (num_resamples + 1.0))
+    return torch.where(num_resamples > 0, p, torch.nan)
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """P values adjusted for being one of several, in the order given.
+def holm_adjust(p: Sequence[float]) -> list[float]:
+    """Adjust p values for multiple testing by Holm's method.
 
-    NaN stays NaN and counts as no test (Holm, A Simple Sequentially Rejective Multiple Test
-    Procedure, 1979).
+    Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979.
+
+    Args:
+        p: p values of the tests, 0 to 1; NaN stays NaN and does not count as a test.
+
+    Returns:
+        The adjusted p values in the same order.
     """
     tested = sorted((value, i) for i, value in enumerate(p) if value == value)
     adjusted = list(p)
@@ -144,9 +169,9 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def _group_sums(values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-    """The sum and the number of counted values of each group and column, both (G, C) float64."""
-    alone = groups < 0
-    unique = torch.where(alone, groups.max().clamp(min=0) + 1 + alone.cumsum(0), groups)
+    """Sum and number of the counted values of each group and column, both (G, C) float64."""
+    singleton = groups < 0
+    unique = torch.where(singleton, groups.max().clamp(min=0) + 1 + singleton.cumsum(0), groups)
     unit = unique.unique(return_inverse=True)[1]
     shape = (int(unit.max()) + 1, values.shape[1])
     counted = ~values.isnan()
@@ -160,7 +185,7 @@ def _group_sums(values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
 def _resample_weights(
     num_units: int, resamples: int, seed: int, device: torch.device
 ) -> Iterator[Tensor]:
-    """How often each unit was drawn, in blocks of (at most 500, num_units) float64."""
+    """Yield how often each unit was drawn in each resample, (at most 500, num_units) float64."""
     generator = torch.Generator().manual_seed(seed)
     for start in range(0, resamples, 500):
         rows = min(500, resamples - start)

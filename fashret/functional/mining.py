@@ -1,4 +1,4 @@
-"""Hard negatives: near in the embedding, of the same kind, and known to be something else."""
+"""Hard-negative mining: nearest items of the same category that differ in a known attribute."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from fashret.types import UNKNOWN
 
 @dataclass(frozen=True)
 class HardPairs:
-    """Anchors and their hard negatives, P pairs in the order of anchor and rank.
+    """P pairs of an anchor and a hard negative, sorted by anchor and rank.
 
     Attributes:
-        anchor: (P,) long: a row.
-        negative: (P,) long: a row.
-        rank: (P,) long: the negative's place among the anchor's nearest of its kind, from 1.
-        similarity: (P,) float64: their inner product.
-        differs: (P, A) bool: the attributes that are known of both and differ.
-        counts: what became of the candidates: asked, kept, and dropped by reason.
+        anchor: (P,) long rows of the anchors.
+        negative: (P,) long rows of their hard negatives.
+        rank: (P,) long rank of the negative among the anchor's nearest of its category, from 1.
+        similarity: (P,) float64 inner product of the two embeddings.
+        differs: (P, A) bool: the attribute is known for both items, and differs.
+        counts: number of candidates that were looked at (`asked`), `kept`, and dropped by reason.
     """
 
     anchor: Tensor
@@ -32,7 +32,7 @@ class HardPairs:
 
 def hard_negatives(
     embeddings: Tensor,
-    kind: Tensor,
+    category: Tensor,
     product: Tensor,
     caption: Tensor,
     attributes: Tensor,
@@ -40,67 +40,67 @@ def hard_negatives(
     depth: int,
     keep: int,
 ) -> HardPairs:
-    """The nearest items of the same kind that differ in a known attribute.
+    """Find the nearest items of the same category that differ in a known attribute.
 
-    Items of one product and items of one caption are never taken for negatives, and neither is one
-    that may be alike in all that is known. Memory is a chunk of anchors, never N x N.
+    Items of the same product, items with the same caption, and items without a known difference
+    are never negatives. Memory is a chunk of anchors, never N x N.
 
     Args:
-        embeddings: (N, D), L2-normalised.
-        kind: (N,) long codes; an item of an unknown kind has no hard negatives.
-        product: (N,) long codes.
-        caption: (N,) long codes.
-        attributes: (N, A) long codes.
-        depth: how many nearest of its kind an anchor looks at.
-        keep: how many negatives it keeps at most.
+        embeddings: (N, D) float, L2-normalised.
+        category: (N,) long codes; an item of unknown category has no hard negatives.
+        product: (N,) long codes of products.
+        caption: (N,) long codes of texts.
+        attributes: (N, A) long codes of the values of A attributes.
+        depth: number of nearest items of its category that are looked at for each anchor.
+        keep: largest number of hard negatives per anchor.
     """
-    found = []
+    parts = []
     reasons = ("same product", "same caption", "no difference", "beyond miner.keep")
     counts = dict.fromkeys(("asked", "kept", *reasons), 0)
-    for code in kind[kind != UNKNOWN].unique().tolist():
-        rows = (kind == code).nonzero()[:, 0]
+    for code in category[category != UNKNOWN].unique().tolist():
+        rows = (category == code).nonzero()[:, 0]
         ranking = topk(embeddings[rows], embeddings[rows], min(depth + 1, len(rows)))
         anchor = rows[:, None].expand_as(ranking.rows)
         other = rows[ranking.rows.clamp(min=0)]
-        asked = (ranking.rows >= 0) & (other != anchor)
-        rank = asked.cumsum(dim=1)
-        asked &= rank <= depth
-        mates = asked & _equal(product, anchor, other)
-        told = asked & ~mates & _equal(caption, anchor, other)
-        left = asked & ~mates & ~told
-        place, column = left.nonzero(as_tuple=True)
-        a, b = attributes[anchor[place, column]], attributes[other[place, column]]
+        candidate = (ranking.rows >= 0) & (other != anchor)
+        rank = candidate.cumsum(dim=1)
+        candidate &= rank <= depth
+        same_product = candidate & _equal(product, anchor, other)
+        same_caption = candidate & ~same_product & _equal(caption, anchor, other)
+        remaining = candidate & ~same_product & ~same_caption
+        row, column = remaining.nonzero(as_tuple=True)
+        a, b = attributes[anchor[row, column]], attributes[other[row, column]]
         differs = (a != b) & (a != UNKNOWN) & (b != UNKNOWN)
-        differ = torch.zeros_like(left)
-        differ[place, column] = differs.any(dim=1)
-        kept = differ & (differ.cumsum(dim=1) <= keep)
-        counts["asked"] += int(asked.sum())
+        negative = torch.zeros_like(remaining)
+        negative[row, column] = differs.any(dim=1)
+        kept = negative & (negative.cumsum(dim=1) <= keep)
+        counts["asked"] += int(candidate.sum())
         counts["kept"] += int(kept.sum())
-        counts["same product"] += int(mates.sum())
-        counts["same caption"] += int(told.sum())
-        counts["no difference"] += int((left & ~differ).sum())
-        counts["beyond miner.keep"] += int((differ & ~kept).sum())
-        chosen = kept[place, column]
-        place, column = place[chosen], column[chosen]
-        found.append(
+        counts["same product"] += int(same_product.sum())
+        counts["same caption"] += int(same_caption.sum())
+        counts["no difference"] += int((remaining & ~negative).sum())
+        counts["beyond miner.keep"] += int((negative & ~kept).sum())
+        chosen = kept[row, column]
+        row, column = row[chosen], column[chosen]
+        parts.append(
             (
-                anchor[place, column],
-                other[place, column],
-                rank[place, column],
-                ranking.scores[place, column],
+                anchor[row, column],
+                other[row, column],
+                rank[row, column],
+                ranking.scores[row, column],
                 differs[chosen],
             )
         )
-    if not found:
+    if not parts:
         none = torch.zeros(0, dtype=torch.long)
         empty = torch.zeros(0, attributes.shape[1], dtype=torch.bool)
         return HardPairs(none, none, none, none.double(), empty, counts)
-    parts = [torch.cat(part) for part in zip(*found, strict=True)]
-    order = parts[0].argsort(stable=True)
-    anchors, negatives, ranks, similarities, differing = (part[order] for part in parts)
+    columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+    order = columns[0].argsort(stable=True)
+    anchors, negatives, ranks, similarities, differing = (column[order] for column in columns)
     return HardPairs(anchors, negatives, ranks, similarities, differing, counts)
 
 
 def _equal(codes: Tensor, anchor: Tensor, other: Tensor) -> Tensor:
-    """Whether two items have a known and equal code."""
+    """Return whether two items have a known and equal code."""
     return (codes[anchor] == codes[other]) & (codes[anchor] != UNKNOWN)

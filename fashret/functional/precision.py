@@ -1,4 +1,4 @@
-"""Matrix products in full float32, whatever the process allows elsewhere."""
+"""Matrix products in full float32, whatever lower precision the process allows elsewhere."""
 
 import threading
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
     autocast rounds as well.
 
     Args:
-        device: where the products are computed.
+        device: the device that computes the products.
     """
     with ExitStack() as stack:
         if torch.is_autocast_enabled(device.type):
@@ -45,7 +45,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def _backend_settings() -> list[tuple[Any, str]]:
-    """Each backend's `matmul` and its precision; empty where this torch has one setting for all."""
+    """Matmul settings of each backend; empty for a torch version that has one for all."""
     backends = (torch.backends.cuda, torch.backends.mkldnn)
     # Any: `mkldnn.matmul` and `fp32_precision` came with torch 2.9
     matmuls: list[Any] = [getattr(backend, "matmul", None) for backend in backends]
@@ -56,7 +56,7 @@ def _backend_settings() -> list[tuple[Any, str]]:
 
 
 def _common_setting() -> str | None:
-    """The process's precision; None where the backends were set to different ones."""
+    """Matmul precision of the process; None where the backends were set to different ones."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Which pairs of a batch are right, wrong, or neither: the one place that decides it."""
+"""Positive, negative and ignored pairs of a batch: the one place that decides them."""
 
 import torch
 from torch import Tensor
@@ -7,28 +7,28 @@ from fashret.types import UNKNOWN, Batch, Relations
 
 
 def equal_codes(rows: Tensor, columns: Tensor) -> Tensor:
-    """Whether two codes are known and equal.
-
-    Args:
-        rows: (B,) long.
-        columns: (M,) long.
-
-    Returns:
-        (B, M) bool. `UNKNOWN` equals nothing.
-    """
-    apart = torch.where(rows == UNKNOWN, UNKNOWN - 1, rows)  # which no column is
-    return _equal(apart, columns)
-
-
-def value_relations(rows: Tensor, columns: Tensor) -> Relations:
-    """Positive where a value is known of both and equal, negative where it is known and not equal.
+    """Compare the codes of rows and columns.
 
     Args:
         rows: (B,) long codes.
         columns: (M,) long codes.
 
     Returns:
-        Masks of (B, M).
+        (B, M) bool. `UNKNOWN` equals nothing.
+    """
+    no_match = torch.where(rows == UNKNOWN, UNKNOWN - 1, rows)  # a code that no column has
+    return _equal(no_match, columns)
+
+
+def value_relations(rows: Tensor, columns: Tensor) -> Relations:
+    """Relate items by a value: positive where both are known and equal, negative where they differ.
+
+    Args:
+        rows: (B,) long codes of the value, UNKNOWN where it is not known.
+        columns: (M,) long codes of the value.
+
+    Returns:
+        (B, M) masks; a pair with an unknown value is in neither.
     """
     known = (rows != UNKNOWN)[:, None] & (columns != UNKNOWN)[None, :]
     equal = equal_codes(rows, columns)
@@ -36,34 +36,35 @@ def value_relations(rows: Tensor, columns: Tensor) -> Relations:
 
 
 def pair_relations(rows: Batch, columns: Batch, *, several_positives: bool = False) -> Relations:
-    """How the photos of `rows` relate to the captions of `columns`.
+    """Relate the photos of `rows` to the captions of `columns`.
 
-    An item's own caption is its positive. Other photos of the product and other items with an
-    equal caption are neither positive nor negative: they would be false negatives. The same holds
-    for a caption of a column that was made of attributes which the row's item has too. A column
-    without a caption is ignored by every row, and a row without one by every column.
+    An item's own caption is its positive. Captions of other photos of the product and equal
+    captions of other items are neither positive nor negative: they would be false negatives. The
+    same holds for a caption that was filled from attribute values which the row's item has too. A
+    column without a caption is ignored by every row, and a row without one by every column.
 
     Args:
         rows: a batch with `index`, `product` and `caption` of B items.
-        columns: the same of M items.
-        several_positives: whether the captions of a product's other photos are right, not ignored.
+        columns: a batch with the same keys of M items.
+        several_positives: the captions of a product's other photos are positives, not ignored.
 
     Returns:
-        Masks of (B, M).
+        (B, M) masks.
     """
-    own = _equal(rows["index"], columns["index"])
-    mates = own | equal_codes(rows["product"], columns["product"])
-    related = equal_codes(rows["caption"], columns["caption"]).logical_or_(mates)
-    if "statements" in rows:
-        same_statement = rows["statements"][:, columns["stated"]]  # (B, M)
-        related |= same_statement == columns["caption"][None, :]
-    relations = Relations(mates if several_positives else own, related.logical_not_())
-    told = rows["caption"] != UNKNOWN, columns["caption"] != UNKNOWN
-    if all(bool(known.all()) for known in told):
+    same_item = _equal(rows["index"], columns["index"])
+    same_product = same_item | equal_codes(rows["product"], columns["product"])
+    related = equal_codes(rows["caption"], columns["caption"]).logical_or_(same_product)
+    if "caption_candidates" in rows:
+        same_template = rows["caption_candidates"][:, columns["caption_choice"]]  # (B, M)
+        related |= same_template == columns["caption"][None, :]
+    positive = same_product if several_positives else same_item
+    relations = Relations(positive, related.logical_not_())
+    row_has_caption, column_has_caption = (b["caption"] != UNKNOWN for b in (rows, columns))
+    if bool(row_has_caption.all()) and bool(column_has_caption.all()):
         return relations
-    return relations.without(~(told[0][:, None] & told[1][None, :]))
+    return relations.without(~(row_has_caption[:, None] & column_has_caption[None, :]))
 
 
 def _equal(rows: Tensor, columns: Tensor) -> Tensor:
-    """(B, M) bool of (B,) and (M,) long: half as wide, they are compared twice as fast."""
+    """Compare (B,) and (M,) long codes, (B, M) bool: as int32 they compare twice as fast."""
     return rows.int()[:, None] == columns.int()[None, :]

@@ -1,6 +1,6 @@
-"""What is a right answer, and how right: by equal codes, by a list, or by how much of it fits.
+"""Relevance judgements: by equal codes, by a list, or by the share of requested values that match.
 
-A gain of 1 is a right answer, one between 0 and 1 a part of one.
+A gain of 1 is a relevant document, one between 0 and 1 a partly relevant one.
 """
 
 from collections.abc import Callable
@@ -12,65 +12,77 @@ from torch import Tensor
 
 from fashret.types import UNKNOWN
 
-_AT_A_TIME = 2**24
+_COMPARISONS_PER_CHUNK = 2**24
+"""Values that are compared at a time."""
 
 
 class Relevance(Protocol):
-    """How right each document is for each query."""
+    """The gain of each document for each query."""
 
     def gains(self, queries: Tensor, rows: Tensor) -> Tensor:
-        """(q,) positions of queries and (q, k) rows of documents -> (q, k) float64, 0 to 1."""
+        """Look up the gains of some documents.
+
+        Args:
+            queries: (q,) long positions of queries.
+            rows: (q, k) long rows of documents.
+
+        Returns:
+            (q, k) float64, 0 to 1.
+        """
         ...
 
     def ideal(self, k: int) -> tuple[Tensor, Tensor]:
-        """(Q,) how many right answers there are, and (Q, k) the largest gains, falling."""
+        """Count the relevant documents of each query, (Q,) long, and find the k largest gains.
+
+        The gains are (Q, k) float64, descending.
+        """
         ...
 
     def subset(self, queries: Tensor) -> "Relevance":
-        """The same for some queries, (q,) long, ascending."""
+        """Keep only some queries: (q,) long positions, ascending."""
         ...
 
 
 @dataclass(frozen=True)
-class Equal:
-    """Right is what has the query's code; UNKNOWN equals nothing.
+class CodeRelevance:
+    """A document is relevant if it has the query's code; UNKNOWN equals nothing.
 
     Attributes:
-        of_query: (Q,) long.
-        of_document: (N,) long.
+        query_codes: (Q,) long code of each query.
+        document_codes: (N,) long code of each document.
     """
 
-    of_query: Tensor
-    of_document: Tensor
+    query_codes: Tensor
+    document_codes: Tensor
 
     def gains(self, queries: Tensor, rows: Tensor) -> Tensor:
-        """1 where the codes are equal."""
-        code = self.of_query[queries][:, None]
-        return ((self.of_document[rows.clamp(min=0)] == code) & (code != UNKNOWN)).double()
+        """Return 1 where the codes are equal, else 0; see `Relevance.gains`."""
+        code = self.query_codes[queries][:, None]
+        return ((self.document_codes[rows.clamp(min=0)] == code) & (code != UNKNOWN)).double()
 
     def ideal(self, k: int) -> tuple[Tensor, Tensor]:
-        """As many ones as there are documents of the code."""
-        size = 1 + max(_top(self.of_query), _top(self.of_document))
-        known = self.of_document[self.of_document != UNKNOWN]
-        counts = torch.bincount(known, minlength=size)[self.of_query.clamp(min=0)]
-        counts = torch.where(self.of_query == UNKNOWN, 0, counts)
+        """Count the documents of each query's code; see `Relevance.ideal`."""
+        size = 1 + max(_largest(self.query_codes), _largest(self.document_codes))
+        known = self.document_codes[self.document_codes != UNKNOWN]
+        counts = torch.bincount(known, minlength=size)[self.query_codes.clamp(min=0)]
+        counts = torch.where(self.query_codes == UNKNOWN, 0, counts)
         return counts, (torch.arange(k) < counts[:, None]).double()
 
-    def subset(self, queries: Tensor) -> "Equal":
-        """The same for some queries."""
-        return Equal(self.of_query[queries], self.of_document)
+    def subset(self, queries: Tensor) -> "CodeRelevance":
+        """Keep only some queries; see `Relevance.subset`."""
+        return CodeRelevance(self.query_codes[queries], self.document_codes)
 
 
 @dataclass(frozen=True)
-class Listed:
-    """Right is what a list says: query, document and gain, each (P,), in any order.
+class ListedRelevance:
+    """Relevance judgements as P triples of query, document and gain, in any order.
 
     Attributes:
-        query: positions of queries, 0 to Q - 1.
-        document: rows of documents, 0 to N - 1.
-        gain: float64.
-        num_queries: Q.
-        num_documents: N.
+        query: (P,) long positions of queries, 0 to Q - 1.
+        document: (P,) long rows of documents, 0 to N - 1.
+        gain: (P,) float64 gains, 0 to 1.
+        num_queries: number Q of queries.
+        num_documents: number N of documents.
     """
 
     query: Tensor
@@ -80,85 +92,88 @@ class Listed:
     num_documents: int
 
     def gains(self, queries: Tensor, rows: Tensor) -> Tensor:
-        """What the list says, 0 for what it does not name."""
+        """Look up gains in the list, 0 for pairs that are not in it; see `Relevance.gains`."""
         key, order = (self.query * self.num_documents + self.document).sort()
         if not len(key):
             return torch.zeros(rows.shape, dtype=torch.float64)
-        asked = queries[:, None] * self.num_documents + rows.clamp(min=0)
-        place = torch.searchsorted(key, asked).clamp(max=len(key) - 1)
-        return torch.where(key[place] == asked, self.gain[order][place], 0.0)
+        wanted = queries[:, None] * self.num_documents + rows.clamp(min=0)
+        position = torch.searchsorted(key, wanted).clamp(max=len(key) - 1)
+        return torch.where(key[position] == wanted, self.gain[order][position], 0.0)
 
     def ideal(self, k: int) -> tuple[Tensor, Tensor]:
-        """Each query's largest gains."""
-        right = torch.bincount(self.query[self.gain >= 1.0], minlength=self.num_queries)
+        """Find each query's largest gains; see `Relevance.ideal`."""
+        num_relevant = torch.bincount(self.query[self.gain >= 1.0], minlength=self.num_queries)
         best = torch.zeros(self.num_queries, k, dtype=torch.float64)
         by_gain = self.gain.sort(descending=True, stable=True).indices
         order = by_gain[self.query[by_gain].sort(stable=True).indices]
         query = self.query[order]
         sizes = torch.bincount(query, minlength=self.num_queries)
-        place = torch.arange(len(query)) - (sizes.cumsum(0) - sizes)[query]
-        first = place < k
-        best[query[first], place[first]] = self.gain[order][first]
-        return right, best
+        column = torch.arange(len(query)) - (sizes.cumsum(0) - sizes)[query]
+        first = column < k
+        best[query[first], column[first]] = self.gain[order][first]
+        return num_relevant, best
 
-    def subset(self, queries: Tensor) -> "Listed":
-        """The same for some queries."""
+    def subset(self, queries: Tensor) -> "ListedRelevance":
+        """Keep only some queries; see `Relevance.subset`."""
         kept = torch.isin(self.query, queries)
         position = torch.searchsorted(queries, self.query[kept])
-        return Listed(
+        return ListedRelevance(
             position, self.document[kept], self.gain[kept], len(queries), self.num_documents
         )
 
 
 @dataclass(frozen=True)
 class PartialMatch:
-    """Right is what has every value that is asked for; some of them are a part of it.
+    """The gain of a document is the share of the query's requested values that it has.
 
-    An item of another kind gains nothing; of the kind, the share of what is asked that it has.
+    A document of another category than the query's has the gain 0.
 
     Attributes:
-        asked: (Q, A) codes, UNKNOWN where a query does not ask; the first column is the kind.
-        stated: (N, A) codes, UNKNOWN where a document does not say.
+        requested: (Q, A) long codes of the values that each query requests, UNKNOWN for none; the
+            first column is the category.
+        document_values: (N, A) long codes of each document's values, UNKNOWN where not known.
     """
 
-    asked: Tensor
-    stated: Tensor
+    requested: Tensor
+    document_values: Tensor
 
     def gains(self, queries: Tensor, rows: Tensor) -> Tensor:
-        """The share of the asked values that fit."""
-        return self._of(self.asked[queries][:, None], self.stated[rows.clamp(min=0)])
+        """Compute the share of the requested values that match; see `Relevance.gains`."""
+        requested = self.requested[queries][:, None]
+        return self._gains(requested, self.document_values[rows.clamp(min=0)])
 
     def ideal(self, k: int) -> tuple[Tensor, Tensor]:
-        """Over all documents, some queries at a time."""
-        right, best = [], []
-        step = max(1, _AT_A_TIME // max(1, self.stated.numel()))
-        for start in range(0, len(self.asked), step):
-            gains = self._of(self.asked[start : start + step, None], self.stated[None])
-            right.append((gains >= 1.0).sum(dim=1))
+        """Compare with all documents, some queries at a time; see `Relevance.ideal`."""
+        num_relevant, best = [], []
+        step = max(1, _COMPARISONS_PER_CHUNK // max(1, self.document_values.numel()))
+        for start in range(0, len(self.requested), step):
+            requested = self.requested[start : start + step, None]
+            gains = self._gains(requested, self.document_values[None])
+            num_relevant.append((gains >= 1.0).sum(dim=1))
             top = gains.topk(min(k, gains.shape[1]), dim=1).values
             best.append(torch.nn.functional.pad(top, (0, k - top.shape[1])))
-        return torch.cat(right), torch.cat(best)
+        return torch.cat(num_relevant), torch.cat(best)
 
     def subset(self, queries: Tensor) -> "PartialMatch":
-        """The same for some queries."""
-        return PartialMatch(self.asked[queries], self.stated)
+        """Keep only some queries; see `Relevance.subset`."""
+        return PartialMatch(self.requested[queries], self.document_values)
 
     @staticmethod
-    def _of(asked: Tensor, stated: Tensor) -> Tensor:
-        fits = (asked == stated) & (asked != UNKNOWN)
-        share = fits.sum(dim=-1).double() / (asked != UNKNOWN).sum(dim=-1)
-        return torch.where(fits[..., 0], share, 0.0)
+    def _gains(requested: Tensor, values: Tensor) -> Tensor:
+        matches = (requested == values) & (requested != UNKNOWN)
+        share = matches.sum(dim=-1).double() / (requested != UNKNOWN).sum(dim=-1)
+        return torch.where(matches[..., 0], share, 0.0)
 
 
 def all_rows(relevance: Relevance, num_documents: int) -> Callable[[Tensor], Tensor]:
-    """Which of all documents are right for some queries: (q,) -> (q, N) bool."""
+    """Make a function that marks the relevant ones of all documents: (q,) -> (q, N) bool."""
     rows = torch.arange(num_documents)
 
-    def right(queries: Tensor) -> Tensor:
+    def is_relevant(queries: Tensor) -> Tensor:
         return relevance.gains(queries, rows.expand(len(queries), -1)) >= 1.0
 
-    return right
+    return is_relevant
 
 
-def _top(codes: Tensor) -> int:
+def _largest(codes: Tensor) -> int:
     return max(0, int(codes.max())) if len(codes) else 0

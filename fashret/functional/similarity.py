@@ -1,4 +1,4 @@
-"""Embeddings that can be sliced, and the fusion of two of them into one inner product."""
+"""Row-sliceable embeddings, and the fusion of image and text embeddings into one."""
 
 import math
 from typing import Protocol
@@ -8,28 +8,28 @@ from torch import Tensor
 
 
 class Vectors(Protocol):
-    """Rows of embeddings that are read in pieces: a tensor, a memory-mapped file, a fusion."""
+    """Embeddings that are read some rows at a time: a tensor, a memory-mapped file, a fusion."""
 
     def __len__(self) -> int:
-        """The number of rows."""
+        """Return the number of rows."""
         ...
 
     def __getitem__(self, rows: "slice | Tensor") -> Tensor:
-        """The rows of a slice or of a long tensor, (n, D) float."""
+        """Read the rows of a slice or of a long tensor, (n, D) float."""
         ...
 
 
 class Fused:
-    """Image and text embeddings as one: `w (image . image) + (1 - w) (text . text)`.
+    """Image and text embeddings as one vector: `w (image . image) + (1 - w) (text . text)`.
 
     The weighted sum of two inner products is the inner product of the concatenated embeddings
-    scaled by the roots of the weights, so that a fused search is a plain search. Pieces are
-    made when they are read: the concatenation of a whole catalog is never held.
+    scaled by the square roots of the weights, so that a fused search is a plain search. Rows are
+    concatenated when they are read: the concatenation of a whole catalog is never in memory.
 
     Args:
-        image: (N, D) embeddings.
-        text: (N, E) embeddings, zero where an item has no text.
-        weight_image: w, between 0 and 1.
+        image: (N, D) float image embeddings.
+        text: (N, E) float text embeddings, zero where an item has no text.
+        weight_image: weight w of the image similarity, 0 to 1.
     """
 
     def __init__(self, image: Vectors, text: Vectors, weight_image: float) -> None:

@@ -1,4 +1,4 @@
-"""How much wider an interval must be because queries search one another.
+"""Design effects: how much wider an interval must be where queries are also the gallery.
 
 Where the items of a set search one another, a new set brings new queries and a new gallery. A
 bootstrap over queries knows the variance of the queries alone. Two random halves of the products,
@@ -21,7 +21,7 @@ from fashret.functional.bootstrap import NORMAL
 
 
 def small_sample_factor(products: int) -> float:
-    """By how much a variance of few products is raised, so that its interval holds 95 %.
+    """Factor of a variance that is estimated from few products, so that its interval covers 95 %.
 
     A variance that is estimated from P products is itself uncertain: an interval takes the quantile
     of Student's t in place of the normal one, and P / (P - 1) makes the estimate unbiased. A design
@@ -29,7 +29,7 @@ def small_sample_factor(products: int) -> float:
     a third of the products; `benchmarks/coverage.py` shows that intervals then hold what they say.
 
     Args:
-        products: P, whose queries count; at least 2.
+        products: number P of products whose queries count, at least 2.
 
     Returns:
         (t / z)^2 P / (P - 1), with t by the expansion of Fisher and Cornish (1960).
@@ -41,59 +41,71 @@ def small_sample_factor(products: int) -> float:
 
 
 def depth_for_halves(k: int, views: int) -> int:
-    """How deep a ranking must be for its first k rows within a random half of the products.
+    """Ranking depth that leaves at least k rows within a random half of the products.
 
-    Of L rows half are expected in the own half, give or take the root of their number times the
-    views that a product has, since these stay together: three such deviations are allowed for.
+    Of L rows half are expected in the query's half, with a standard deviation of the square root
+    of their number times the items per product, since these stay together: three standard
+    deviations are allowed for.
 
     Args:
-        k: rows that are needed.
-        views: items of a product.
+        k: number of rows that are needed within the half.
+        views: number of items per product.
     """
     return 2 * k + math.ceil(3.0 * math.sqrt(2.0 * k * views)) + views
 
 
 def random_halves(count: int, generator: torch.Generator) -> Tensor:
-    """Assign `count` units to two halves at random, (count,) long of 0 and 1."""
+    """Split units into two halves at random.
+
+    Args:
+        count: number of units.
+        generator: random generator of the split.
+
+    Returns:
+        (count,) long, 0 or 1.
+    """
     side = torch.zeros(count, dtype=torch.long)
     side[torch.randperm(count, generator=generator)[: count // 2]] = 1
     return side
 
 
 def first_within(rows: Tensor, inside: Tensor, k: int) -> Tensor:
-    """The first k rows of each ranking that are inside, (Q, k) long, -1 where there are fewer.
+    """Keep the first k rows of each ranking that are inside a half.
 
     Args:
-        rows: (Q, L) long, best first.
-        inside: (Q, L) bool.
-        k: how many.
+        rows: (Q, L) long ranked rows, best first.
+        inside: (Q, L) bool: the row is inside.
+        k: number of rows to keep.
+
+    Returns:
+        (Q, k) long rows, -1 where fewer are inside.
     """
-    place = inside.cumsum(dim=1)
-    kept = inside & (place <= k)
-    chosen = torch.full((len(rows), k), -1, dtype=torch.long)
+    rank = inside.cumsum(dim=1)
+    kept = inside & (rank <= k)
+    first = torch.full((len(rows), k), -1, dtype=torch.long)
     query, column = kept.nonzero(as_tuple=True)
-    chosen[query, place[query, column] - 1] = rows[query, column]
-    return chosen
+    first[query, rank[query, column] - 1] = rows[query, column]
+    return first
 
 
 def all_metrics(hits: Tensor, num_relevant: Tensor, ks: Tensor) -> Tensor:
-    """Every metric of `functional.retrieval.METRICS` at every k, in one pass and single precision.
+    """Compute every metric of `functional.retrieval.METRICS` at every k in one float32 pass.
 
     Args:
-        hits: (Q, K) bool, best first, K >= max(ks).
-        num_relevant: (Q,) long.
-        ks: (c,) long, the cut-offs.
+        hits: (Q, K) bool: whether each ranked row is relevant, best first, K >= max(ks).
+        num_relevant: (Q,) long: number of relevant rows in the gallery.
+        ks: (c,) long cut-off ranks.
 
     Returns:
         (Q, 6 c) float32: the metrics in the order of METRICS, each at every k; NaN for a query
         without a relevant row.
     """
-    found = hits.float()
+    is_hit = hits.float()
     ranks = torch.arange(1, hits.shape[1] + 1, dtype=torch.float32)
     discounts = 1.0 / torch.log2(1.0 + ranks)
     relevant = num_relevant.float()[:, None]
-    counts = found.cumsum(dim=1)
-    first = found * (counts == 1)
+    counts = is_hit.cumsum(dim=1)
+    first = is_hit * (counts == 1)
     at = ks - 1
     best = num_relevant[:, None].clamp(min=1).minimum(ks)  # (Q, c)
     counted = counts[:, at]
@@ -101,25 +113,26 @@ def all_metrics(hits: Tensor, num_relevant: Tensor, ks: Tensor) -> Tensor:
         (counted > 0).float(),
         counted / relevant,
         counted / ks,
-        (counts / ranks * found).cumsum(dim=1)[:, at] / best,
+        (counts / ranks * is_hit).cumsum(dim=1)[:, at] / best,
         (first / ranks).cumsum(dim=1)[:, at],
-        (found * discounts).cumsum(dim=1)[:, at] / discounts.cumsum(dim=0)[best - 1],
+        (is_hit * discounts).cumsum(dim=1)[:, at] / discounts.cumsum(dim=0)[best - 1],
     ]
     return torch.where(relevant > 0, torch.cat(parts, dim=1), torch.nan)
 
 
 @dataclass
 class DesignEffect:
-    """Gathers the differences between halves, and the variances within them, split by split.
+    """Accumulates squared differences between halves and variances within them over random splits.
 
     Args:
-        cells: C statistics of a metric: 1 for the mean over all queries, or one for each value.
-        columns: metrics M.
+        cells: number C of statistics per metric: 1 for the mean over all queries, or one for each
+            value.
+        columns: number M of metrics.
 
     Attributes:
-        between: (C + 1, M) summed half squared differences of the halves; the last row is that of
-            the mean over the cells.
-        within: (C + 1, M) summed variances that the queries of a half have alone.
+        between: (C + 1, M) float64 summed half squared differences of the halves; the last row is
+            for the mean over the cells.
+        within: (C + 1, M) float64 summed variances due to the queries of a half alone.
     """
 
     cells: int
@@ -131,26 +144,27 @@ class DesignEffect:
         self.within = torch.zeros(shape, dtype=torch.float64)
 
     def add(self, values: Tensor, group: Tensor, cell: Tensor, side: Tensor) -> None:
-        """Take in one split.
+        """Add one random split.
 
         Args:
-            values: (Q, M) float within the halves, NaN where a query does not count.
-            group: (Q,) long, queries of one group are one unit: a product, or a product's queries
+            values: (Q, M) float: metrics of each query within its half, NaN where a query does not
+                count.
+            group: (Q,) long: queries of one group are one unit: a product, or a product's queries
                 of one value; -1 for a query that belongs to no cell.
-            cell: (G,) long, the cell of each group.
-            side: (G,) long, the half of each group.
+            cell: (G,) long: the cell of each group.
+            side: (G,) long: the half of each group, 0 or 1.
         """
-        use = group >= 0
-        values, group = values[use], group[use]
+        in_cell = group >= 0
+        values, group = values[in_cell], group[in_cell]
         counted = ~values.isnan()
         where = cell * 2 + side
         totals = _sums(values.nan_to_num(0.0), group, len(cell))
         counts = _sums(counted.to(values.dtype), group, len(cell))
         number = _sums(counts, where, 2 * self.cells)
         mean = _sums(totals, where, 2 * self.cells) / number
-        apart = totals - mean.nan_to_num(0.0)[where] * counts
+        deviation = totals - mean.nan_to_num(0.0)[where] * counts
         groups = _sums((counts > 0).to(values.dtype), where, 2 * self.cells)
-        variance = _sums(apart.square(), where, 2 * self.cells) / number.square()
+        variance = _sums(deviation.square(), where, 2 * self.cells) / number.square()
         variance = variance * groups / (groups - 1.0)
         variance = torch.where(groups > 1, variance, torch.nan)
         mean, variance = (part.view(self.cells, 2, self.columns) for part in (mean, variance))
@@ -165,11 +179,11 @@ class DesignEffect:
         self.within[-1] += torch.where(both, within, 0.0).sum(dim=0) / used.square()
 
     def factor(self) -> Tensor:
-        """(C + 1, M): by how much the variance exceeds that of the queries alone, at least 1."""
+        """Ratio of the variance over new sets to that of the queries alone, (C + 1, M), >= 1."""
         ratio = self.between / self.within
         return torch.where(self.within > 0, ratio, 1.0).clamp(min=1.0)
 
 
 def _sums(values: Tensor, index: Tensor, count: int) -> Tensor:
-    """(n, M) float -> (count, M): the sums of the rows of each index."""
+    """Sum the rows of (n, M) values by index, (count, M)."""
     return torch.zeros(count, values.shape[1], dtype=values.dtype).index_add_(0, index, values)

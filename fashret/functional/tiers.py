@@ -1,4 +1,4 @@
-"""How alike two items are by what is known of them: the one place that decides a pair's tier."""
+"""Tiers of item pairs by their products and attributes: the one place that decides them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,21 @@ from torch import Tensor
 from fashret.types import UNKNOWN, Relations, TrainingItems
 
 TIERS = ("strong", "medium", "weak", "hard", "easy")
-"""From the same thing to something else: three kinds of positives, two of negatives."""
+"""The tiers from nearest to farthest: three of positives, two of negatives."""
 
 
 @dataclass(frozen=True)
 class TierCodes:
-    """What decides the tiers of items: long codes, `UNKNOWN` where nothing is known.
+    """Codes of items that decide the tiers of pairs; `UNKNOWN` where a value is not known.
 
     Attributes:
-        category: (...).
-        product: (...).
-        caption: (...).
-        attributes: (..., A).
-        medium: places of the attributes, one of which makes two items of a category a medium pair.
-        weak: of those, one of which makes them a weak pair.
+        category: (...) long codes of categories.
+        product: (...) long codes of products.
+        caption: (...) long codes of texts.
+        attributes: (..., A) long codes of A attributes' values.
+        medium: columns of the attributes of which one equal value makes two items of a category a
+            medium pair.
+        weak: columns of the attributes of which one equal value makes them a weak pair.
     """
 
     category: Tensor
@@ -34,32 +35,36 @@ class TierCodes:
     weak: Sequence[int]
 
     @classmethod
-    def over(cls, items: TrainingItems, attributes: Sequence[str] | None = None) -> "TierCodes":
-        """All items of a table; attributes that the data lack are none of a tier's.
+    def from_items(
+        cls, items: TrainingItems, attributes: Sequence[str] | None = None
+    ) -> "TierCodes":
+        """Collect the codes of all items of a table.
+
+        Attributes of `data.tiers` that the table does not have are ignored.
 
         Args:
-            items: the table.
-            attributes: what is known of them here; all of the data's by default.
+            items: the items of the table.
+            attributes: names of the attributes to use; all of the table's by default.
         """
         wanted = items.described if attributes is None else attributes
         names = [name for name in items.described if name in wanted and name != "category"]
         codes = [items.described[name][0] for name in names]
-        nothing = torch.full((len(items.ids), 1), UNKNOWN)
+        unknown = torch.full((len(items.ids), 1), UNKNOWN)
 
-        def places(tier: str) -> list[int]:
+        def columns(tier: str) -> list[int]:
             return [names.index(name) for name in items.tiers.get(tier) or () if name in names]
 
         return cls(
             items.described["category"][0],
             items.product,
             items.caption,
-            torch.stack(codes, dim=1) if codes else nothing,
-            places("medium"),
-            places("weak"),
+            torch.stack(codes, dim=1) if codes else unknown,
+            columns("medium"),
+            columns("weak"),
         )
 
     def __getitem__(self, index: Any) -> "TierCodes":
-        """Some of the items; `[:, None]` and `[None]` make the rows and columns of a matrix."""
+        """Select items; `[:, None]` and `[None]` make the rows and columns of a matrix."""
         return TierCodes(
             self.category[index],
             self.product[index],
@@ -72,16 +77,17 @@ class TierCodes:
 
 @dataclass(frozen=True)
 class TierMasks:
-    """Which tier pairs are of, and which tiers they are known not to reach; masks of one shape.
+    """Masks of pairs by tier, and by the tiers that they are known not to be in; of one shape.
 
     Attributes:
-        strong: one product, or one category and every known attribute.
-        medium: one category and a medium attribute, and not strong.
-        weak: one category and a weak attribute, and neither of those.
-        hard: one category and a known difference.
-        easy: two categories.
-        not_medium: easy, or of another value in every medium attribute that is known of both.
-        not_weak: likewise.
+        strong: same product, or same category and equal in every known attribute.
+        medium: same category and an equal medium attribute, and not strong.
+        weak: same category and an equal weak attribute, and neither strong nor medium.
+        hard: same category and a known difference in an attribute.
+        easy: different categories.
+        not_medium: known not to be medium: easy, or different in a known medium attribute and
+            equal in none.
+        not_weak: known not to be weak, by the weak attributes.
     """
 
     strong: Tensor
@@ -94,11 +100,15 @@ class TierMasks:
 
     @property
     def not_strong(self) -> Tensor:
-        """Hard or easy."""
+        """Known not to be strong: hard or easy."""
         return self.hard | self.easy
 
-    def levels(self) -> dict[str, Relations]:
-        """Per positive tier: it and what is nearer, against what is known to be farther."""
+    def relations_by_tier(self) -> dict[str, Relations]:
+        """Positives and negatives of each positive tier.
+
+        Positives are the pairs of the tier and of nearer tiers, negatives those that are known to
+        be farther.
+        """
         medium = self.strong | self.medium
         weak = medium | self.weak
         return {
@@ -109,39 +119,43 @@ class TierMasks:
 
 
 def pair_tiers(a: TierCodes, b: TierCodes) -> TierMasks:
-    """The tiers of pairs whose first items are `a` and second `b`, of shapes that broadcast.
+    """Find the tiers of pairs of items.
 
-    Items of one product and items of one caption are never negatives. What is unknown of an item
-    makes neither a positive nor a negative of it.
+    Items of one product and items with one caption are never negatives. An unknown value makes a
+    pair neither positive nor negative.
+
+    Args:
+        a: codes of the first items.
+        b: codes of the second items, of shapes that broadcast with those of `a`.
     """
-    one_category = (a.category == b.category) & (a.category != UNKNOWN)
-    two_categories = (a.category != b.category) & (a.category != UNKNOWN) & (b.category != UNKNOWN)
-    one_product = (a.product == b.product) & (a.product != UNKNOWN)
-    one_caption = (a.caption == b.caption) & (a.caption != UNKNOWN)
+    same_category = (a.category == b.category) & (a.category != UNKNOWN)
+    other_category = (a.category != b.category) & (a.category != UNKNOWN) & (b.category != UNKNOWN)
+    same_product = (a.product == b.product) & (a.product != UNKNOWN)
+    same_caption = (a.caption == b.caption) & (a.caption != UNKNOWN)
     known_a, known_b = a.attributes != UNKNOWN, b.attributes != UNKNOWN
     known = known_a & known_b
     equal = known & (a.attributes == b.attributes)
     differ = known & (a.attributes != b.attributes)
-    as_much_known = (known_a == known_b).all(dim=-1)
-    alike = as_much_known & equal.any(dim=-1) & ~differ.any(dim=-1)
-    strong = one_product | (one_category & alike)
-    medium = one_category & _any(equal, a.medium)
-    weak = one_category & _any(equal, a.weak)
-    apart = ~one_product & ~one_caption
-    easy = apart & two_categories
-    other_material = one_category & apart & _any(differ, a.medium) & ~medium
-    other_design = one_category & apart & _any(differ, a.weak) & ~weak
+    same_known = (known_a == known_b).all(dim=-1)
+    same_attributes = same_known & equal.any(dim=-1) & ~differ.any(dim=-1)
+    strong = same_product | (same_category & same_attributes)
+    medium = same_category & _any(equal, a.medium)
+    weak = same_category & _any(equal, a.weak)
+    different = ~same_product & ~same_caption
+    easy = different & other_category
+    other_medium = same_category & different & _any(differ, a.medium) & ~medium
+    other_weak = same_category & different & _any(differ, a.weak) & ~weak
     return TierMasks(
         strong=strong,
         medium=medium & ~strong,
         weak=weak & ~strong & ~medium,
-        hard=apart & one_category & differ.any(dim=-1),
+        hard=different & same_category & differ.any(dim=-1),
         easy=easy,
-        not_medium=easy | other_material,
-        not_weak=easy | other_design,
+        not_medium=easy | other_medium,
+        not_weak=easy | other_weak,
     )
 
 
-def _any(found: Tensor, places: Sequence[int]) -> Tensor:
-    """(..., A) bool -> (...): whether one of some attributes is found."""
-    return found[..., list(places)].any(dim=-1) if places else torch.zeros_like(found[..., 0])
+def _any(mask: Tensor, columns: Sequence[int]) -> Tensor:
+    """Return whether a (..., A) mask is true in any of some columns, (...) bool."""
+    return mask[..., list(columns)].any(dim=-1) if columns else torch.zeros_like(mask[..., 0])

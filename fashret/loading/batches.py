@@ -83,9 +83,11 @@ class PhotoDataset(Dataset[Batch]):
         """Choose what is said of each item this time."""
         seed = f"{self.seed}-{place.epoch}"
         stated = [captions.choose(row, f"{seed}-{row}") for row in place.rows.tolist()]
-        batch["stated"] = torch.tensor(stated)
-        batch["statements"] = torch.from_numpy(captions.codes[place.rows])
-        batch["caption"] = batch["statements"].gather(1, batch["stated"][:, None])[:, 0]
+        batch["caption_choice"] = torch.tensor(stated)
+        batch["caption_candidates"] = torch.from_numpy(captions.codes[place.rows])
+        batch["caption"] = batch["caption_candidates"].gather(1, batch["caption_choice"][:, None])[
+            :, 0
+        ]
 
     def _photo(self, row: int, epoch: int) -> Tensor:
         photo = decode_photo(self.table.photo(row), least=self.least)

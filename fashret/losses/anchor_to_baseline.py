@@ -33,7 +33,11 @@ class AnchorToBaseline(nn.Module):
         assert self._image is not None, "prepare comes first"
         assert self._text is not None, "prepare comes first"
         rows = batch["index"].cpu()
-        own = batch["stated"] == 0 if "stated" in batch else torch.ones_like(batch["index"]) > 0
+        own = (
+            batch["caption_choice"] == 0
+            if "caption_choice" in batch
+            else torch.ones_like(batch["index"]) > 0
+        )
         away = []
         for now, before, counts in (
             (images, self._image, torch.ones_like(own)),

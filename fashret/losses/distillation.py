@@ -40,8 +40,8 @@ class Distillation(nn.Module):
         assert self._image is not None, "prepare comes first"
         assert self._text is not None, "prepare comes first"
         told = batch["caption"] != UNKNOWN
-        if "stated" in batch:
-            told &= batch["stated"] == 0
+        if "caption_choice" in batch:
+            told &= batch["caption_choice"] == 0
         rows = batch["index"][told].cpu()
         before = self._image[rows].to(images) @ self._text[rows].to(texts).T
         now = images[told] @ texts[told].T

@@ -69,7 +69,7 @@ class HardNegatives(nn.Module):
                     f"loss.terms.*.attributes names {name}; the data has "
                     f"{listed(name, items.described)}"
                 )
-        self._items = TierCodes.over(items, self.attributes)
+        self._items = TierCodes.from_items(items, self.attributes)
 
     def forward(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
         """The weighted loss of (B, D) photos and captions, L2-normalised."""

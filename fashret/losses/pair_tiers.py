@@ -47,7 +47,7 @@ class PairTiers(nn.Module):
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Take what is known of the items."""
-        self._items = TierCodes.over(items)
+        self._items = TierCodes.from_items(items)
 
     def forward(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
         """The weighted loss of (B, D) photos, L2-normalised."""
@@ -55,7 +55,7 @@ class PairTiers(nn.Module):
         items = self._items[batch["index"].cpu()]
         itself = torch.eye(len(images), dtype=torch.bool, device=images.device)
         total = no_pairs(images, texts)
-        for tier, relations in pair_tiers(items[:, None], items[None]).levels().items():
+        for tier, relations in pair_tiers(items[:, None], items[None]).relations_by_tier().items():
             if weight := self.tiers.get(tier, 0.0):
                 value = self.loss(images, images, relations.to(images.device).without(itself))
                 self.logged[f"loss_tiers_{tier}"] = value.detach()

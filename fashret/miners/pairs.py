@@ -69,8 +69,8 @@ class PairMiner(HardMiner):
             ConfigError: an attribute is none of the data's.
         """
         mined = self.mine(items, baseline)
-        codes = TierCodes.over(items)[items.rows]
-        differing = TierCodes.over(items, self.attributes)[items.rows]
+        codes = TierCodes.from_items(items)[items.rows]
+        differing = TierCodes.from_items(items, self.attributes)[items.rows]
         rng = np.random.default_rng(self.seed)
         pairs = draw_pairs(
             codes, mined, self.shares, count=self.count, rng=rng, differing=differing

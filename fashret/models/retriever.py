@@ -108,7 +108,7 @@ class Retriever(nn.Module):
         widths = {GENERAL: self.image_head.out_features}
         for name, head in zip(self.block_names, _linear(self.block_images), strict=True):
             widths[name] = head.out_features
-        return Layout.of(widths)
+        return Layout.from_widths(widths)
 
     @property
     def dim(self) -> int:

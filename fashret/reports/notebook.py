@@ -5,8 +5,8 @@ from fashret.reports.scoreboard import Scoreboard
 from fashret.reports.scoreboard_row import REGRESSED, Row, cells
 from fashret.reports.web import render
 
-_LEFT, _RIGHT = 265.0, 545.0
-"""The start and the end of the axis, in pixels."""
+_LEFT, _RIGHT = 315.0, 590.0
+"""Where the axis begins and ends, in pixels."""
 
 _COLOURS = {REGRESSED: "#c0392b"}
 

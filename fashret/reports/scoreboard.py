@@ -9,7 +9,7 @@ from fashret.evaluation.comparison import Difference, compare
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.plan import Plan
 from fashret.evaluation.targets import INSUFFICIENT, NOT_MET, Target, verdict
-from fashret.functional.bootstrap import holm
+from fashret.functional.bootstrap import holm_adjust
 from fashret.reports.scoreboard_row import MUST_NOT_FALL, REGRESSED, Row, markdown_table
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Scoreboard:
                 int(len(tested) / SIGNIFICANT),
             )
         verdicts = [_with_verdict(rows[key], target, enough[key]) for key, target in by_key.items()]
-        for key, p in zip(tested, holm([changes[key].p for key in tested]), strict=True):
+        for key, p in zip(tested, holm_adjust([changes[key].p for key in tested]), strict=True):
             if p < SIGNIFICANT and (rows[key].delta or 0.0) < 0.0:
                 rows[key] = replace(rows[key], verdict=REGRESSED)
         for key in present:

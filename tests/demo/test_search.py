@@ -76,7 +76,7 @@ def test_a_block_counts_as_much_as_it_is_weighed(search: Search) -> None:
     class Steered:
         """The same towers, with half of the embedding taken for the block of an attribute."""
 
-        layout = Layout.of({"general": towers.dim // 2, "neckline": towers.dim // 2})
+        layout = Layout.from_widths({"general": towers.dim // 2, "neckline": towers.dim // 2})
 
     image = search.models[0].image
     shelf = IndexedModel("steered", Steered(), image, image)  # type: ignore[arg-type]

@@ -56,7 +56,7 @@ def drawn(products: int, seed: int, **changes: Any) -> tuple[SplitSearch, SplitE
     )
     rows = np.arange(2 * products)
     plan = SplitSearch("test", options(**changes), rows, rows, codes, ("category",))
-    return plan, SplitEmbeddings(image, image, Layout.of({"general": 16}))
+    return plan, SplitEmbeddings(image, image, Layout.from_widths({"general": 16}))
 
 
 @pytest.mark.parametrize("seed", range(3))

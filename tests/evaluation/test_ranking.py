@@ -36,7 +36,7 @@ def test_a_copy_of_the_query_is_no_hit(exclude: str) -> None:
     rows, photos = np.arange(6), np.array([0, 0, 2, 3, 3, 0])
     plan = SplitSearch("test", options, rows, rows, known, ("category",), photos)
     image = at(0, 0, 30, 90, 90, 0)
-    embedded = SplitEmbeddings(image, image, Layout.of({"general": 2}))
+    embedded = SplitEmbeddings(image, image, Layout.from_widths({"general": 2}))
     found = Evaluation.from_rankings(
         plan, {m: r for m, (_, r) in rank_split(plan, embedded).items()}
     )

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from fashret.functional.bootstrap import (
-    holm,
-    interval,
+    holm_adjust,
     mean_interval,
+    percentile_interval,
     resampled_means,
     two_sided_p,
     widen_equal_values,
@@ -21,7 +21,7 @@ def test_p_is_never_zero() -> None:
 
 def test_holm_adjusts_as_in_the_textbook() -> None:
     nan = float("nan")
-    adjusted = holm([0.01, 0.04, nan, 0.03, 0.005])
+    adjusted = holm_adjust([0.01, 0.04, nan, 0.03, 0.005])
     assert adjusted[:2] == pytest.approx([0.03, 0.06])
     assert np.isnan(adjusted[2])
     assert adjusted[3:] == pytest.approx([0.06, 0.02])
@@ -76,7 +76,7 @@ def test_photos_of_a_product_single_queries_and_uncounted_values_are_drawn_as_un
     levels = [0.025, 0.25, 0.5, 0.75, 0.975]
     found = np.quantile(means.numpy(), levels)
     assert found == pytest.approx(np.quantile(expected, levels), abs=0.05 * spread)
-    low, high = interval(means, level=0.5)[:, 0].tolist()
+    low, high = percentile_interval(means, level=0.5)[:, 0].tolist()
     assert (low, high) == pytest.approx((found[1], found[3]))
 
 
@@ -106,7 +106,7 @@ def test_as_many_resamples_as_asked_and_none_twice() -> None:
 
 def test_every_column_has_its_interval_however_many_there_are() -> None:
     means = torch.rand(101, 600, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    found = interval(means, level=0.8)
+    found = percentile_interval(means, level=0.8)
     assert found.shape == (2, 600)
     # 101 values: the tenth part ends on the 11th and the 91st of them.
     ordered = means.sort(dim=0).values
@@ -131,10 +131,10 @@ def test_p_is_twice_the_smaller_tail() -> None:
 
 def test_holm_never_exceeds_one_nor_falls_below_a_smaller_p() -> None:
     # 3 x 0.5 is cut at 1; 0.2 x 4 is 0.8; 0.7 is last (x 1) but not below what came before it.
-    assert holm([0.5, 0.2, 0.7, 0.6]) == pytest.approx([1.0, 0.8, 1.0, 1.0])
+    assert holm_adjust([0.5, 0.2, 0.7, 0.6]) == pytest.approx([1.0, 0.8, 1.0, 1.0])
     # 0.02 x 2 is 0.04, and 0.03 x 1 is not below it.
-    assert holm([0.03, 0.02]) == pytest.approx([0.04, 0.04])
-    assert holm([]) == []
+    assert holm_adjust([0.03, 0.02]) == pytest.approx([0.04, 0.04])
+    assert holm_adjust([]) == []
 
 
 def test_equal_values_leave_the_interval_that_wilson_gives_none_of_n() -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fashret.evaluation.benchmarks.base import not_itself
 from fashret.functional import full_ranking as whole
-from fashret.functional.full_ranking import whole_rankings
+from fashret.functional.full_ranking import full_ranking_metrics
 from fashret.functional.topk import Excluded
 from support.benchmarks import at
 
@@ -15,7 +15,9 @@ def test_whole_rankings_leave_out_what_is_excluded() -> None:
     images = at(0, 10, 30, 60)
     right = torch.tensor([[1, 0, 1, 1], [0, 1, 0, 0]]).bool()
     places = torch.arange(4)
-    found = whole_rankings(images[:2], images, lambda q: right[q], not_itself(places[:2], places))
+    found = full_ranking_metrics(
+        images[:2], images, lambda q: right[q], not_itself(places[:2], places)
+    )
     assert found["map"][0] == pytest.approx((1 / 2 + 2 / 3) / 2, abs=1e-12)
     assert found["rprecision"][0] == 0.5
     assert found["map"].isnan().tolist() == [False, True]
@@ -52,7 +54,7 @@ def test_whole_rankings_equal_a_loop(
     right[5] = torch.arange(30) == 5  # nothing but itself
     right[6] = True
     exclude = None if oneself else Excluded(torch.arange(9), torch.arange(9))
-    found = whole_rankings(queries, catalog, lambda q: right[q], exclude)
+    found = full_ranking_metrics(queries, catalog, lambda q: right[q], exclude)
     assert list(found) == ["map", "rprecision"]
     for i in range(9):
         expected = by_hand(queries[i], catalog, right[i].tolist(), set() if oneself else {i})
@@ -64,7 +66,9 @@ def test_whole_rankings_equal_a_loop(
 
 
 def test_no_query_has_no_values() -> None:
-    found = whole_rankings(torch.empty(0, 3), torch.eye(3), lambda q: torch.ones(len(q), 3).bool())
+    found = full_ranking_metrics(
+        torch.empty(0, 3), torch.eye(3), lambda q: torch.ones(len(q), 3).bool()
+    )
     assert {name: tuple(values.shape) for name, values in found.items()} == {
         "map": (0,),
         "rprecision": (0,),

@@ -15,7 +15,7 @@ from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.blocks import Layout
 from fashret.functional.imputation import impute_texts
 
-PLAIN = Layout.of({"general": 16})
+PLAIN = Layout.from_widths({"general": 16})
 
 
 def drawn(products: int = 300, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -89,7 +89,7 @@ def test_complete_texts_stay_as_they_are_and_no_text_at_all_is_the_photo() -> No
 
 def test_photos_are_compared_by_the_general_block() -> None:
     """Ten items are near item 0 by the general block, ten others by the second one."""
-    layout = Layout.of({"general": 2, "neckline": 2})
+    layout = Layout.from_widths({"general": 2, "neckline": 2})
     near = torch.tensor([[1.0, 0.0]]).repeat(10, 1)
     far = torch.tensor([[-1.0, 0.0]]).repeat(10, 1)
     image = torch.cat([torch.cat([near, far]), torch.cat([far, near])], dim=1)

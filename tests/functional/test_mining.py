@@ -17,7 +17,7 @@ def random_table(seed: int) -> dict[str, Tensor]:
 
     return {
         "embeddings": normalize(torch.randn(60, 8, generator=generator), dim=1),
-        "kind": codes(3),
+        "category": codes(3),
         "product": codes(15),
         "caption": codes(20),
         "attributes": codes(3, 60, 2),
@@ -29,12 +29,12 @@ def test_a_known_positive_is_never_mined_as_a_negative(seed: int) -> None:
     table = random_table(seed)
     found = hard_negatives(**table, depth=12, keep=3)
     assert len(found.anchor) > 0
-    kind, product, caption = table["kind"], table["product"], table["caption"]
+    category, product, caption = table["category"], table["product"], table["caption"]
     for a, b, differs in zip(
         found.anchor.tolist(), found.negative.tolist(), found.differs.tolist(), strict=True
     ):
         assert a != b
-        assert kind[a] == kind[b] != -1
+        assert category[a] == category[b] != -1
         assert product[a] != product[b] or product[a] == -1
         assert caption[a] != caption[b] or caption[a] == -1
         x, y = table["attributes"][a].tolist(), table["attributes"][b].tolist()
@@ -48,11 +48,11 @@ def test_hard_negatives_are_the_nearest_that_qualify() -> None:
     table = random_table(3)
     found = hard_negatives(**table, depth=60, keep=4)
     similarity = (table["embeddings"].double() @ table["embeddings"].double().T).tolist()
-    kind, product, caption = (table[n].tolist() for n in ("kind", "product", "caption"))
+    category, product, caption = (table[n].tolist() for n in ("category", "product", "caption"))
     attributes = table["attributes"].tolist()
     for a in range(60):
         near = sorted(
-            (b for b in range(60) if b != a and kind[b] == kind[a] != -1),
+            (b for b in range(60) if b != a and category[b] == category[a] != -1),
             key=lambda b: -similarity[a][b],
         )
         expected = [
@@ -75,13 +75,13 @@ def test_hard_negatives_and_their_counts_equal_a_loop(depth: int, keep: int) -> 
     table["embeddings"][20] = table["embeddings"][21]  # equally near to all
     found = hard_negatives(**table, depth=depth, keep=keep)
     similarity = (table["embeddings"].double() @ table["embeddings"].double().T).tolist()
-    kind, product, caption = (table[n].tolist() for n in ("kind", "product", "caption"))
+    category, product, caption = (table[n].tolist() for n in ("category", "product", "caption"))
     attributes = table["attributes"].tolist()
     expected = []
     counts = dict.fromkeys(found.counts, 0)
     for a in range(60):
         near = sorted(
-            (b for b in range(60) if b != a and kind[b] == kind[a] != -1),
+            (b for b in range(60) if b != a and category[b] == category[a] != -1),
             key=lambda b: (-similarity[a][b], b),
         )[:depth]
         kept = 0
@@ -118,7 +118,7 @@ def test_hard_negatives_and_their_counts_equal_a_loop(depth: int, keep: int) -> 
 
 
 def test_items_of_unknown_kinds_have_no_hard_negatives() -> None:
-    table = random_table(2) | {"kind": torch.full((60,), -1)}
+    table = random_table(2) | {"category": torch.full((60,), -1)}
     found = hard_negatives(**table, depth=5, keep=5)
     for part in (found.anchor, found.negative, found.rank, found.similarity):
         assert part.shape == (0,)

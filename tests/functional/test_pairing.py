@@ -63,7 +63,7 @@ def test_tiers_are_what_their_words_say(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_no_pair_is_right_and_wrong_in_a_tier(seed: int) -> None:
     items = random_items(seed, 80)
-    for tier, relations in pair_tiers(items[:, None], items[None]).levels().items():
+    for tier, relations in pair_tiers(items[:, None], items[None]).relations_by_tier().items():
         assert not (relations.positive & relations.negative).any()
         for a, b in relations.negative.nonzero().tolist():
             assert items.product[a] != items.product[b] or items.product[a] == -1

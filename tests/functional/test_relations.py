@@ -38,20 +38,20 @@ def test_what_is_unknown_equals_nothing() -> None:
 
 
 def drawn(seed: int, size: int) -> Batch:
-    """Items with few products and texts, whose captions are one of three statements each."""
+    """Items with few products and texts, whose captions are one of three candidates each."""
     generator = torch.Generator().manual_seed(seed)
 
     def codes(high: int, *shape: int) -> Tensor:
         return torch.randint(-1, high, shape, generator=generator)
 
-    statements = codes(5, size, 3)
-    stated = torch.randint(0, 3, (size,), generator=generator)
+    candidates = codes(5, size, 3)
+    choice = torch.randint(0, 3, (size,), generator=generator)
     return Batch(
         index=torch.randperm(2 * size, generator=generator)[:size],
         product=codes(4, size),
-        caption=statements.gather(1, stated[:, None])[:, 0],
-        statements=statements,
-        stated=stated,
+        caption=candidates.gather(1, choice[:, None])[:, 0],
+        caption_candidates=candidates,
+        caption_choice=choice,
     )
 
 
@@ -62,7 +62,7 @@ def test_relations_follow_the_rules(seed: int, varied: bool, several: bool) -> N
     rows, columns = drawn(seed, 12), drawn(seed + 10, 15)
     if not varied:
         for batch in (rows, columns):
-            del batch["statements"], batch["stated"]
+            del batch["caption_candidates"], batch["caption_choice"]
     found = pair_relations(rows, columns, several_positives=several)
     seen = {"positive": 0, "negative": 0, "neither": 0}
     for i in range(12):
@@ -71,7 +71,10 @@ def test_relations_follow_the_rules(seed: int, varied: bool, several: bool) -> N
             mates = own or rows["product"][i] == columns["product"][j] != -1
             captions = int(rows["caption"][i]), int(columns["caption"][j])
             # The caption of a column may be one that the row's item could have had there too.
-            could = varied and rows["statements"][i, columns["stated"][j]] == captions[1]
+            could = (
+                varied
+                and rows["caption_candidates"][i, columns["caption_choice"][j]] == captions[1]
+            )
             told = -1 not in captions
             positive = told and bool(mates if several else own)
             negative = told and not (mates or captions[0] == captions[1] or could)

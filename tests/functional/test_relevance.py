@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fashret.functional.relevance import Equal, Listed, PartialMatch, Relevance
+from fashret.functional.relevance import CodeRelevance, ListedRelevance, PartialMatch, Relevance
 from fashret.types import UNKNOWN
 
 
@@ -16,8 +16,10 @@ def test_ways_to_say_what_is_right_agree(seed: int) -> None:
     query, document = right.nonzero(as_tuple=True)
     shuffled = torch.randperm(len(query), generator=generator)
     by: list[Relevance] = [
-        Equal(of_query, of_document),
-        Listed(query[shuffled], document[shuffled], torch.ones(len(query)).double(), 12, 30),
+        CodeRelevance(of_query, of_document),
+        ListedRelevance(
+            query[shuffled], document[shuffled], torch.ones(len(query)).double(), 12, 30
+        ),
         PartialMatch(of_query[:, None], of_document[:, None]),
     ]
     rows = torch.randint(0, 30, (12, 7), generator=generator)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fashret.functional.bootstrap import widened
+from fashret.functional.bootstrap import inflate_variance
 from fashret.functional.retrieval import METRICS
 from fashret.functional.split_half import (
     DesignEffect,
@@ -180,4 +180,4 @@ def test_resampled_means_widen_about_the_observed_mean() -> None:
     centre, factors = torch.tensor([2.0, 5.0]).double(), torch.tensor([4.0, 1.0]).double()
     # twice as far from 2, and as far as before from 5
     expected = [[0.0, 5.0], [4.0, 5.5], [8.0, 4.0]]
-    assert widened(means, centre, factors).tolist() == expected
+    assert inflate_variance(means, centre, factors).tolist() == expected

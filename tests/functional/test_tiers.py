@@ -28,7 +28,7 @@ def table() -> TrainingItems:
 
 
 def test_codes_stand_in_the_order_of_the_data_without_the_category() -> None:
-    codes = TierCodes.over(table())
+    codes = TierCodes.from_items(table())
     assert codes.category.tolist() == [0, 0, 1]
     assert codes.product.tolist() == [5, 6, 7]
     assert codes.caption.tolist() == [8, 8, -1]
@@ -38,11 +38,11 @@ def test_codes_stand_in_the_order_of_the_data_without_the_category() -> None:
 
 
 def test_codes_of_some_attributes_and_of_none() -> None:
-    some = TierCodes.over(table(), ["sleeve", "category", "collar"])
+    some = TierCodes.from_items(table(), ["sleeve", "category", "collar"])
     assert some.attributes.tolist() == [[1], [1], [0]]
     assert list(some.medium) == []
     assert list(some.weak) == [0]
-    none = TierCodes.over(table(), [])
+    none = TierCodes.from_items(table(), [])
     assert none.attributes.tolist() == [[UNKNOWN]] * 3
     assert not none.medium
     assert not none.weak
@@ -54,7 +54,7 @@ def test_codes_of_some_attributes_and_of_none() -> None:
 
 
 def test_some_of_the_items_are_chosen_with_all_that_is_known_of_them() -> None:
-    chosen = TierCodes.over(table())[torch.tensor([2, 0])]
+    chosen = TierCodes.from_items(table())[torch.tensor([2, 0])]
     assert chosen.category.tolist() == [1, 0]
     assert chosen.product.tolist() == [7, 5]
     assert chosen.caption.tolist() == [-1, 8]
@@ -103,7 +103,7 @@ def level_of(items: TierCodes, i: int, j: int) -> dict[str, str]:
 @pytest.mark.parametrize("seed", range(3))
 def test_levels_set_nearer_pairs_against_those_that_are_known_to_be_farther(seed: int) -> None:
     items = random_items(seed, 50)
-    levels = pair_tiers(items[:, None], items[None]).levels()
+    levels = pair_tiers(items[:, None], items[None]).relations_by_tier()
     assert list(levels) == ["strong", "medium", "weak"]
     seen = set()
     for i in range(50):

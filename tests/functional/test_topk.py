@@ -47,7 +47,7 @@ def test_topk_is_exact_for_any_chunk_size(
 ) -> None:
     queries, catalog = vectors
     queries[3] = catalog[7]  # its first 21 answers are equal
-    found = topk(queries, catalog, 10, query_chunk=chunks[0], catalog_chunk=chunks[1])
+    found = topk(queries, catalog, 10, query_chunk=chunks[0], gallery_chunk=chunks[1])
     assert found.rows.tolist() == oracle(queries, catalog, 10, set())
     assert found.rows[3].tolist() == [7, *range(40, 49)]
     assert torch.equal(found.scores, topk(queries, catalog, 10).scores)
@@ -56,7 +56,7 @@ def test_topk_is_exact_for_any_chunk_size(
 def test_more_ties_than_the_fast_pass_keeps_still_come_in_row_order() -> None:
     catalog = torch.ones(300, 8) / 8**0.5
     catalog[250] = -catalog[250]
-    found = topk(catalog[:4], catalog, 5, catalog_chunk=64)
+    found = topk(catalog[:4], catalog, 5, gallery_chunk=64)
     assert found.rows.tolist() == [[0, 1, 2, 3, 4]] * 4
 
 
@@ -64,7 +64,7 @@ def test_excluded_rows_are_not_found(vectors: tuple[Tensor, Tensor]) -> None:
     queries, catalog = vectors
     barred = [(0, 5), (0, 6), (4, 0), (30, 202)] + [(9, i) for i in range(100)]
     exclude = Excluded(*(torch.tensor(part) for part in zip(*sorted(barred), strict=True)))
-    found = topk(queries, catalog, 10, exclude=exclude, query_chunk=4, catalog_chunk=50)
+    found = topk(queries, catalog, 10, exclude=exclude, query_chunk=4, gallery_chunk=50)
     assert found.rows.tolist() == oracle(queries, catalog, 10, set(barred))
 
 
@@ -109,9 +109,9 @@ def test_a_catalog_row_that_is_not_finite_is_refused_by_its_number(
     queries, catalog = vectors
     for row in (150, 8, 9, 66, 67, 202, 10):
         catalog[row, row % 24] = bad
-    message = r"NaN or Inf .*: 7 of 203, catalog row 8, 9, 10, 66, 67, \.\.\.;"
+    message = r"NaN or Inf .*: 7 of 203, gallery row 8, 9, 10, 66, 67, \.\.\.;"
     with pytest.raises(DataError, match=message):
-        topk(queries, catalog, 5, catalog_chunk=chunk)
+        topk(queries, catalog, 5, gallery_chunk=chunk)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -131,7 +131,7 @@ def test_given_rows_that_are_not_finite_are_refused(vectors: tuple[Tensor, Tenso
     catalog[41] = float("nan")
     rows = torch.tensor([[9, 3, -1]]).expand(len(queries), -1)
     assert rank_rows(queries, catalog, rows).rows[:, 2].eq(-1).all()  # row 41 is not among them
-    with pytest.raises(DataError, match=r"1 of 203, catalog row 41;"):
+    with pytest.raises(DataError, match=r"1 of 203, gallery row 41;"):
         rank_rows(queries, catalog, rows.clamp(min=3) + 32)
     queries[4, 2] = float("-inf")
     with pytest.raises(DataError, match=r"1 of 31, query 4;"):
@@ -187,7 +187,7 @@ def test_a_ranking_is_exact_whatever_precision_products_are_allowed(
     with TensorFloat32() as device:
         queries @ catalog.T
         assert (device.products, device.rounded) == (1, 1)
-        found = topk(queries, catalog, 10, catalog_chunk=1000)
+        found = topk(queries, catalog, 10, gallery_chunk=1000)
     assert device.products == 1 + 3
     assert device.rounded == 1
     assert found.rows.tolist() == expected
@@ -249,7 +249,7 @@ def test_no_item_finds_itself_wherever_a_chunk_begins(chunks: tuple[int, int]) -
     generator = torch.Generator().manual_seed(5)
     items = normalize(torch.randn(40, 6, generator=generator), dim=1)
     found = topk(
-        items, items, 4, exclude=not_oneself(40), query_chunk=chunks[0], catalog_chunk=chunks[1]
+        items, items, 4, exclude=not_oneself(40), query_chunk=chunks[0], gallery_chunk=chunks[1]
     )
     assert found.rows.tolist() == oracle(items, items, 4, {(i, i) for i in range(40)})
 
@@ -259,7 +259,7 @@ def test_equal_items_leave_themselves_out_and_come_in_row_order(chunks: tuple[in
     # 90 equal rows are more ties than the fast pass keeps: every score is looked at again.
     items = torch.ones(90, 8) / 8**0.5
     found = topk(
-        items, items, 3, exclude=not_oneself(90), query_chunk=chunks[0], catalog_chunk=chunks[1]
+        items, items, 3, exclude=not_oneself(90), query_chunk=chunks[0], gallery_chunk=chunks[1]
     )
     for i, rows in enumerate(found.rows.tolist()):
         assert rows == [row for row in range(4) if row != i][:3]
@@ -271,7 +271,7 @@ def test_a_query_that_may_find_little_among_equal_rows_finds_no_more() -> None:
     items = torch.ones(90, 4) / 2
     barred = [row for row in range(90) if row not in (3, 77)]
     exclude = Excluded(torch.ones(len(barred), dtype=torch.long), torch.tensor(barred))
-    found = topk(items[:3], items, 4, exclude=exclude, catalog_chunk=16)
+    found = topk(items[:3], items, 4, exclude=exclude, gallery_chunk=16)
     assert found.rows.tolist() == [[0, 1, 2, 3], [3, 77, -1, -1], [0, 1, 2, 3]]
     assert found.scores[1].tolist() == [1.0, 1.0, -torch.inf, -torch.inf]
 
@@ -292,7 +292,7 @@ def test_rows_that_float32_cannot_tell_apart_come_in_their_exact_order(
     catalog[near] += steps * 2.0**-26
     expected = oracle(query, catalog, 6, set())
     assert topk(query, catalog, 6).rows.tolist() == expected
-    assert topk(query, catalog, 6, catalog_chunk=37).rows.tolist() == expected
+    assert topk(query, catalog, 6, gallery_chunk=37).rows.tolist() == expected
 
 
 def test_scores_are_exact_products() -> None:
@@ -317,7 +317,7 @@ def test_a_catalog_of_any_length_is_searched_to_its_end(num_rows: int) -> None:
     catalog = torch.randn(num_rows, 3, generator=generator)
     expected = [rows + [-1] * (6 - len(rows)) for rows in oracle(queries, catalog, 6, set())]
     for chunk in (1, 4, 1000):
-        assert topk(queries, catalog, 6, catalog_chunk=chunk).rows.tolist() == expected
+        assert topk(queries, catalog, 6, gallery_chunk=chunk).rows.tolist() == expected
 
 
 def test_given_rows_are_scored_a_few_queries_at_a_time() -> None:
@@ -341,7 +341,7 @@ def test_given_rows_are_scored_a_few_queries_at_a_time() -> None:
 
 def test_exclusions_of_a_chunk_count_from_its_start() -> None:
     exclude = Excluded(torch.tensor([0, 2, 2, 3, 5]), torch.tensor([9, 8, 7, 6, 5]))
-    part = exclude.of(2, 5)
+    part = exclude.for_queries(2, 5)
     assert part.queries.tolist() == [0, 0, 1]
     assert part.rows.tolist() == [8, 7, 6]
 

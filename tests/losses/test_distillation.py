@@ -34,7 +34,7 @@ def test_distillation_is_the_divergence_from_what_the_untrained_model_finds(vari
     given = Batch(index=torch.tensor(rows), caption=torch.tensor([0, 7, 2, -1, 0]))
     told = [0, 1, 2, 4]  # item 5 has no caption
     if varied:
-        given["stated"] = torch.tensor([0, 2, 0, 0, 1])
+        given["caption_choice"] = torch.tensor([0, 2, 0, 0, 1])
         told = [0, 2]  # and the captions of 3 and 1 are made of attributes
     value = term(images[:5], texts[:5], given)
     before = [[float(photos[rows[i]] @ said[rows[j]]) for j in told] for i in told]

@@ -50,7 +50,7 @@ def test_pairs_of_every_tier_are_written_and_come_into_batches(tmp_path: Path) -
     frame = pd.read_parquet(tmp_path / "pairs.parquet")
     stats = json.loads((tmp_path / "pairs_stats.json").read_text())
     assert list(stats) == list(TIERS)
-    masks = pair_tiers(TierCodes.over(table)[:, None], TierCodes.over(table)[None])
+    masks = pair_tiers(TierCodes.from_items(table)[:, None], TierCodes.from_items(table)[None])
     for tier in TIERS:
         part = frame[frame["tier"] == tier]
         a, b = (part[f"{side}_id"].str[1:].astype(int) for side in ("anchor", "other"))

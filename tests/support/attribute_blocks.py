@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from fashret.functional.blocks import GENERAL, Layout
 
-LAYOUT = Layout.of({GENERAL: 5, "neckline": 3, "material": 2})
+LAYOUT = Layout.from_widths({GENERAL: 5, "neckline": 3, "material": 2})
 
 
 def embeddings(rows: int, seed: int) -> Tensor:

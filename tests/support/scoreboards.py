@@ -8,7 +8,7 @@ import torch
 
 from fashret.evaluation.evaluator import Column, Evaluation, TaskResult
 from fashret.evaluation.targets import Target
-from fashret.functional.relevance import Equal
+from fashret.functional.relevance import CodeRelevance
 from fashret.functional.topk import Ranking
 from fashret.reports.scoreboard import Scoreboard
 from fashret.tasks.base import Search, Task
@@ -28,7 +28,9 @@ def evaluation(values: torch.Tensor, ranked: int = 0) -> Evaluation:
     codes = torch.where(codes < 60, 0, torch.where(codes < 95, 1, 2))  # 180, 105 and 15 queries
     names = ["round", "square", "high"]
     metric = "precision@10"
-    task = Task("image/neckline", "image", Equal(codes, codes), [metric], [metric], (codes, names))
+    task = Task(
+        "image/neckline", "image", CodeRelevance(codes, codes), [metric], [metric], (codes, names)
+    )
     rows = np.arange(QUERIES)
     plan: Any = SimpleNamespace(
         split="validation",

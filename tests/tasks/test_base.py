@@ -5,13 +5,15 @@ import torch
 
 from fashret.evaluation.comparison import compare
 from fashret.evaluation.options import RetrievalOptions
-from fashret.functional.relevance import Equal, Listed, PartialMatch, Relevance
+from fashret.functional.relevance import CodeRelevance, ListedRelevance, PartialMatch, Relevance
 from fashret.functional.topk import Excluded
 from support.benchmarks import at, evaluation_of, task
 
 
 def test_an_evaluation_differs_from_itself_by_nothing() -> None:
-    one = task(at(0, 10), at(0, 20), Equal(torch.tensor([0, 1]), torch.tensor([0, 1])), ["hit@1"])
+    one = task(
+        at(0, 10), at(0, 20), CodeRelevance(torch.tensor([0, 1]), torch.tensor([0, 1])), ["hit@1"]
+    )
     found = evaluation_of(one)
     change = compare(found, found, ["test/given/t/hit@1"])["test/given/t/hit@1"]
     assert (change.low, change.high) == (0.0, 0.0)
@@ -24,9 +26,11 @@ def test_a_sample_of_queries_keeps_what_each_finds() -> None:
     code = torch.randint(0, 4, (30,), generator=generator)
     of_item = torch.randint(0, 4, (45,), generator=generator)
     excluded = Excluded(torch.arange(30), torch.arange(30))
-    listed = Listed(torch.arange(30), torch.arange(30) + 5, torch.ones(30).double(), 30, 45)
+    listed = ListedRelevance(
+        torch.arange(30), torch.arange(30) + 5, torch.ones(30).double(), 30, 45
+    )
     partial = PartialMatch(code[:, None], of_item[:, None])
-    relevances: list[Relevance] = [Equal(code, of_item), listed, partial]
+    relevances: list[Relevance] = [CodeRelevance(code, of_item), listed, partial]
     for relevance in relevances:
         one = task(queries, gallery, relevance, ["hit@3", "ndcg@3"], excluded=excluded)
         whole = evaluation_of(one)

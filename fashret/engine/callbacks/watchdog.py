@@ -8,7 +8,7 @@ import torch
 from fashret.engine.callbacks.recovery import advice, last_good_weights
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 from fashret.errors import TrainingError
-from fashret.functional.collapse import Health, health
+from fashret.functional.collapse import EmbeddingSpread, measure_spread
 
 _SAMPLE = 2000
 
@@ -21,13 +21,13 @@ class Watchdog(pl.Callback):
     """
 
     def __init__(self) -> None:
-        self._before: Health | None = None
+        self._before: EmbeddingSpread | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the baseline."""
         catalog: Any = trainer.datamodule.baseline  # type: ignore[attr-defined]  # not in its type
         step = max(1, len(catalog) // _SAMPLE)
-        self._before = health(catalog.image[::step].float())
+        self._before = measure_spread(catalog.image[::step].float())
 
     def on_train_batch_end(
         self,
@@ -57,9 +57,9 @@ class Watchdog(pl.Callback):
         """Look at the embeddings of an evaluation."""
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in its type
             if isinstance(callback, RetrievalEvaluation) and callback.sample is not None:
-                self._judge(trainer, health(callback.sample))
+                self._judge(trainer, measure_spread(callback.sample))
 
-    def _judge(self, trainer: pl.Trainer, now: Health) -> None:
+    def _judge(self, trainer: pl.Trainer, now: EmbeddingSpread) -> None:
         for logger in trainer.loggers:
             logger.log_metrics(
                 {f"val/image/{name}": value for name, value in now._asdict().items()},

@@ -14,7 +14,7 @@ from fashret.evaluation.benchmarks.base import (
     not_itself,
 )
 from fashret.evaluation.evaluator import TaskResult
-from fashret.functional.relevance import Equal
+from fashret.functional.relevance import CodeRelevance
 from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
 
@@ -52,7 +52,7 @@ class AttributeSpecific(Benchmark):
                 continue
             code, rows = inputs.code(name, positions), inputs.rows_at(positions)
             yield EmbeddedTask(
-                Task(name, name, Equal(code, code), metrics=["map"], headlines=["map"]),
+                Task(name, name, CodeRelevance(code, code), metrics=["map"], headlines=["map"]),
                 Search(
                     name=name,
                     query_rows=rows,

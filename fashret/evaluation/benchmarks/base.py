@@ -19,7 +19,7 @@ from fashret.evaluation.evaluator import Evaluation, TaskResult
 from fashret.evaluation.intervals import largest_k, list_depth
 from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.plan import KEY_NAMES
-from fashret.functional.full_ranking import WHOLE, whole_rankings
+from fashret.functional.full_ranking import FULL_RANKING_METRICS, full_ranking_metrics
 from fashret.functional.relevance import all_rows
 from fashret.functional.similarity import Vectors
 from fashret.functional.topk import Excluded, Ranking, topk
@@ -230,9 +230,9 @@ def evaluate_benchmark(
         depth = list_depth(search, largest_k(plan, search.name))
         ranking = topk(queries, gallery, depth, exclude=search.excluded)
         rankings[search.name] = Ranking(ranking.rows.cpu(), ranking.scores.cpu())
-        if any(metric in WHOLE for metric in task.metrics):
+        if any(metric in FULL_RANKING_METRICS for metric in task.metrics):
             relevant = all_rows(task.relevance, len(search.gallery_rows))
-            full_rankings[task.name] = whole_rankings(
+            full_rankings[task.name] = full_ranking_metrics(
                 queries.cpu(), gallery, relevant, search.excluded
             )
     return Evaluation.from_rankings(plan, rankings, full_rankings)

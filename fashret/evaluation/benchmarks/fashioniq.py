@@ -10,7 +10,7 @@ from fashret.data.sources.fashioniq import KINDS, Wish, wishes
 from fashret.errors import ConfigError
 from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs, mean_of
 from fashret.evaluation.evaluator import TaskResult
-from fashret.functional.relevance import Listed
+from fashret.functional.relevance import ListedRelevance
 from fashret.functional.topk import Excluded
 from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
@@ -93,7 +93,7 @@ class FashionIQ(Benchmark):
             Task(
                 name=name,
                 search=name,
-                relevance=Listed(
+                relevance=ListedRelevance(
                     number,
                     torch.tensor(
                         [gallery_position[str(w.target)] for w in wanted], dtype=torch.long

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs
-from fashret.functional.relevance import Equal
+from fashret.functional.relevance import CodeRelevance
 from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
 
@@ -35,7 +35,7 @@ class LookBench(Benchmark):
                 Task(
                     name=name,
                     search=name,
-                    relevance=Equal(codes[queries], codes[gallery]),
+                    relevance=CodeRelevance(codes[queries], codes[gallery]),
                     metrics=self.metrics,
                     headlines=self.metrics,
                     zero_without_answer=True,

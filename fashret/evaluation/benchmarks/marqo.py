@@ -13,7 +13,7 @@ from torch import Tensor
 from fashret.data.on_disk import read_json
 from fashret.errors import ConfigError, DataError
 from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs
-from fashret.functional.relevance import Listed
+from fashret.functional.relevance import ListedRelevance
 from fashret.tasks.base import NO_ROW, Search, Task
 from fashret.types import UNKNOWN
 
@@ -87,7 +87,7 @@ class Marqo(Benchmark):
             Task(
                 name=name,
                 search=name,
-                relevance=Listed(
+                relevance=ListedRelevance(
                     torch.tensor(queries, dtype=torch.long),
                     torch.tensor(documents_idx, dtype=torch.long),
                     torch.tensor(gains, dtype=torch.float64),

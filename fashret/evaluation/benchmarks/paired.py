@@ -7,7 +7,7 @@ import torch
 
 from fashret.errors import ConfigError
 from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs
-from fashret.functional.relevance import Equal
+from fashret.functional.relevance import CodeRelevance
 from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
 
@@ -37,7 +37,7 @@ class Paired(Benchmark):
             name, product = f"{source}-to-{target}", inputs.code("product", positions)
             hits = [f"hit@{k}" for k in self.k]
             yield EmbeddedTask(
-                Task(name, name, Equal(own, own), metrics=hits, headlines=hits),
+                Task(name, name, CodeRelevance(own, own), metrics=hits, headlines=hits),
                 Search(
                     name=name,
                     query_rows=inputs.rows_at(positions),

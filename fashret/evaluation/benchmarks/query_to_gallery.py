@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs
-from fashret.functional.relevance import Equal
+from fashret.functional.relevance import CodeRelevance
 from fashret.tasks.base import Search, Task
 
 
@@ -36,7 +36,7 @@ class QueryToGallery(Benchmark):
             Task(
                 name="query-to-gallery",
                 search="query-to-gallery",
-                relevance=Equal(product, inputs.code("product", gallery)),
+                relevance=CodeRelevance(product, inputs.code("product", gallery)),
                 metrics=hits,
                 headlines=hits,
             ),

@@ -76,7 +76,7 @@ function hitElement(found, relevance) {
     .map(([name, part]) => `${name} ${part.toFixed(2)}`).join(", ");
   return element("li", { class: right ? "right" : "wrong", title: `${item.id}: ${facts(item)}` },
     element("figure", {}, photo(place), element("figcaption", {},
-      element("b", {}, `${right ? "✓" : "✗"} ${score.toFixed(2)}`), ` (${parts})`,
+      element("b", {}, `${right ? "✓" : "✗"} ${score.toFixed(2)}`), parts && ` (${parts})`,
       element("br", {}), element("span", { class: "dim" }, matching.join(", ") || "nothing matches"))));
 }
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from fashret.errors import TrainingError
-from fashret.functional.collapse import Health
+from fashret.functional.collapse import EmbeddingSpread
 from fashret.losses import InfoNCE
 from fashret.types import Relations
 from support.commands import Run
@@ -38,8 +38,12 @@ def test_a_run_that_is_lost_is_ended_with_the_last_good_weights(
 
 
 def test_a_collapse_is_said_in_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = iter([Health(30.0, 0.2), Health(25.0, 0.3), Health(1.1, 0.99)])
-    monkeypatch.setattr("fashret.engine.callbacks.watchdog.health", lambda embeddings: next(judged))
+    judged = iter(
+        [EmbeddingSpread(30.0, 0.2), EmbeddingSpread(25.0, 0.3), EmbeddingSpread(1.1, 0.99)]
+    )
+    monkeypatch.setattr(
+        "fashret.engine.callbacks.watchdog.measure_spread", lambda embeddings: next(judged)
+    )
     with pytest.raises(TrainingError, match=r"two photos are 0.99 alike .*last.ckpt"):
         run("train", "trainer.max_epochs=3")
     held = torch.load(run.at("run") / "checkpoints" / "last.ckpt", weights_only=True)
