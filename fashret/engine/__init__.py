@@ -1,1 +1,1 @@
-"""Lightning: the module that learns and the callbacks that judge it."""
+"""Training with Lightning: the module, the data module, optimizers, schedules and callbacks."""

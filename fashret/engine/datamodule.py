@@ -1,4 +1,4 @@
-"""The Lightning data module: which loader serves which regime."""
+"""The Lightning data module: stored features for frozen towers, photos for trained ones."""
 
 import warnings
 from typing import Any
@@ -20,18 +20,18 @@ from fashret.types import TrainingItems
 
 
 class FashionData(pl.LightningDataModule):
-    """Serves a prepared set: stored features while towers are frozen, photos while they learn.
+    """Loads a prepared data set: stored features if towers are frozen, photos if they are trained.
 
     Args:
         table: the items.
-        codes: of the table.
-        source: batch size, workers and augmentation.
-        plan: who is judged after each epoch.
-        baseline: the untrained model's catalog, whose features are served while towers are frozen.
-        backbone: how photos and texts are prepared, where towers learn; None while they do not.
-        training: what is trained on, and which products it is of; by default the training split.
-        miner: puts what it mined into the training batches.
-        seed: of the order and of the augmentation.
+        codes: the codes of the table.
+        source: the data source, for batch size, workers and augmentation.
+        plan: the evaluation after each epoch.
+        baseline: the catalog of the untrained model, with the features of frozen towers.
+        backbone: the trained towers, for their preprocessing; None if towers are frozen.
+        training: the training items and their products; None for the training split.
+        miner: composes training batches with mined items; None for none.
+        seed: the seed of the batch order and of the augmentation.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class FashionData(pl.LightningDataModule):
         self._done = 0
 
     def state_dict(self) -> dict[str, int]:
-        """What a checkpoint keeps: the batches that were learned from, of an epoch that goes on."""
+        """Return the number of finished batches of an unfinished epoch, for the checkpoint."""
         assert self.trainer is not None
         loop = self.trainer.fit_loop
         epochs: Any = loop.epoch_progress.current
@@ -68,33 +68,33 @@ class FashionData(pl.LightningDataModule):
         return {"done": batches.processed if epochs.ready > epochs.processed else 0}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Leave them out when the epoch goes on."""
+        """Skip the finished batches when the epoch is resumed."""
         self._done = state_dict["done"]
         # Lightning asks the loader for this, but only after it was made.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
 
     def train_dataloader(self) -> FeatureLoader | BatchLoader:
-        """Every training item once an epoch, shuffled; or as the balance says."""
-        rank, world = self._place()
+        """Load every training item once per epoch, shuffled; or balanced by `data.balance`."""
+        rank, world = self._process()
         rows = self.table.rows("train") if self.training is None else self.training.rows.numpy()
-        size, place = self.source.batch_size, {"seed": self.seed, "rank": rank, "world": world}
+        size, shared = self.source.batch_size, {"seed": self.seed, "rank": rank, "world": world}
         overfits = bool(getattr(self.trainer, "overfit_batches", 0))
         batches: RowBatches
         if self.source.balance is None or overfits:
-            batches = ShuffledBatches(rows, batch_size=size, reshuffle=not overfits, **place)
+            batches = ShuffledBatches(rows, batch_size=size, reshuffle=not overfits, **shared)
         else:
             codes = {
                 n: (codes.numpy(), values) for n, (codes, values) in self.codes.described.items()
             }
-            batches = BalancedBatches(rows, self.source.balance, codes, batch_size=size, **place)
+            batches = BalancedBatches(rows, self.source.balance, codes, batch_size=size, **shared)
         if self.miner is not None and not overfits:
             batches = self.miner.compose(batches, seed=self.seed)
         batches.done, self._done = self._done, 0
         return self._loader(batches, training=True)
 
     def val_dataloader(self) -> FeatureLoader | BatchLoader:
-        """Every item that the plan needs embedded, in order."""
-        rank, world = self._place()
+        """Load every item that the evaluation needs, in order."""
+        rank, world = self._process()
         needed = self.plan.rows
         parts = [np.intersect1d(self.table.rows(split), needed) for split in self.table.splits]
         batches = EvaluationBatches(parts, rank=rank, world=world, even=True)
@@ -125,8 +125,8 @@ class FashionData(pl.LightningDataModule):
         )
         return BatchLoader(photos, batches, num_workers=self.source.workers)
 
-    def _place(self) -> tuple[int, int]:
-        """Tell this process's rank and the number of processes."""
+    def _process(self) -> tuple[int, int]:
+        """The rank of this process and the number of processes."""
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size

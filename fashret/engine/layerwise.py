@@ -1,4 +1,4 @@
-"""AdamW whose step shrinks from the heads down."""
+"""AdamW with layer-wise learning-rate decay."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,15 +16,15 @@ class LayerwiseAdamW(torch.optim.AdamW):
     (Clark et al., ELECTRA, 2020; Bao et al., BEiT, 2021, use 0.65 to 0.8).
 
     Args:
-        params: groups, each with its `depth`.
-        lr: of the heads.
-        layer_decay: between a block and the one below it, above 0 and at most 1.
-        betas: as of AdamW.
-        eps: as of AdamW.
-        weight_decay: as of AdamW.
+        params: parameter groups, each with its `depth`.
+        lr: the learning rate of the heads.
+        layer_decay: the factor from a transformer block to the one below it, above 0 and at most 1.
+        betas: as in `torch.optim.AdamW`.
+        eps: as in `torch.optim.AdamW`.
+        weight_decay: as in `torch.optim.AdamW`.
 
     Raises:
-        ConfigError: layer_decay out of its range.
+        ConfigError: `layer_decay` is out of its range.
     """
 
     def __init__(

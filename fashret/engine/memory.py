@@ -1,4 +1,4 @@
-"""Training that goes on in smaller chunks when memory runs out."""
+"""Retry training steps in smaller chunks when GPU memory runs out."""
 
 import logging
 from collections.abc import Callable
@@ -17,46 +17,46 @@ T = TypeVar("T")
 
 
 class RandomState:
-    """The state of the random generators now, to compute the same again."""
+    """A snapshot of the random generators, to repeat a computation exactly."""
 
     def __init__(self) -> None:
         self._cpu = torch.get_rng_state()
         self._gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
 
     def restore(self) -> None:
-        """Set the generators back."""
+        """Set the generators to the snapshot."""
         torch.set_rng_state(self._cpu)
         if self._gpu is not None:
             torch.cuda.set_rng_state(self._gpu)
 
 
 def retry_forward(encode: Callable[[], T], retriever: Retriever, size: int, trainer: Any) -> T:
-    """Encode a batch; where memory runs out, again in chunks of half the size.
+    """Encode a batch; if memory runs out, retry in chunks of half the size.
 
-    Several processes agree: where it fails in one of them, all of them encode again, so that none
-    waits for the others in the exchange of embeddings behind it. One process raises the error on,
-    for `retry_step`, which also sees the backward pass.
+    If it fails in one of several processes, all of them retry, so that none waits in the exchange
+    of embeddings that follows. A single process raises the error, for `retry_step`, which covers
+    the backward pass as well.
 
     Args:
-        encode: the forward pass of the towers.
-        retriever: whose chunk is halved.
-        size: items in the batch.
-        trainer: Lightning's.
+        encode: runs the forward pass of the towers.
+        retriever: the model whose chunk is halved.
+        size: the number of items in the batch.
+        trainer: Lightning's trainer.
 
     Raises:
-        TrainingError: a smaller chunk is not possible.
+        TrainingError: the chunk cannot be halved.
     """
     if trainer.world_size == 1 or not retriever.encodes_while_training:
         return encode()
     state = RandomState()
     while True:
-        made: T | None = None
+        result: T | None = None
         with suppress(torch.OutOfMemoryError):
-            made = encode()
-        if trainer.strategy.reduce_boolean_decision(made is not None, all=True):
-            assert made is not None
-            return made
-        made = None
+            result = encode()
+        if trainer.strategy.reduce_boolean_decision(result is not None, all=True):
+            assert result is not None
+            return result
+        result = None
         _halve(retriever, size)
         state.restore()
 
@@ -64,16 +64,16 @@ def retry_forward(encode: Callable[[], T], retriever: Retriever, size: int, trai
 def retry_step(
     closure: Callable[[], T], retriever: Retriever, module: pl.LightningModule
 ) -> Callable[[], T]:
-    """A training step's closure that is run again with half the chunk where memory runs out.
+    """Wrap the closure of a training step so that it retries with half the chunk out of memory.
 
-    Gradients and random generators are set back first, so that the step is the one that would have
-    been taken. Several processes cannot repeat a backward pass (gradients of some layers were
-    exchanged already): there the error says what to set.
+    Gradients and random generators are reset first, so that the step is the same. Several processes
+    cannot repeat a backward pass (gradients of some layers have been exchanged already): they raise
+    an error that says what to set.
 
     Args:
         closure: forward, zero_grad and backward of one batch; it changes no weights.
-        retriever: whose chunk is halved.
-        module: whose gradients are reset.
+        retriever: the model whose chunk is halved.
+        module: the module whose gradients are reset.
     """
     if not retriever.encodes_while_training:
         return closure  # heads over stored features have nothing to encode in smaller chunks
@@ -84,8 +84,8 @@ def retry_step(
             try:
                 return closure()
             except torch.OutOfMemoryError as e:
-                alone = module.trainer.world_size == 1
-                if not alone or module.trainer.accumulate_grad_batches > 1:
+                single_process = module.trainer.world_size == 1
+                if not single_process or module.trainer.accumulate_grad_batches > 1:
                     raise TrainingError(_advice(retriever)) from e
             module.zero_grad(set_to_none=True)
             _halve(retriever, retriever.last_batch)
@@ -95,10 +95,10 @@ def retry_step(
 
 
 def _halve(retriever: Retriever, size: int) -> None:
-    """Halve the chunk, and say so.
+    """Halve the chunk, and log a warning.
 
     Raises:
-        TrainingError: it cannot be halved.
+        TrainingError: the chunk cannot be halved.
     """
     before = retriever.chunk or size
     after = retriever.halve_chunk(size)
@@ -107,8 +107,8 @@ def _halve(retriever: Retriever, size: int) -> None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     log.warning(
-        "out of memory at model.chunk=%d: retrying the batch with %d. Set model.chunk=%d to begin "
-        "with it",
+        "out of memory at model.chunk=%d: retrying the batch with %d. Set model.chunk=%d to start "
+        "with that",
         min(before, size),
         after,
         after,
@@ -116,7 +116,7 @@ def _halve(retriever: Retriever, size: int) -> None:
 
 
 def _advice(retriever: Retriever) -> str:
-    """What to set where a smaller chunk does not help or is not possible."""
+    """The error message with the settings that save memory."""
     chunk = "null" if retriever.chunk is None else str(retriever.chunk)
     return (
         f"out of memory while training, with batches of {retriever.last_batch} items per process "

@@ -1,4 +1,4 @@
-"""The Lightning module: one training step, one evaluation step, and what a checkpoint holds."""
+"""The Lightning module: the training step, the validation step, and the checkpoint's weights."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fashret.engine.memory import retry_forward, retry_step
-from fashret.engine.sharding import clip_by_norm, is_shared_out, local_part, shard
+from fashret.engine.sharding import clip_by_norm, is_sharded, local_part, shard
 from fashret.engine.weight_decay import DecayToInitial
 from fashret.errors import TrainingError
 from fashret.functional.relations import pair_relations
@@ -26,13 +26,14 @@ class RetrievalModule(pl.LightningModule):
     """Trains a retriever to find photos by captions and captions by photos.
 
     Args:
-        retriever: what is trained, as `Retriever.set_training` left it.
-        loss: over rows, columns and relations; its own parameters learn too.
-        miner: chooses among the valid pairs.
-        block_loss: what the attribute blocks learn, if there are any.
-        optimizer: makes an optimizer of parameter groups.
-        scheduler: makes a schedule of an optimizer, given `steps_per_epoch`.
-        gather: whether a batch is that of all processes together, not of each its own.
+        retriever: the model, after `Retriever.set_training`.
+        loss: the loss over image embeddings, text embeddings and relations; its own parameters are
+            trained too.
+        miner: selects among the valid pairs of a batch.
+        block_loss: the loss of the attribute heads; unused without attribute heads.
+        optimizer: makes an optimizer from parameter groups.
+        scheduler: makes a learning-rate schedule from an optimizer and `steps_per_epoch`.
+        gather: whether the loss is over the batches of all processes together.
         decay_to_initial: whether weight decay pulls heads towards their initial values (those of
             a pretrained model) instead of zero.
         config: the run's whole configuration as plain containers, kept in every checkpoint.
@@ -71,16 +72,16 @@ class RetrievalModule(pl.LightningModule):
         self._stepped = self._learns = False
 
     def configure_model(self) -> None:
-        """Share out the towers where the strategy is for that (`trainer=fsdp`)."""
-        if self._shares_out() and not any(map(is_shared_out, self.parameters())):
+        """Shard the towers over the processes if the strategy does so (`trainer=fsdp`)."""
+        if self._is_sharded_run() and not any(map(is_sharded, self.parameters())):
             others = self.loss, self.block_loss
             shard(self.retriever, others, self.trainer.strategy.root_device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of the photos against the captions."""
-        whole, batch = self._gathered(self._embedded(batch), batch)
+        """Compute the loss of a batch: photos against captions, and the attribute heads."""
+        embeddings, batch = self._gathered(self._embedded(batch), batch)
         layout = self.retriever.layout
-        images, texts = (layout.block(embeddings) for embeddings in whole)
+        images, texts = (layout.block(part) for part in embeddings)
         with torch.no_grad():
             several = getattr(self.loss, "several_positives", False)
             relations = pair_relations(batch, batch, several_positives=several)
@@ -90,7 +91,7 @@ class RetrievalModule(pl.LightningModule):
             parts = self.loss.parts(images, texts, relations, batch)
         loss: Tensor = sum(parts.values()) if parts else self.loss(images, texts, relations)  # type: ignore[assignment]  # sum's own type has the int 0
         if layout.attributes:
-            parts["blocks"] = self.block_loss(*whole, batch, layout)
+            parts["blocks"] = self.block_loss(*embeddings, batch, layout)
             loss = loss + parts["blocks"]
         if self._is_logged(batch_idx):
             self._logged = self._values(loss, parts, relations)
@@ -106,7 +107,7 @@ class RetrievalModule(pl.LightningModule):
         return retry_forward(encode, self.retriever, len(batch["index"]), self.trainer)
 
     def _is_logged(self, batch_idx: int) -> bool:
-        """Whether this batch ends a step that is logged: every nth, and the last of an epoch."""
+        """Whether this batch ends a logged step: every nth step, and the last of an epoch."""
         last = self.trainer.is_last_batch
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         steps = last or (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
@@ -115,7 +116,7 @@ class RetrievalModule(pl.LightningModule):
     def _values(
         self, loss: Tensor, parts: Mapping[str, Tensor], relations: Relations
     ) -> dict[str, Tensor | float]:
-        """What is logged of a step."""
+        """The logged values of a step, by key."""
         with_pair = relations.positive.any(dim=1) & relations.negative.any(dim=1)
         values: dict[str, Tensor | float] = {
             "train/loss": loss.detach(),
@@ -131,10 +132,9 @@ class RetrievalModule(pl.LightningModule):
         return values
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Write the values of a logged step under its own number.
+        """Log the values of a step under its own step number.
 
-        Lightning's own logging writes a value at a step of its own choice, and drops what an
-        epoch's end comes before.
+        Lightning's own logging uses another step number, and drops values at the end of an epoch.
         """
         values, self._logged = self._logged, {}
         if not values:
@@ -153,7 +153,7 @@ class RetrievalModule(pl.LightningModule):
         optimizer: Any,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Step, in smaller chunks if memory runs out, and keep learned scales within bounds."""
+        """Step, in smaller chunks if memory runs out, and clamp learned temperatures."""
         assert optimizer_closure is not None
         closure = retry_step(optimizer_closure, self.retriever, self)
         super().optimizer_step(epoch, batch_idx, optimizer, closure)
@@ -162,7 +162,7 @@ class RetrievalModule(pl.LightningModule):
                 clamp()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Pull heads towards their initial values, and note whether anything learns."""
+        """Pull heads towards their initial values, and record whether any gradient is non-zero."""
         self._decay.before_step(optimizer)
         self._stepped = True
         if not self._learns:
@@ -170,10 +170,10 @@ class RetrievalModule(pl.LightningModule):
             self._learns = any(bool(local_part(gradient).any()) for gradient in gradients)
 
     def on_train_epoch_end(self) -> None:
-        """End a run that learns nothing.
+        """Stop a run that learns nothing.
 
         Raises:
-            TrainingError: no parameter had a gradient in a whole epoch.
+            TrainingError: all gradients of a whole epoch were zero.
         """
         learns = self._learns or not self._stepped
         if not self.trainer.strategy.reduce_boolean_decision(learns, all=False):
@@ -187,35 +187,36 @@ class RetrievalModule(pl.LightningModule):
     def _gathered(
         self, embedded: tuple[Tensor, Tensor], batch: Batch
     ) -> tuple[tuple[Tensor, Tensor], Batch]:
-        """The embeddings and codes of all processes' batches, as if they were one.
+        """Gather the embeddings and codes of all processes to one batch.
 
-        Every process computes the same loss of them; what it gives back to its own embeddings is
-        the sum over the processes, whose mean over the weights (DDP's) is the one batch's gradient.
+        Every process computes the loss of the whole batch. The backward pass of all_gather sums the
+        gradients over the processes, and DDP averages them over the weights; together they give
+        the gradient of the whole batch.
         """
         if not self.gather or self.trainer.world_size == 1:
             return embedded, batch
-        images, texts = (self._of_all(part) for part in embedded)
+        images, texts = (self._all_gather(part) for part in embedded)
         codes: Any = {
-            name: self._of_all(value)
+            name: self._all_gather(value)
             for name, value in batch.items()
             if name in CODES and isinstance(value, Tensor)
         }
         return (images, texts), codes
 
-    def _of_all(self, part: Tensor) -> Tensor:
-        """(B, ...) of each process -> (processes * B, ...), with its gradient."""
+    def _all_gather(self, part: Tensor) -> Tensor:
+        """Gather (B, ...) of each process to (world_size * B, ...), differentiably."""
         gathered = self.all_gather(part, sync_grads=part.requires_grad)
         assert isinstance(gathered, Tensor)
         return gathered.flatten(0, 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Embed a batch, in full precision whatever the training's."""
+        """Embed a batch in full precision."""
         with torch.autocast(self.device.type, enabled=False):
             images, texts = self.retriever(batch)
         return {"index": batch["index"], "image": images, "text": texts}
 
     def configure_optimizers(self) -> Any:
-        """Groups by depth; weight decay for matrices, none for norms, biases and scales."""
+        """Make the optimizer and its schedule; norms, biases and scales have no weight decay."""
         optimizer = self.optimizer(self._groups())
         names = dict(self.named_parameters())
         self._decay = DecayToInitial({names[name]: start for name, start in self._initial.items()})
@@ -234,18 +235,18 @@ class RetrievalModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip; tensors that are shared out and others have one norm together."""
-        if not self._shares_out():
+        """Clip the gradients by one norm over sharded and other tensors."""
+        if not self._is_sharded_run():
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_val:
             learning = [p for group in optimizer.param_groups for p in group["params"]]
             clip_by_norm(learning, gradient_clip_val)
 
-    def _shares_out(self) -> bool:
+    def _is_sharded_run(self) -> bool:
         return isinstance(self.trainer.strategy, ModelParallelStrategy)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """What learns, from the heads down: `depth` is for a step that shrinks with it."""
+        """The optimizer's parameter groups, by `depth` from the heads down and by weight decay."""
         towers = self.retriever.backbone
         learning = [p for p in self.parameters() if p.requires_grad]
         depths: dict[int, int] = {}
@@ -257,21 +258,20 @@ class RetrievalModule(pl.LightningModule):
             depths = {id(p): of_name[name] for name, p in towers.named_parameters()}
         groups: dict[tuple[int, bool, bool], list[Tensor]] = {}
         for parameter in learning:
-            # Tensors that are shared out cannot be stepped together with others.
-            place = depths.get(id(parameter), 0), parameter.ndim <= 1, is_shared_out(parameter)
-            groups.setdefault(place, []).append(parameter)
+            # The optimizer cannot step sharded tensors together with others.
+            key = depths.get(id(parameter), 0), parameter.ndim <= 1, is_sharded(parameter)
+            groups.setdefault(key, []).append(parameter)
         return [
-            {"params": groups[place], "depth": place[0]}
-            | ({"weight_decay": 0.0} if place[1] else {})
-            for place in sorted(groups)
+            {"params": groups[key], "depth": key[0]} | ({"weight_decay": 0.0} if key[1] else {})
+            for key in sorted(groups)
         ]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out what did not learn."""
-        checkpoint["state_dict"] = self.what_learned(checkpoint["state_dict"])
+        """Drop the weights that are not trained."""
+        checkpoint["state_dict"] = self.learned_part(checkpoint["state_dict"])
 
-    def what_learned(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A state of this module without the weights that stay as they are."""
+    def learned_part(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the trained part of a state dict of this module."""
         learned = {RETRIEVER + name for name in self.retriever.learned_state()}
         return {
             name: value
@@ -280,13 +280,13 @@ class RetrievalModule(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make sure that the checkpoint holds what learns here, and nothing else."""
-        if "state_dict" in checkpoint:  # weights that are shared out were loaded part by part
+        """Check that the checkpoint has exactly the trained weights of this model."""
+        if "state_dict" in checkpoint:  # sharded weights are loaded elsewhere
             check_state(checkpoint["state_dict"], self.retriever)
 
 
 def _is_head(name: str) -> bool:
-    """Whether a parameter is the matrix of a head."""
+    """Whether a parameter is the weight matrix of a head."""
     return name.startswith((f"{RETRIEVER}image_head", f"{RETRIEVER}text_head")) or (
         name.startswith(f"{RETRIEVER}block_") and name.endswith("weight")
     )

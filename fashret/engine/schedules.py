@@ -16,19 +16,22 @@ def warmup_cosine(
     warmup: float,
     final: float,
 ) -> LambdaLR:
-    """A linear rise from zero, then half a cosine down.
+    """Linear warmup from zero, then cosine decay.
 
     Args:
-        optimizer: whose learning rate is the peak.
-        steps_per_epoch: optimizer steps in an epoch.
-        epochs: over how many epochs it runs.
-        warmup: the share of all steps that the rise takes, 0 to 1.
-        final: where the cosine ends, as a share of the peak.
+        optimizer: the optimizer; its learning rate is the peak.
+        steps_per_epoch: the number of optimizer steps per epoch.
+        epochs: the length of the schedule in epochs.
+        warmup: the warmup's share of all steps, 0 to 1.
+        final: the final learning rate, as a share of the peak.
+
+    Raises:
+        ConfigError: `epochs` or `warmup` is out of its range.
     """
     if epochs < 1 or not 0.0 <= warmup <= 1.0:
         raise ConfigError(
             f"scheduler.epochs={epochs} scheduler.warmup={warmup}: epochs must be at least 1 "
-            "(trainer.max_epochs=-1 has no end: give scheduler.epochs), warmup within 0 and 1"
+            "(with trainer.max_epochs=-1 set scheduler.epochs), warmup between 0 and 1"
         )
     total = max(1.0, steps_per_epoch * epochs)
     rise = total * warmup
@@ -43,5 +46,10 @@ def warmup_cosine(
 
 
 def constant(optimizer: Optimizer, *, steps_per_epoch: float) -> LambdaLR:
-    """The optimizer's own learning rate throughout."""
+    """Constant learning rate: that of the optimizer.
+
+    Args:
+        optimizer: the optimizer.
+        steps_per_epoch: not used; all schedules receive it.
+    """
     return LambdaLR(optimizer, lambda step: 1.0)

@@ -1,4 +1,4 @@
-"""Weights that are shared out over processes: each holds a part of every tensor."""
+"""Shard weights over processes with FSDP2: each process stores a part of every tensor."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,19 +12,20 @@ from fashret.models.retriever import Retriever
 
 
 def shard(retriever: Retriever, others: Iterable[nn.Module], device: torch.device) -> None:
-    """Share out a retriever, a block of its towers at a time (Zhao et al., PyTorch FSDP, 2023).
+    """Wrap a retriever with FSDP2, one transformer block at a time.
 
-    A block's weights are gathered when it computes, and let go behind it, so that a process needs
-    memory for its share of the weights, gradients and optimizer, and for one block.
+    The weights of a block are gathered when it computes and freed afterwards, so that a process
+    needs memory for its share of weights, gradients and optimizer state, and for one block (Zhao et
+    al., PyTorch FSDP, 2023).
 
     Args:
-        retriever: with towers that learn, without adapters; changed in place.
-        others: what learns beside it (losses, with a temperature or prototypes): every process
-            holds it whole, and its gradient is the mean over the processes.
-        device: where this process computes.
+        retriever: the model with trained towers, without adapters; changed in place.
+        others: modules that are replicated instead, such as losses with a temperature; their
+            gradients are averaged over the processes.
+        device: the device of this process.
     """
-    assert retriever.backbone is not None, "heads alone are not shared out"
-    # Every process must compute as often as the others, however many texts it has.
+    assert retriever.backbone is not None, "heads alone are not sharded"
+    # FSDP's forward is collective: every process needs the same number of passes.
     retriever.backbone.trimmed_together = None
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     for blocks in retriever.backbone.blocks():
@@ -38,27 +39,27 @@ def shard(retriever: Retriever, others: Iterable[nn.Module], device: torch.devic
                 parameter.register_post_accumulate_grad_hook(_average)
 
 
-def is_shared_out(parameter: Tensor) -> bool:
-    """Whether this process holds a part of it only."""
+def is_sharded(parameter: Tensor) -> bool:
+    """Return whether a tensor is sharded over processes."""
     return isinstance(parameter, DTensor)
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this process holds."""
+    """Return the part of a tensor that this process stores."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def clip_by_norm(parameters: Sequence[Tensor], most: float) -> None:
-    """Scale the gradients down to a norm over all of them, shared out and whole.
+def clip_by_norm(parameters: Sequence[Tensor], max_norm: float) -> None:
+    """Clip gradients by their total norm over sharded and unsharded parameters.
 
     Args:
-        parameters: with their gradients.
-        most: the norm that they may have together.
+        parameters: the parameters with their gradients.
+        max_norm: the maximum total norm.
     """
     learning = [p for p in parameters if p.grad is not None]
     parts = (
-        [p for p in learning if is_shared_out(p)],
-        [p for p in learning if not is_shared_out(p)],
+        [p for p in learning if is_sharded(p)],
+        [p for p in learning if not is_sharded(p)],
     )
     norms = []
     for part in filter(None, parts):
@@ -66,11 +67,11 @@ def clip_by_norm(parameters: Sequence[Tensor], most: float) -> None:
         norms.append(norm.full_tensor() if isinstance(norm, DTensor) else norm)
     total = torch.stack(norms).norm()
     for part in filter(None, parts):
-        nn.utils.clip_grads_with_norm_(part, most, total)
+        nn.utils.clip_grads_with_norm_(part, max_norm, total)
 
 
 def _average(parameter: Tensor) -> None:
-    """Make a gradient the mean over the processes."""
+    """Average a gradient over the processes."""
     assert parameter.grad is not None
     distributed.all_reduce(parameter.grad)
     parameter.grad /= distributed.get_world_size()

@@ -1,4 +1,4 @@
-"""Weight decay that pulls towards where a weight began, not towards zero."""
+"""Weight decay towards the initial weights instead of zero (L2-SP)."""
 
 from collections.abc import Mapping
 
@@ -9,17 +9,17 @@ from torch.optim import Optimizer
 
 
 class DecayToInitial:
-    """Turns an optimizer's weight decay of some weights into a pull towards their initial values.
+    """Changes an optimizer's weight decay of some weights to decay towards their initial values.
 
-    A head begins as the projection of the pretrained model, so that zero is no better guess for it
-    than any other matrix, while its initial value is the baseline (L2-SP: Li et al., Explicit
+    The initial value of a head is the projection of the pretrained model, a better prior than zero
+    (L2-SP: Li et al., Explicit
     Inductive Bias for Transfer Learning with Convolutional Networks, 2018). Decoupled weight decay
     (AdamW) becomes `p <- p - lr * weight_decay * (p - p_0)`; decay that is a part of the gradient
     becomes `g <- g + weight_decay * (p - p_0)`. The optimizer itself and its state stay as they
     are: only the part of p_0 is added.
 
     Args:
-        initial: by weight, its initial value.
+        initial: the initial value of each weight.
     """
 
     def __init__(self, initial: Mapping[torch.nn.Parameter, Tensor]) -> None:
@@ -27,7 +27,7 @@ class DecayToInitial:
 
     @torch.no_grad()
     def before_step(self, optimizer: Optimizer) -> None:
-        """Add the pull towards the initial values; called after backward, before the step."""
+        """Add the decay towards the initial values; call it after backward, before the step."""
         for group in optimizer.param_groups:
             decay = group.get("weight_decay", 0.0)
             if not decay:
@@ -39,7 +39,7 @@ class DecayToInitial:
                 initial = self._initial.get(parameter)
                 if initial is None or parameter.grad is None:
                     continue
-                initial = self._initial[parameter] = _placed_like(initial, parameter)
+                initial = self._initial[parameter] = _like(initial, parameter)
                 if decoupled:
                     # The optimizer multiplies the weight by (1 - pull) after this.
                     pull = float(group["lr"]) * decay
@@ -48,8 +48,8 @@ class DecayToInitial:
                     parameter.grad.add_(initial, alpha=-decay)
 
 
-def _placed_like(initial: Tensor, parameter: Tensor) -> Tensor:
-    """The initial value on the parameter's device, sharded as the parameter is."""
+def _like(initial: Tensor, parameter: Tensor) -> Tensor:
+    """The initial value on the parameter's device, sharded like the parameter."""
     if isinstance(parameter, DTensor) and not isinstance(initial, DTensor):
         initial = initial.to(parameter.device, parameter.dtype)
         return distribute_tensor(initial, parameter.device_mesh, parameter.placements)

@@ -1,4 +1,4 @@
-"""Callbacks: what happens around the steps of a run."""
+"""Lightning callbacks: evaluation, checkpoints, logging, weight averaging, fault detection."""
 
 from fashret.engine.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from fashret.engine.callbacks.dashboard import Dashboard

@@ -1,4 +1,4 @@
-"""What means of weights have in common."""
+"""The base class of callbacks that average weights."""
 
 import warnings
 from typing import Any
@@ -10,31 +10,31 @@ from fashret.engine.module import RetrievalModule
 
 
 class Averaging(WeightAveraging):
-    """Judges and keeps a mean of the weights, and goes on from training's own.
+    """Evaluates and saves averaged weights, while training continues from its own weights.
 
-    A checkpoint holds both, of what learns: frozen towers are in neither.
+    A checkpoint contains both, without frozen towers.
     """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make the mean's model."""
-        with warnings.catch_warnings():  # of sharding, which is refused with a mean
+        """Create the model with the averaged weights."""
+        with warnings.catch_warnings():  # about sharding, which is refused here
             warnings.filterwarnings("ignore", message=".*model that overrides the configure_model")
             super().setup(trainer, pl_module, stage)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep the mean in place of the weights, and beside it what training goes on from."""
+        """Save the averaged weights as the state, and the training weights beside them."""
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         if self._average_model is not None:
             assert isinstance(pl_module, RetrievalModule)
-            own = checkpoint["current_model_state"]
-            checkpoint["current_model_state"] = pl_module.what_learned(own)
+            training_state = checkpoint["current_model_state"]
+            checkpoint["current_model_state"] = pl_module.learned_part(training_state)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Load both; what a checkpoint does not hold stays as it is."""
+        """Load both; weights that the checkpoint lacks are kept."""
         if self._average_model is None or "current_model_state" not in checkpoint:
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
             return

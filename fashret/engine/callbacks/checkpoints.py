@@ -1,4 +1,4 @@
-"""The checkpoints of a run: the last, and the best however many are kept."""
+"""Save the checkpoints of a run: the last epoch, and the best epochs."""
 
 import os
 import shutil
@@ -9,10 +9,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoint of the last epoch as `last.ckpt`.
+    """Saves the checkpoint of the last epoch as `last.ckpt`.
 
-    A class of its own, so that its state in a checkpoint is not taken for that of another
-    ModelCheckpoint without a monitor: Lightning tells them apart by class and arguments.
+    It is a separate class because Lightning identifies the state of a callback by its class and
+    arguments, which would be those of another ModelCheckpoint without a monitor.
 
     Args:
         dirpath: the folder of the checkpoints.
@@ -29,20 +29,19 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps the checkpoints of the best epochs; the best of them is always `best.ckpt`.
+    """Saves the checkpoints of the best epochs; the best of them is always `best.ckpt`.
 
-    With `save_top_k` other than 1 each is also kept as `best-epoch=<epoch>.ckpt`: Lightning's own
-    class would write all of them into one file of a constant name, of which the last written, not
-    the best, is left.
+    With `save_top_k` other than 1 each is also saved as `best-epoch=<epoch>.ckpt`. Lightning's own
+    class would write all of them to one file, and leave the last instead of the best.
 
     Args:
         dirpath: the folder of the checkpoints.
-        monitor: the metric that is compared.
+        monitor: the key of the metric to compare.
         mode: `max` or `min`.
-        save_top_k: how many are kept; -1 for all.
-        filename: of each checkpoint, by default as above.
-        every_n_epochs: epochs between two comparisons.
-        save_weights_only: leave out what a resumed run needs.
+        save_top_k: the number of checkpoints to keep; -1 for all.
+        filename: the file name of each checkpoint; None as above.
+        every_n_epochs: epochs between two comparisons; None for each.
+        save_weights_only: whether to omit the state that a resumed run needs.
     """
 
     def __init__(
@@ -55,13 +54,13 @@ class BestCheckpoint(ModelCheckpoint):
         every_n_epochs: int | None = None,
         save_weights_only: bool = False,
     ) -> None:
-        own = "best" if save_top_k == 1 else "best-epoch={epoch:03d}"
+        default = "best" if save_top_k == 1 else "best-epoch={epoch:03d}"
         super().__init__(
             dirpath=dirpath,
             monitor=monitor,
             mode=mode,
             save_top_k=save_top_k,
-            filename=filename or own,
+            filename=filename or default,
             every_n_epochs=every_n_epochs,
             save_weights_only=save_weights_only,
             auto_insert_metric_name=False,
@@ -69,17 +68,17 @@ class BestCheckpoint(ModelCheckpoint):
         )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the epoch if it is among the best."""
+        """Save the epoch if it is among the best."""
         super().on_validation_end(trainer, pl_module)
         self._name_best(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same, for what is compared without a validation."""
+        """Save the epoch likewise, for metrics that are logged without a validation."""
         super().on_train_epoch_end(trainer, pl_module)
         self._name_best(trainer)
 
     def _name_best(self, trainer: pl.Trainer) -> None:
-        """Make `best.ckpt` the best of what is kept."""
+        """Copy or link the best of the saved checkpoints to `best.ckpt`."""
         if not trainer.is_global_zero or not self.best_model_path:
             return
         best = Path(self.best_model_path)

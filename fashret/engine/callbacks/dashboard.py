@@ -1,4 +1,4 @@
-"""TensorBoard's pages: charts in groups, and the same queries after each epoch."""
+"""TensorBoard pages: grouped charts, and the hits of fixed queries after each epoch."""
 
 from typing import Any
 
@@ -15,41 +15,41 @@ from fashret.reports.contact_sheet import photo_rows
 
 
 class Dashboard(pl.Callback):
-    """Arranges the run's charts, and draws what some fixed queries find.
+    """Groups the charts of a run in TensorBoard, and draws the hits of some fixed queries.
 
     The tab Custom Scalars has the groups overall, attributes, slices, losses, mining, data mix and
     throughput; the tab Images has `queries/image` and `queries/text`, a step an evaluation. Without
     a TensorBoard logger it does nothing.
 
     Args:
-        queries: how many are drawn, spread over the plan's; 0 draws none.
-        hits: how many photos for each.
+        queries: the number of queries to draw, evenly spaced over all; 0 draws none.
+        hits: the number of photos for each query.
 
     Raises:
-        ConfigError: a negative number of queries, or no hits.
+        ConfigError: `queries` is negative, or `hits` is below 1.
     """
 
     def __init__(self, queries: int = 6, hits: int = 8) -> None:
         if queries < 0 or hits < 1:
             raise ConfigError(
-                f"callbacks.dashboard: queries={queries} hits={hits}: at least 0 queries and 1 hit"
+                f"callbacks.dashboard: queries={queries} hits={hits}: must be at least 0 and 1"
             )
         self.queries = queries
         self.hits = hits
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Arrange the charts."""
+        """Write the layout of the charts."""
         for writer in _writers(trainer):
             writer.add_custom_scalars(_layout(trainer.datamodule.plan))  # type: ignore[attr-defined]  # Lightning's type has no datamodule
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw what the queries find now."""
+        """Draw the current hits of the queries."""
         if trainer.sanity_checking or not self.queries:
             return
-        found = [c for c in trainer.callbacks if isinstance(c, RetrievalEvaluation)]  # type: ignore[attr-defined]  # nor callbacks
-        if not found or found[0].evaluation is None:
+        evaluations = [c for c in trainer.callbacks if isinstance(c, RetrievalEvaluation)]  # type: ignore[attr-defined]  # nor callbacks
+        if not evaluations or evaluations[0].evaluation is None:
             return
-        evaluation, data = found[0].evaluation, trainer.datamodule  # type: ignore[attr-defined]
+        evaluation, data = evaluations[0].evaluation, trainer.datamodule  # type: ignore[attr-defined]
         for writer in _writers(trainer):
             for mode in ("image", "text"):
                 ranked = evaluation.rankings[mode].rows.numpy()
@@ -62,16 +62,16 @@ class Dashboard(pl.Callback):
     def _picture(
         self, table: ItemTable, plan: SplitSearch, mode: str, ranked: NDArray[np.int64]
     ) -> NDArray[np.uint8] | None:
-        """(height, width, 3): a row a query, or None where no query of the mode found anything."""
-        asking = np.flatnonzero((ranked >= 0).any(axis=1))
-        if not len(asking):
+        """(height, width, 3) with a row for each query; None if no query of the mode has hits."""
+        with_hits = np.flatnonzero((ranked >= 0).any(axis=1))
+        if not len(with_hits):
             return None
-        spread = np.linspace(0, len(asking) - 1, min(self.queries, len(asking)))
+        spread = np.linspace(0, len(with_hits) - 1, min(self.queries, len(with_hits)))
         titles, categories = table.column("text"), table.column("category")
         rows = []
-        for place in asking[spread.astype(np.int64)]:
-            query = int(plan.queries[place])
-            hits = ranked[place, : self.hits]
+        for position in with_hits[spread.astype(np.int64)]:
+            query = int(plan.queries[position])
+            hits = ranked[position, : self.hits]
             items = [int(row) for row in plan.gallery[hits[hits >= 0]]]
             photos = [(table.photo(row), str(categories[row] or "")) for row in items]
             if mode == "image":
@@ -81,14 +81,14 @@ class Dashboard(pl.Callback):
 
 
 def _writers(trainer: pl.Trainer) -> list[Any]:
-    """The TensorBoard writers of the process that logs."""
+    """The TensorBoard writers, in the process with rank 0."""
     if not trainer.is_global_zero:
         return []
     return [log.experiment for log in trainer.loggers if isinstance(log, TensorBoardLogger)]
 
 
 def _layout(plan: SplitSearch) -> dict[str, dict[str, list[Any]]]:
-    """Charts by group: a title, and expressions that match the tags of its lines."""
+    """The charts by group and title, with regular expressions of their tags."""
     attributes = [name for name in plan.described if name != "category"]
 
     def lines(expression: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What an epoch was made of."""
+"""Log the composition of the training batches of an epoch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +11,9 @@ from fashret.data.balance import KNOWN
 
 
 class DataMix(pl.Callback):
-    """Logs at the end of an epoch what its batches held, as the model saw them, after mining.
+    """Logs the composition of an epoch's batches, after balancing and mining.
 
-    `mix/items_seen` is the share of the training items that were seen since training began. With
+    `mix/items_seen` is the share of training items seen since training began. With
     `data.balance` there are also `mix/<attribute>[<value>]`, the share of each boosted value among
     the items of the epoch, and `mix/largest_share[<attribute>]`, the largest share that one value
     had of a batch, which `data.balance.most` limits.
@@ -26,7 +26,7 @@ class DataMix(pl.Callback):
         self._begin()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find the items of each boosted value."""
+        """Look up the items of each boosted value."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]  # Lightning's type has none
         boosts: Mapping[str, Mapping[str, float]] = getattr(data.source.balance, "boosts", {})
         # Everything is counted on the training's device, which then never waits for a count.
@@ -43,15 +43,15 @@ class DataMix(pl.Callback):
         self._seen = self._seen.to(device)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was seen, so that a resumed run goes on counting."""
+        """Return the seen items, so that a resumed run continues to count."""
         return {"seen": self._seen.cpu()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore the seen items."""
         self._seen = state_dict["seen"]
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count."""
+        """Reset the counts."""
         self._begin()
 
     def on_train_batch_end(
@@ -62,7 +62,7 @@ class DataMix(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count a batch."""
+        """Count the items of a batch."""
         rows = batch["index"].to(self._seen.device)
         self._items += len(rows)
         self._seen[rows] = True

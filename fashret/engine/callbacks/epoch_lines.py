@@ -1,4 +1,4 @@
-"""A line at the end of each epoch, for logs and terminals."""
+"""Log one line at the end of each epoch."""
 
 import logging
 import math
@@ -16,14 +16,14 @@ class EpochLines(pl.Callback):
 
         epoch 2/6: loss 1.839, val/text/pair/mrr@10 31.24 (baseline 20.10), 00:46 left
 
-    Validation metrics are in points (0 to 100). The time that is left follows from the steps of
-    this start, so that it is right for a resumed run too. Only the first process writes.
+    Validation metrics are in points (0 to 100). The remaining time is estimated from the
+    steps since this start, so that it is right for a resumed run too. Only rank 0 logs.
 
     Args:
-        monitor: the metric that is shown.
+        monitor: the key of the metric to show.
 
     Attributes:
-        baseline: the metric's value before training, between 0 and 1; None where it is not known.
+        baseline: the metric's value before training, between 0 and 1; None if not known.
     """
 
     def __init__(self, monitor: str) -> None:
@@ -35,12 +35,12 @@ class EpochLines(pl.Callback):
         self._first_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note the time and the step at which training begins or goes on."""
+        """Record the time and the step at which training starts or resumes."""
         self._start = time.perf_counter()
         self._first_step = trainer.global_step
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget the last epoch's losses and value."""
+        """Reset the losses and the value of the epoch."""
         self._losses = []
         self._value = None
 
@@ -52,16 +52,16 @@ class EpochLines(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Keep the batch's loss, which Lightning divides by the accumulated batches."""
+        """Record the loss of the batch, which Lightning divides by the accumulated batches."""
         self._losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the value of this epoch's evaluation."""
+        """Record the monitored metric of this epoch."""
         value = trainer.callback_metrics.get(self.monitor)
         self._value = None if value is None else float(value)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the line."""
+        """Log the line."""
         if trainer.is_global_zero:
             log.info(self._line(trainer))
 
@@ -86,7 +86,7 @@ class EpochLines(pl.Callback):
         return f"epoch {trainer.current_epoch + 1}{of_all}: {', '.join(parts)}"
 
     def _shown(self, value: float) -> str:
-        """A validation metric in points, another value as it is."""
+        """A validation metric in points, another value unchanged."""
         return f"{100 * value:.2f}" if self.monitor.startswith("val/") else f"{value:.4g}"
 
 

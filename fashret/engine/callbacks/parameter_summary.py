@@ -1,4 +1,4 @@
-"""How many parameters a model has, and how many of them learn."""
+"""Log the number of parameters of a model, and how many are trainable."""
 
 import logging
 
@@ -19,19 +19,19 @@ class ParameterSummary(ModelSummary):
     """
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the line, in the first process alone."""
+        """Log the line, in the process with rank 0."""
         if trainer.is_global_zero:
             log.info(parameter_summary(pl_module))
 
 
 def parameter_summary(module: pl.LightningModule) -> str:
-    """How many parameters learn, how many there are in all, and their size in memory."""
+    """Describe the number of trainable and of all parameters, and their size in MB."""
     parameters = list(module.parameters())
     learning = sum(p.numel() for p in parameters if p.requires_grad)
     size = sum(p.numel() * p.element_size() for p in parameters) / 1e6
     counts = (learning, sum(p.numel() for p in parameters))
     learn, total = (get_human_readable_count(count).strip() for count in counts)
-    text = f"model: {learn} of {total} parameters learn, {size:.1f} MB"
+    text = f"model: {learn} of {total} parameters are trainable, {size:.1f} MB"
     retriever = module.retriever
     stored = isinstance(retriever, Retriever) and retriever.backbone is None
     return f"{text} (frozen towers not counted: their features are stored)" if stored else text

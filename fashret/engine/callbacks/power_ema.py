@@ -1,4 +1,4 @@
-"""The mean of the weights over the last part of training."""
+"""Power-function EMA: an average of the weights over the last part of training."""
 
 import torch
 from torch import Tensor
@@ -8,10 +8,10 @@ from fashret.errors import ConfigError
 
 
 class PowerEMA(Averaging):
-    """Judges and keeps a mean of the weights that widens as training goes on.
+    """Evaluates and saves an average of the weights whose window grows during training.
 
-    The weights of step i count in proportion to i^(gamma + 1) - (i - 1)^(gamma + 1), so that the
-    beginning is soon forgotten: Karras et al. 2024, "Analyzing and Improving the Training Dynamics
+    The weights of step i count in proportion to i^(gamma + 1) - (i - 1)^(gamma + 1), so that early
+    steps lose their influence: Karras et al. 2024, "Analyzing and Improving the Training Dynamics
     of Diffusion Models", section 3.1. The running statistics of batch norm are averaged alike.
 
     Args:
@@ -19,7 +19,7 @@ class PowerEMA(Averaging):
             number, and half of the mean comes from the last 16 % of the steps.
 
     Raises:
-        ConfigError: gamma below 0.
+        ConfigError: `gamma` is below 0.
     """
 
     def __init__(self, gamma: float = 3.0) -> None:
@@ -29,7 +29,7 @@ class PowerEMA(Averaging):
         super().__init__(avg_fn=self._mean)
 
     def _mean(self, average: Tensor, current: Tensor, averaged: Tensor) -> Tensor:
-        """The next mean, after `averaged` steps."""
+        """The next average, after `averaged` steps."""
         kept = (averaged / (averaged + 1)) ** (self._gamma + 1)
         mean = current + (average - current) * kept.to(average.device)
         # A buffer may hold infinities (a text tower's causal mask), whose difference is no number.

@@ -1,4 +1,4 @@
-"""Lightning's progress bar, on one line of a terminal of 80 columns."""
+"""A progress bar that fits on one line of 80 columns."""
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import RichProgressBar
@@ -11,14 +11,14 @@ from rich.progress import ProgressColumn, TextColumn
 
 
 class CompactProgressBar(RichProgressBar):
-    """The epoch, a bar, batches, time passed and left, and the metrics that a step logs.
+    """A progress bar with epoch, batches, elapsed and remaining time, and logged metrics.
 
     Lightning's own has a wider bar and the number of batches a second beside it, so that it takes
     two lines and more in 80 columns.
     """
 
     def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
-        """The columns before those of the metrics."""
+        """Return the columns before those of the metrics."""
         return [
             TextColumn("[progress.description]{task.description}"),
             CustomBarColumn(

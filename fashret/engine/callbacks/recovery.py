@@ -1,10 +1,10 @@
-"""What a message about a lost run says: where the last good weights are, and what to try."""
+"""Advice in error messages of failed runs: the last good weights, and what to try."""
 
 import pytorch_lightning as pl
 
 
 def advice(trainer: pl.Trainer) -> str:
-    """What to do about a loss, weights or embeddings that are NaN or Inf."""
+    """Return advice about NaN or Inf in the loss, weights or embeddings."""
     return (
         f"{last_good_weights(trainer)} Try a smaller optimizer.lr, trainer.gradient_clip_val=1.0, "
         "or trainer.precision=32-true"
@@ -12,7 +12,7 @@ def advice(trainer: pl.Trainer) -> str:
 
 
 def last_good_weights(trainer: pl.Trainer) -> str:
-    """Say where the weights of the last finished epoch are."""
+    """Return a sentence on where the weights of the last finished epoch are."""
     for callback in trainer.checkpoint_callbacks:
         path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
         if path:

@@ -1,4 +1,4 @@
-"""A SLURM job that is warned of its end takes another turn."""
+"""Save and requeue a SLURM job before its time limit."""
 
 import logging
 import os
@@ -14,15 +14,15 @@ log = logging.getLogger(__name__)
 
 
 class Requeue(pl.Callback):
-    """Saves where training is and queues the job again when SLURM sends SIGUSR1.
+    """Saves a checkpoint and requeues the job when SLURM sends SIGUSR1.
 
-    `#SBATCH --signal=SIGUSR1@90` asks for that 90 seconds before the job's time is over. Lightning
-    saves in the signal's handler, wherever each process is just then, perhaps on two sides of an
-    exchange; here the signal is noted, and all processes heed it at the end of the same batch.
-    Without SLURM it does nothing.
+    `#SBATCH --signal=SIGUSR1@90` requests the signal 90 seconds before the job's time limit.
+    Lightning saves in the signal handler, where the processes may be at different points of a
+    collective operation; here all processes react at the end of the same batch. Without SLURM it
+    does nothing.
 
     Args:
-        path: of the checkpoint.
+        path: the checkpoint to write.
     """
 
     def __init__(self, path: str) -> None:
@@ -31,7 +31,7 @@ class Requeue(pl.Callback):
         self._warned = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the signal, from Lightning too."""
+        """Install the signal handler, in place of Lightning's."""
         if self._job is not None:
             signal.signal(signal.SIGUSR1, self._note)
 
@@ -43,10 +43,10 @@ class Requeue(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Heed it.
+        """If SIGUSR1 was received, save a checkpoint and requeue the job.
 
         Raises:
-            SystemExit: the job is queued again, this turn is over.
+            SystemExit: the job has been requeued.
         """
         if self._job is None:
             return
@@ -54,9 +54,9 @@ class Requeue(pl.Callback):
             return
         self._warned = False
         trainer.save_checkpoint(self.path)
-        queued = _queued_again(self._job) if trainer.is_global_zero else False
-        if trainer.strategy.broadcast(queued):
-            log.info("saved %s, and queued job %s again", self.path, self._job)
+        requeued = _requeue(self._job) if trainer.is_global_zero else False
+        if trainer.strategy.broadcast(requeued):
+            log.info("saved %s, and requeued job %s", self.path, self._job)
             raise SystemExit(0)
 
     def _note(self, *_: Any) -> None:
@@ -64,18 +64,18 @@ class Requeue(pl.Callback):
 
 
 def _job() -> str | None:
-    """The job that this process belongs to, unless a person works in its shell."""
+    """The id of the SLURM job of this process; None outside of one or in an interactive shell."""
     job = SLURMEnvironment.job_id()
     if job is not None and "SLURM_ARRAY_JOB_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return None if job is None else str(job)
 
 
-def _queued_again(job: str) -> bool:
-    """Ask SLURM for another turn."""
+def _requeue(job: str) -> bool:
+    """Ask SLURM to requeue the job; return whether it does."""
     try:
         subprocess.run(["scontrol", "requeue", job], check=True)
     except (OSError, subprocess.CalledProcessError) as e:
-        log.warning("job %s cannot be queued again (%s): it goes on while it may", job, e)
+        log.warning("cannot requeue job %s (%s): continuing until the time limit", job, e)
         return False
     return True

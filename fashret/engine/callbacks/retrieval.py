@@ -1,4 +1,4 @@
-"""Retrieval metrics after each validation epoch."""
+"""Compute retrieval metrics after each validation epoch."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,15 +20,15 @@ from fashret.models.retriever import Retriever
 
 
 class RetrievalEvaluation(pl.Callback):
-    """Judges the embeddings that the validation loop made.
+    """Evaluates retrieval with the embeddings of the validation loop.
 
-    Every process embeds its share of the items and searches its share of the queries; the result
-    is that of one process.
+    Every process embeds its share of the items and ranks its share of the queries; the result does
+    not depend on the number of processes.
 
     Attributes:
-        evaluation: the latest one.
-        means: its metrics by key, in double precision (what Lightning logs is rounded to single).
-        sample: some of its photos' embeddings, at most 2,000.
+        evaluation: the latest evaluation; None before the first.
+        means: its metrics by key, in double precision (Lightning logs single precision).
+        sample: (n, D) general image embeddings of at most about 2,000 items, for the watchdog.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class RetrievalEvaluation(pl.Callback):
         self._table: _Table | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Take the plan from the data, and make sure that what is monitored will be there."""
+        """Take the plan of the data module, and check that monitored metrics exist."""
         plan: SplitSearch = trainer.datamodule.plan  # type: ignore[attr-defined]  # Lightning's type has no datamodule
         self._plan = plan
         k = max(plan.options.k)
@@ -50,12 +50,12 @@ class RetrievalEvaluation(pl.Callback):
             monitor = getattr(callback, "monitor", None)
             if monitor and monitor.startswith("val/") and monitor.split("[")[0] not in keys:
                 raise ConfigError(
-                    f"{type(callback).__name__} monitors {monitor}, which is no metric of this "
-                    f"run; such as {', '.join(keys[:3])}"
+                    f"{type(callback).__name__} monitors {monitor}, which is not a metric of "
+                    f"this run; metric names look like {', '.join(keys[:3])}"
                 )
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin with an empty table."""
+        """Clear the table of embeddings."""
         retriever = pl_module.retriever
         assert self._plan is not None
         assert isinstance(retriever, Retriever)
@@ -70,16 +70,16 @@ class RetrievalEvaluation(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Put a batch's embeddings in their rows."""
+        """Store the embeddings of a batch."""
         assert self._plan is not None
         assert self._table is not None
-        places = np.searchsorted(self._plan.rows, outputs["index"].cpu().numpy())
-        self._table.image[places] = outputs["image"].float()
-        self._table.text[places] = outputs["text"].float()
-        self._table.seen[places] = 1.0
+        positions = np.searchsorted(self._plan.rows, outputs["index"].cpu().numpy())
+        self._table.image[positions] = outputs["image"].float()
+        self._table.text[positions] = outputs["text"].float()
+        self._table.seen[positions] = 1.0
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Share the embeddings, search, and log every metric under its key.
+        """Exchange the embeddings, rank, and log every metric under its key.
 
         Raises:
             TrainingError: embeddings contain NaN or Inf.
@@ -99,14 +99,14 @@ class RetrievalEvaluation(pl.Callback):
         assert isinstance(retriever, Retriever)
         layout = retriever.layout
         self.sample = layout.block(table.image[:: max(1, len(table.image) // 2000)]).cpu()
-        found = rank_split(
+        by_mode = rank_split(
             self._plan,
             SplitEmbeddings(table.image, table.text, layout),
             part=trainer.global_rank,
             parts=trainer.world_size,
         )
         rankings = {}
-        for mode, (queries, ranking) in found.items():
+        for mode, (queries, ranking) in by_mode.items():
             metric = self._metrics[mode].to(pl_module.device)
             metric.reset()
             metric.update(*(t.to(pl_module.device) for t in (queries, *ranking)))
@@ -115,8 +115,8 @@ class RetrievalEvaluation(pl.Callback):
         self.means = self.evaluation.means()
         if trainer.sanity_checking:
             return
-        # What is monitored goes through Lightning; it takes a millisecond a number, and there are
-        # hundreds, so that the others go to the loggers at once.
+        # Monitored metrics go through Lightning, which takes a millisecond each; the hundreds of
+        # others go directly to the loggers.
         monitored = {getattr(c, "monitor", None) for c in trainer.callbacks}  # type: ignore[attr-defined]  # nor callbacks
         watched = {key: self.means[key] for key in self.means if key in monitored}
         pl_module.log_dict(watched, sync_dist=trainer.world_size > 1)
@@ -127,7 +127,7 @@ class RetrievalEvaluation(pl.Callback):
 
 @dataclass
 class _Table:
-    """The embeddings of the plan's rows, as far as they are known here."""
+    """The embeddings of the plan's rows, and which of them this process has seen."""
 
     image: Tensor
     text: Tensor
@@ -139,11 +139,11 @@ class _Table:
         return cls(image, torch.zeros_like(image), torch.zeros(rows, device=device))
 
     def shared(self, trainer: pl.Trainer) -> "_Table":
-        """The rows of all processes."""
+        """Return the table with the rows of all processes."""
         if trainer.world_size == 1:
             return self
         for part in (self.image, self.text, self.seen):
             trainer.strategy.reduce(part, reduce_op="sum")
-        # A row is zero but on one process, or on a few that repeated its batch.
+        # A row is non-zero on one process, or on a few that repeated its batch.
         times = self.seen.clamp(min=1)[:, None]
         return _Table(self.image / times, self.text / times, self.seen)

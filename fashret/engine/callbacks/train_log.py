@@ -1,4 +1,4 @@
-"""train_log.jsonl: one line an evaluation, for people and programs that read no TensorBoard."""
+"""train_log.jsonl: the metrics of each evaluation as JSON lines."""
 
 import json
 import time
@@ -12,14 +12,13 @@ from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 
 
 class TrainLog(pl.Callback):
-    """Appends a JSON object of flat numbers at each evaluation: epoch, step, metrics by key.
+    """Appends a JSON object at each evaluation: epoch, step, and metrics by key.
 
-    It also measures what it writes beside them, and logs it at the end of each epoch: the mean
-    loss (`train/loss_epoch`) and the items a second of all processes together, evaluation apart
-    (`train/items_per_s`).
+    It also measures and logs, at the end of each epoch, the mean loss (`train/loss_epoch`) and the
+    items per second of all processes together, without evaluation (`train/items_per_s`).
 
     Args:
-        path: of the file.
+        path: the file to append to.
     """
 
     def __init__(self, path: str) -> None:
@@ -34,7 +33,7 @@ class TrainLog(pl.Callback):
             self.path.write_text("".join(f"{line}\n" for line in kept))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count."""
+        """Reset the counts of the epoch."""
         self._begin()
 
     def on_train_batch_end(
@@ -59,23 +58,29 @@ class TrainLog(pl.Callback):
             for name, value in trainer.callback_metrics.items()
             if name.startswith("train/")
         }
-        judged: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in Lightning's type
             if isinstance(callback, RetrievalEvaluation):
-                judged = callback.means
+                metrics = callback.means
         self.write(
-            logged | self._measured() | judged,
+            logged | self._measured() | metrics,
             epoch=trainer.current_epoch + 1,
             step=trainer.global_step,
         )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the epoch's loss and rate."""
+        """Log the loss and the throughput of the epoch."""
         for name, value in self._measured().items():
             pl_module.log(name, value, sync_dist=trainer.world_size > 1)
 
     def write(self, numbers: Mapping[str, float], *, epoch: int, step: int) -> None:
-        """Append one line; a number that does not exist (NaN) is null."""
+        """Append one line; NaN becomes null.
+
+        Args:
+            numbers: the values by key.
+            epoch: the number of finished epochs.
+            step: the number of finished optimizer steps.
+        """
         line: dict[str, float | None] = {"epoch": epoch, "step": step}
         line |= {name: None if value != value else value for name, value in numbers.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +89,7 @@ class TrainLog(pl.Callback):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no line was written yet, the baseline's included."""
+        """Whether no line has been written, not even that of the baseline."""
         return not self.path.exists() or not self.path.read_text().strip()
 
     def _begin(self) -> None:
@@ -94,7 +99,7 @@ class TrainLog(pl.Callback):
         self._seconds = 0.0
 
     def _measured(self) -> dict[str, float]:
-        """The mean loss and the rate since the epoch began."""
+        """The mean loss and the throughput since the start of the epoch."""
         if not self._losses:
             return {}
         mean = sum(float(loss) for loss in self._losses) / len(self._losses)

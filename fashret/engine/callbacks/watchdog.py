@@ -1,4 +1,4 @@
-"""Stops a run that is lost, and says why."""
+"""Stop a run with a loss of NaN or collapsed embeddings."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ _SAMPLE = 2000
 
 
 class Watchdog(pl.Callback):
-    """Ends a run whose loss is no number, or whose embeddings collapse.
+    """Stops a run whose loss or weights are NaN or Inf, or whose embeddings collapse.
 
-    `last.ckpt` is then that of the last whole epoch before. Each evaluation logs
+    `last.ckpt` is then that of the last finished epoch. Each evaluation logs
     `val/image/effective_rank` and `val/image/mean_similarity`.
     """
 
@@ -24,7 +24,7 @@ class Watchdog(pl.Callback):
         self._before: EmbeddingSpread | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the baseline."""
+        """Measure the embeddings of the baseline."""
         catalog: Any = trainer.datamodule.baseline  # type: ignore[attr-defined]  # not in its type
         step = max(1, len(catalog) // _SAMPLE)
         self._before = measure_spread(catalog.image[::step].float())
@@ -37,7 +37,7 @@ class Watchdog(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Look at the loss now and then: reading it costs a wait for the device."""
+        """Check the loss every few steps, since reading it waits for the device."""
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # nor this
         if trainer.global_step % every == 0 and not bool(torch.isfinite(outputs["loss"])):
             raise TrainingError(
@@ -46,7 +46,7 @@ class Watchdog(pl.Callback):
             )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the weights before a checkpoint of them is written."""
+        """Check the weights before a checkpoint of them is written."""
         for name, parameter in pl_module.named_parameters():
             if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
                 raise TrainingError(
@@ -54,12 +54,12 @@ class Watchdog(pl.Callback):
                 )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the embeddings of an evaluation."""
+        """Check the embeddings of an evaluation."""
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # not in its type
             if isinstance(callback, RetrievalEvaluation) and callback.sample is not None:
-                self._judge(trainer, measure_spread(callback.sample))
+                self._check(trainer, measure_spread(callback.sample))
 
-    def _judge(self, trainer: pl.Trainer, now: EmbeddingSpread) -> None:
+    def _check(self, trainer: pl.Trainer, now: EmbeddingSpread) -> None:
         for logger in trainer.loggers:
             logger.log_metrics(
                 {f"val/image/{name}": value for name, value in now._asdict().items()},
@@ -68,9 +68,9 @@ class Watchdog(pl.Callback):
         before, self._before = self._before, now
         if now.collapsed and before is not None and not before.collapsed:
             raise TrainingError(
-                f"the embeddings have collapsed: two photos are {now.mean_similarity:.2f} alike on "
-                f"average (before: {before.mean_similarity:.2f}) and fill {now.effective_rank:.1f} "
-                f"directions (before: {before.effective_rank:.1f}). "
+                f"the embeddings have collapsed: mean cosine similarity of photos "
+                f"{now.mean_similarity:.2f} (was {before.mean_similarity:.2f}), effective rank "
+                f"{now.effective_rank:.1f} (was {before.effective_rank:.1f}). "
                 f"{last_good_weights(trainer)} Try a smaller optimizer.lr, larger batches, or more "
                 "random ones (miner.random)"
             )

@@ -1,4 +1,4 @@
-"""The weights between the untrained model and the trained one."""
+"""WiSE-FT: interpolate between the weights of the untrained and of the trained model."""
 
 from itertools import chain
 from typing import Any
@@ -11,19 +11,19 @@ from fashret.errors import ConfigError
 
 
 class WiseFT(Averaging):
-    """Judges and keeps weights on the straight line from the untrained model to the trained one.
+    """Evaluates and saves the weights interpolated between the untrained and the trained model.
 
         (1 - alpha) * before + alpha * now
 
-    What the training data say nothing of is forgotten less, often at no cost to what they do say
-    (Wortsman et al., Robust fine-tuning of zero-shot models, 2022). Training itself goes on from
-    its own weights. The running statistics of batch norm are mixed alike.
+    It preserves what the training data does not cover, often at no cost on what it covers (Wortsman
+    et al., Robust fine-tuning of zero-shot models, 2022). Training continues from its own weights.
+    The running statistics of batch norm are interpolated too.
 
     Args:
         alpha: 0 is the untrained model, 1 the trained one.
 
     Raises:
-        ConfigError: alpha not between 0 and 1.
+        ConfigError: `alpha` is not between 0 and 1.
     """
 
     def __init__(self, alpha: float = 0.5) -> None:
@@ -34,29 +34,29 @@ class WiseFT(Averaging):
         self._before: list[Tensor] = []
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Never of itself: the mix is made when it is wanted."""
+        """Return False: the weights are interpolated on demand instead."""
         return False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Keep the weights as they are before training, and before a checkpoint is read."""
+        """Keep the untrained weights, before a checkpoint is read."""
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
             self._before = [value.detach().clone() for value in _values(pl_module)]
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Judge the mix."""
+        """Interpolate the weights to evaluate."""
         self._mix(pl_module)
         super().on_validation_epoch_start(trainer, pl_module)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep the mix, and beside it what training goes on from."""
+        """Save the interpolated weights, and the training weights beside them."""
         self._mix(pl_module)
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the mix in the module."""
+        """Leave the interpolated weights in the module."""
         self._mix(pl_module)
         super().on_train_end(trainer, pl_module)
 
@@ -73,6 +73,6 @@ class WiseFT(Averaging):
 
 
 def _values(module: nn.Module) -> list[Tensor]:
-    """What learns, and the buffers."""
+    """The trainable parameters and the buffers."""
     learning = (p for p in module.parameters() if p.requires_grad)
     return list(chain(learning, module.buffers()))

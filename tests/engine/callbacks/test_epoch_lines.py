@@ -72,7 +72,7 @@ def test_a_file_has_no_control_characters_and_a_terminal_the_same_lines(
     )
     assert status == 0, text
     assert "FLOPs" not in text
-    assert text.count("model: 164 K of 164 K parameters learn, 0.7 MB") == 1
+    assert text.count("model: 164 K of 164 K parameters are trainable, 0.7 MB") == 1
     if columns is None:
         assert not re.search(r"[\x00-\x08\x0b-\x1f]", text)
         assert "━" not in text

@@ -15,4 +15,4 @@ def test_the_summary_counts_what_learns() -> None:
     for name, parameter in module.named_parameters():
         parameter.requires_grad = name.endswith("0.weight")
     # 5,000 + 50 + 1,000 + 20 = 6,070 parameters of 4 bytes
-    assert parameter_summary(module) == "model: 5.0 K of 6.1 K parameters learn, 0.0 MB"
+    assert parameter_summary(module) == "model: 5.0 K of 6.1 K parameters are trainable, 0.0 MB"
