@@ -1,1 +1,1 @@
-"""A page to search a catalog on: type, drop a photo, click on."""
+"""The demo: a web page that searches items by text, by photo, and by similar items."""

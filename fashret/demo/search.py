@@ -1,4 +1,4 @@
-"""What the search page asks, and what each model answers."""
+"""Search items with one or more models side by side, for the demo page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,14 +22,14 @@ from fashret.types import UNKNOWN
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """What somebody looks for. Without a text and a photo it is a look at all items.
+    """A query of the search page; without text and photo it lists all items.
 
     Attributes:
-        text: typed; empty for none.
-        photo: dropped on the page.
-        item: a row of the table whose photo is asked with, in place of a dropped one.
-        weight_image: how much the photo counts beside the text, 0 to 1.
-        weights: by attribute block, as `retrieval.weights`.
+        text: the query text; empty for none.
+        photo: the query photo; None for none.
+        item: a row of the item table whose photo is the query, instead of `photo`.
+        weight_image: the weight of the photo in a query of both, 0 to 1.
+        weights: the weights of the attribute heads, as `retrieval.weights`.
         filters: the value that items must have, by attribute.
     """
 
@@ -42,11 +42,11 @@ class Query:
 
 
 class IndexedModel(NamedTuple):
-    """What one model makes of the items that can be found.
+    """A model and its embeddings of the n items.
 
     Attributes:
-        name: what the page calls it.
-        towers: embed what is asked.
+        name: the name of the model on the page.
+        towers: the model that embeds queries.
         image: (n, D) embeddings of the items' photos.
         text: (n, D) embeddings of their texts, imputed where an item has none (`impute_texts`).
     """
@@ -59,14 +59,15 @@ class IndexedModel(NamedTuple):
 
 @dataclass(frozen=True)
 class Search:
-    """Items that models search side by side.
+    """The items of a page and the models that search them.
 
     Attributes:
-        models: a model each, the one in question first.
-        table: the items.
-        codes: of the table.
-        rows: ascending, the rows of the table that can be found: those of the models.
-        results: how many are shown.
+        models: the models, the evaluated one first.
+        table: the item table.
+        codes: the codes of the table.
+        rows: (n,) the rows of the table that are searched, ascending; row i of each model's
+            embeddings is item `rows[i]`.
+        results: the number of hits shown.
     """
 
     models: Sequence[IndexedModel]
@@ -77,90 +78,96 @@ class Search:
 
     @property
     def values(self) -> dict[str, list[str]]:
-        """What can be filtered by: the values of each attribute among `rows`."""
-        known = {}
+        """The values of each attribute among the items, for the filters of the page."""
+        by_attribute = {}
         for name, (codes, values) in self._described.items():
             present = np.unique(codes[self.rows])
-            known[name] = [values[code] for code in present if code != UNKNOWN]
-        return {name: values for name, values in known.items() if values}
+            by_attribute[name] = [values[code] for code in present if code != UNKNOWN]
+        return {name: values for name, values in by_attribute.items() if values}
 
     @property
-    def steered(self) -> list[str]:
-        """The attributes that a system has a block of."""
+    def attribute_heads(self) -> list[str]:
+        """The attributes that have a head in any of the models."""
         layouts = [model.towers.layout for model in self.models]
         return list(dict.fromkeys(name for layout in layouts for name in layout.attributes))
 
     @torch.inference_mode()
     def find(self, query: Query) -> list[dict[str, Any]]:
-        """The best items of each model.
+        """Search the items with each model.
 
         A photo and a text together are a fused query as in evaluation: the photo is compared with
         the items' photos, the text with their texts, weighed by `weight_image`. A text or a photo
         alone is compared with the items' photos.
 
         Returns:
-            For each model its `name`, and `hits`: row, score, likeness to the photo and to the
-            text that ask (None for what was not asked with), text and values.
+            For each model its `name`, and its `hits`: row, score, similarity to the query's photo
+            and text (None for a part that the query lacks), title and values.
 
         Raises:
-            DataError: the query names a row, a block or a value that there is not.
+            DataError: the query names an item, attribute head or value that does not exist.
         """
-        shown = self._candidates(query)
+        candidates = self._candidates(query)
         return [
-            {"name": model.name, "hits": self._hits(model, shown, query)} for model in self.models
+            {"name": model.name, "hits": self._hits(model, candidates, query)}
+            for model in self.models
         ]
 
     def _candidates(self, query: Query) -> NDArray[np.int64]:
-        """Places in `rows` that the filters leave."""
+        """The positions in `rows` that pass the filters."""
         if query.item is not None and query.item not in self.rows:
             raise DataError(f"item {query.item} is not on this page")
         for name in query.weights:
-            if name not in self.steered:
-                raise DataError(f"no model here has a block of {name}")
-        left = np.ones(len(self.rows), dtype=bool)
+            if name not in self.attribute_heads:
+                raise DataError(f"no model on this page has an attribute head for {name}")
+        passed = np.ones(len(self.rows), dtype=bool)
         for name, value in query.filters.items():
             codes, values = self._described.get(name, (None, []))
             if codes is None or value not in values:
                 raise DataError(f"no item has {name} {value}")
-            left &= codes[self.rows] == values.index(value)
+            passed &= codes[self.rows] == values.index(value)
         if query.item is not None:
-            left &= self.rows != query.item
-        return np.flatnonzero(left)
+            passed &= self.rows != query.item
+        return np.flatnonzero(passed)
 
     def _hits(
-        self, model: IndexedModel, shown: NDArray[np.int64], query: Query
+        self, model: IndexedModel, candidates: NDArray[np.int64], query: Query
     ) -> list[dict[str, Any]]:
-        photo, text = self._asked(model, query)
+        photo, text = self._embedded_query(model, query)
         parts = {"photo": photo, "text": text}
-        asked = [part for part in (photo, text) if part is not None]
-        if not asked or not len(shown):
-            return [self._hit(int(place), None, {}) for place in shown[: self.results]]
+        given = [part for part in (photo, text) if part is not None]
+        if not given or not len(candidates):
+            return [self._hit(int(position), None, {}) for position in candidates[: self.results]]
         layout = model.towers.layout
-        places = torch.from_numpy(shown).to(model.image.device)
-        image, text_of_items = model.image[places], model.text[places]
-        queries: Vectors = layout.weighted(asked[0], query.weights)
+        positions = torch.from_numpy(candidates).to(model.image.device)
+        image, text_of_items = model.image[positions], model.text[positions]
+        queries: Vectors = layout.weighted(given[0], query.weights)
         items: Vectors = image
         compared = {"photo": image, "text": image}
         if photo is not None and text is not None:
-            asking = layout.weighted(text, query.weights)
-            queries = Fused(layout.weighted(photo, query.weights), asking, query.weight_image)
+            weighted_text = layout.weighted(text, query.weights)
+            weighted_photo = layout.weighted(photo, query.weights)
+            queries = Fused(weighted_photo, weighted_text, query.weight_image)
             items = Fused(image, text_of_items, query.weight_image)
             compared["text"] = text_of_items
-        found = topk(queries, items, min(self.results, len(shown)))
-        alike = {
-            name: (layout.block(part) @ layout.block(compared[name][found.rows[0]]).T)[0].tolist()
+        ranking = topk(queries, items, min(self.results, len(candidates)))
+        similarity = {
+            name: (layout.block(part) @ layout.block(compared[name][ranking.rows[0]]).T)[0].tolist()
             for name, part in parts.items()
             if part is not None
         }
         return [
-            self._hit(int(shown[row]), score, {name: part[rank] for name, part in alike.items()})
+            self._hit(
+                int(candidates[row]), score, {name: part[rank] for name, part in similarity.items()}
+            )
             for rank, (row, score) in enumerate(
-                zip(found.rows[0].tolist(), found.scores[0].tolist(), strict=True)
+                zip(ranking.rows[0].tolist(), ranking.scores[0].tolist(), strict=True)
             )
         ]
 
-    def _asked(self, model: IndexedModel, query: Query) -> tuple[Tensor | None, Tensor | None]:
-        """The (1, D) embeddings of the photo and of the text that ask."""
+    def _embedded_query(
+        self, model: IndexedModel, query: Query
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The (1, D) embeddings of the query's photo and text; None for a missing part."""
         photo = None
         if query.photo is not None:
             photo = model.towers.embed_photos([query.photo])
@@ -169,9 +176,9 @@ class Search:
         return photo, model.towers.embed_texts([query.text]) if query.text.strip() else None
 
     def _hit(
-        self, place: int, score: float | None, parts: Mapping[str, float | None]
+        self, position: int, score: float | None, parts: Mapping[str, float | None]
     ) -> dict[str, Any]:
-        row = int(self.rows[place])
+        row = int(self.rows[position])
         values = {
             name: values[codes[row]]
             for name, (codes, values) in self._described.items()

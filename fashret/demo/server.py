@@ -1,4 +1,4 @@
-"""The search page's server: one page, its photos, and its answers."""
+"""The web server of the search page: the page, its photos, and its search results."""
 
 import asyncio
 import json
@@ -28,18 +28,18 @@ _POLICY = "default-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; frame
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What the server takes on at once, so that its memory and its answers' times stay bounded.
+    """Limits of the server, which bound its memory and response times.
 
-    A photo of 24 million pixels takes up to 0.6 GB while it is decoded.
+    Decoding a photo of 24 million pixels takes up to 0.6 GB.
 
     Attributes:
-        photo_bytes: of a photo that is dropped on the page.
-        photo_pixels: of such a photo.
-        photos: dropped photos that are decoded and searched with at once.
-        searches: searches without such a photo at once.
-        thumbnails: photos of the catalog that are made small at once.
-        waiting: requests of each of these kinds that may wait.
-        seconds: for a photo to arrive, and for an answer.
+        photo_bytes: the maximum size in bytes of an uploaded photo.
+        photo_pixels: the maximum number of pixels of an uploaded photo.
+        photos: concurrent searches with an uploaded photo.
+        searches: concurrent searches without one.
+        thumbnails: concurrent thumbnails of items.
+        waiting: waiting requests of each of these kinds.
+        seconds: the timeout of an upload, and of a response.
     """
 
     photo_bytes: int = 10 * 2**20
@@ -52,13 +52,17 @@ class Limits:
 
 
 def application(search: Search, title: str, host: str, limits: Limits | None = None) -> Starlette:
-    """The page of a search.
+    """Make the web application of the search page.
 
-    Photos that are dropped on it are read in memory, decoded, and forgotten: none is written.
-    Searches and decoding run in threads of their own, beside the event loop; a request that they
-    cannot take on is answered with status 503 and the reason.
-    On an address of this machine alone, it answers only to that machine's names, so that another
-    site's page cannot reach it by a name of its own.
+    Uploaded photos are decoded in memory and never written to disk. Searches and decoding run in
+    worker threads; a request beyond their limits gets status 503 and the reason. On a loopback
+    address, only requests to this machine's names are answered (against DNS rebinding).
+
+    Args:
+        search: the items and models.
+        title: the title of the page.
+        host: the address that the server listens on.
+        limits: the limits of the server; None for the defaults.
     """
     bounds = limits or Limits()
     photos, searches, thumbnails = (
@@ -72,9 +76,9 @@ def application(search: Search, title: str, host: str, limits: Limits | None = N
 
     def page(_: Request) -> Response:
         facts = {
-            "systems": [shelf.name for shelf in search.models],
+            "systems": [model.name for model in search.models],
             "values": search.values,
-            "steered": search.steered,
+            "attribute_heads": search.attribute_heads,
             "items": len(search.rows),
         }
         html = render("search.html", title=title, data=facts)
@@ -83,11 +87,11 @@ def application(search: Search, title: str, host: str, limits: Limits | None = N
     async def photo(request: Request) -> Response:
         row = int(request.path_params["row"])
         if row not in search.rows:
-            return JSONResponse({"error": f"there is no item {row} here"}, status_code=404)
+            return JSONResponse({"error": f"item {row} is not on this page"}, status_code=404)
         try:
             small = await thumbnails.run(lambda: thumbnail(search.table.photo(row), _SIDE))
         except Busy as e:
-            return _later(e)
+            return _unavailable(e)
         return Response(small, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
 
     def find(encoded: str, photo: bytes) -> list[dict[str, Any]]:
@@ -95,14 +99,14 @@ def application(search: Search, title: str, host: str, limits: Limits | None = N
 
     async def answer(request: Request) -> Response:
         try:
-            dropped = await _photo(request, bounds)
+            uploaded = await _photo(request, bounds)
             encoded = request.query_params.get("query", "{}")
-            workers = photos if dropped else searches
-            return JSONResponse({"systems": await workers.run(find, encoded, dropped)})
+            workers = photos if uploaded else searches
+            return JSONResponse({"systems": await workers.run(find, encoded, uploaded)})
         except DataError as e:
             return JSONResponse({"error": str(e)}, status_code=400)
         except Busy as e:
-            return _later(e)
+            return _unavailable(e)
 
     @asynccontextmanager
     async def while_served(_: Starlette) -> AsyncIterator[None]:
@@ -122,15 +126,15 @@ def application(search: Search, title: str, host: str, limits: Limits | None = N
     )
 
 
-def _later(busy: Busy) -> Response:
+def _unavailable(busy: Busy) -> Response:
     return JSONResponse({"error": str(busy)}, status_code=503, headers={"Retry-After": "5"})
 
 
 async def _photo(request: Request, limits: Limits) -> bytes:
-    """The body of a request, which is a photo or nothing.
+    """Read the body of a request: an uploaded photo, or nothing.
 
     Raises:
-        DataError: it is too large, or does not arrive.
+        DataError: the photo is too large, or does not arrive in time.
     """
     read = bytearray()
     try:
@@ -145,26 +149,26 @@ async def _photo(request: Request, limits: Limits) -> bytes:
 
 
 def _query(encoded: str, photo: bytes, max_pixels: int) -> Query:
-    """What a request asks.
+    """Parse the query of a request.
 
     Raises:
-        DataError: it is malformed, or the photo is not one.
+        DataError: the query is malformed, or the photo cannot be decoded.
     """
     try:
-        asked = json.loads(encoded)
-        if not isinstance(asked, dict):
-            raise TypeError("it is not an object")
+        fields = json.loads(encoded)
+        if not isinstance(fields, dict):
+            raise TypeError("it must be a JSON object")
         return Query(
-            text=str(asked.get("text", ""))[:1000],
+            text=str(fields.get("text", ""))[:1000],
             photo=decode_photo(photo, max_pixels=max_pixels) if photo else None,
-            item=None if asked.get("item") is None else int(asked["item"]),
-            weight_image=_within(asked.get("weight_image", 0.5), 1.0, "weight_image"),
+            item=None if fields.get("item") is None else int(fields["item"]),
+            weight_image=_within(fields.get("weight_image", 0.5), 1.0, "weight_image"),
             weights={
                 str(name): _within(weight, 100.0, str(name))
-                for name, weight in _mapping(asked.get("weights", {})).items()
+                for name, weight in _mapping(fields.get("weights", {})).items()
             },
             filters={
-                str(name): str(value) for name, value in _mapping(asked.get("filters", {})).items()
+                str(name): str(value) for name, value in _mapping(fields.get("filters", {})).items()
             },
         )
     except (ValueError, TypeError, OverflowError) as e:
@@ -173,11 +177,11 @@ def _query(encoded: str, photo: bytes, max_pixels: int) -> Query:
 
 def _mapping(value: object) -> Mapping[Any, Any]:
     if not isinstance(value, dict):
-        raise TypeError(f"{value!r} is not an object")
+        raise TypeError(f"{value!r} must be a JSON object")
     return value
 
 
-def _within(value: Any, most: float, name: str) -> float:
-    if not 0.0 <= float(value) <= most:
-        raise ValueError(f"{name} is {value}, not from 0 to {most:g}")
+def _within(value: Any, maximum: float, name: str) -> float:
+    if not 0.0 <= float(value) <= maximum:
+        raise ValueError(f"{name}={value} must be between 0 and {maximum:g}")
     return float(value)

@@ -1,4 +1,4 @@
-"""A bounded number of threads that compute answers, and a bounded queue before them."""
+"""A thread pool with a bounded queue and a timeout, for the web server."""
 
 import asyncio
 import threading
@@ -9,37 +9,41 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Busy(Exception):  # noqa: N818  # it is a state of the server, not a fault of the request
-    """The server cannot answer now; the message says what to do."""
+class Busy(Exception):  # noqa: N818  # a state of the server, not an error
+    """The server is overloaded or too slow; the message says what to do."""
 
 
 class Workers:
-    """Runs functions in threads of its own, so that the event loop stays free.
+    """Runs functions in worker threads, so that the event loop is not blocked.
 
-    What exceeds the queue is refused at once: memory stays bounded, and who asks learns of it.
+    Calls beyond the queue are refused at once, so that memory stays bounded.
 
     Args:
-        threads: functions that run at once.
-        waiting: calls that may wait for a thread.
-        seconds: how long a call may take, with its time in the queue. A function that takes longer
-            goes on, and keeps its thread until it ends: Python cannot stop it.
+        threads: the number of concurrent calls.
+        waiting: the number of calls that may wait for a thread.
+        seconds: the timeout of a call, including its time in the queue. A function that exceeds it
+            keeps its thread until it ends, since Python cannot stop it.
     """
 
     def __init__(self, *, threads: int, waiting: int, seconds: float) -> None:
         self._pool = ThreadPoolExecutor(threads)
-        self._places = threading.BoundedSemaphore(threads + waiting)
+        self._slots = threading.BoundedSemaphore(threads + waiting)
         self._seconds = seconds
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
-        """What the function returns or raises.
+        """Run a function in a worker thread, and return its result.
+
+        Args:
+            function: the function; its exceptions are raised here.
+            args: its arguments.
 
         Raises:
-            Busy: the queue is full, or the time is over.
+            Busy: the queue is full, or the call timed out.
         """
-        if not self._places.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             raise Busy("the server has too many requests to answer: try again in a few seconds")
         work = self._pool.submit(function, *args)
-        work.add_done_callback(lambda _: self._places.release())
+        work.add_done_callback(lambda _: self._slots.release())
         try:
             return await asyncio.wait_for(
                 asyncio.shield(asyncio.wrap_future(work)), timeout=self._seconds
@@ -50,8 +54,8 @@ class Workers:
                 "photo"
             ) from None
         finally:
-            work.cancel()  # it has ended, or it still waits, or it cannot be stopped
+            work.cancel()  # has no effect unless it still waits
 
     def close(self) -> None:
-        """Take no more calls, and forget those that wait."""
+        """Refuse further calls, and cancel those that wait."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -81,7 +81,7 @@ def test_a_block_counts_as_much_as_it_is_weighed(search: Search) -> None:
     image = search.models[0].image
     shelf = IndexedModel("steered", Steered(), image, image)  # type: ignore[arg-type]
     steered = Search([shelf], search.table, search.codes, search.rows, results=3)
-    assert steered.steered == ["neckline"]
+    assert steered.attribute_heads == ["neckline"]
     half = towers.dim // 2
     client = TestClient(application(steered, "sample", "127.0.0.1"), base_url="http://localhost")
     alike = 2 * (image[3, :half] @ image[:, :half].T + 2 * image[3, half:] @ image[:, half:].T) / 3

@@ -26,9 +26,9 @@ pytestmark = pytest.mark.run
         ({"item": "x"}, "cannot be read"),
         ({"weight_image": 2}, "weight_image is 2"),
         ({"weight_image": "nan"}, "weight_image is nan"),
-        ({"weights": {"neckline": 1}}, "no model here has a block of neckline"),
+        ({"weights": {"neckline": 1}}, "has an attribute head for neckline"),
         ({"filters": {"category": "spoons"}}, "no item has category spoons"),
-        ({"filters": ["category"]}, "is not an object"),
+        ({"filters": ["category"]}, "must be a JSON object"),
     ],
 )
 def test_a_wrong_query_is_one_message(client: TestClient, query: dict[str, Any], said: str) -> None:

@@ -1,5 +1,5 @@
 "use strict";
-// DATA: systems (the model first), values by attribute, steered attributes, items.
+// DATA: systems (the model first), values by attribute, attribute_heads, items.
 const at = (id) => document.getElementById(id);
 let photo = null; // a File that was dropped or chosen
 let item = null; // the row of a result that was clicked
@@ -84,11 +84,11 @@ for (const [name, values] of Object.entries(DATA.values)) {
   at("filters").append(element("label", {}, name, element("select", { name },
     element("option", { value: "" }, "any"), ...values.map((value) => element("option", { value }, value)))));
 }
-for (const name of DATA.steered) {
+for (const name of DATA.attribute_heads) {
   at("weights").append(element("label", {}, name,
     element("input", { type: "range", name, min: 0, max: 2, step: 0.1, value: 0 })));
 }
-at("steering").hidden = DATA.steered.length === 0;
+at("steering").hidden = DATA.attribute_heads.length === 0;
 at("filtering").hidden = Object.keys(DATA.values).length === 0;
 at("sides").hidden = DATA.systems.length < 2;
 at("shown").append(element("option", { value: "" }, "all side by side"),
