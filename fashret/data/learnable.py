@@ -60,5 +60,5 @@ def _some_values(items: TrainingItems) -> bool:
     """Whether a category or an attribute has two known values among the training items."""
     return any(
         len(codes[items.rows][codes[items.rows] != UNKNOWN].unique()) > 1
-        for codes, _ in items.described.values()
+        for codes, _ in items.labels.values()
     )

@@ -34,7 +34,7 @@ def confusion(evaluation: Evaluation, mode: str, relevance: str) -> Confusion:
     plan = evaluation.plan
     assert isinstance(plan, SplitSearch)
     asked, held = plan.relevance_codes(relevance)
-    values = plan.codes.described[relevance][1]
+    values = plan.codes.labels[relevance][1]
     rows = evaluation.rankings[mode].rows
     found = torch.where(rows >= 0, held[rows.clamp(min=0)], UNKNOWN)  # (Q, K)
     known = (asked[:, None] != UNKNOWN) & (found != UNKNOWN)

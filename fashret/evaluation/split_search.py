@@ -81,7 +81,7 @@ class SplitSearch:
             queries = inside if len(inside) else queries
         if options.max_queries is not None and options.max_queries < len(queries):
             queries = _sample(queries, options.max_queries, codes, rng)
-        return cls(split, options, queries, catalog, codes, table.described, photos)
+        return cls(split, options, queries, catalog, codes, table.categorical_columns, photos)
 
     @property
     def prefix(self) -> str:
@@ -142,7 +142,7 @@ class SplitSearch:
 
     def _values(self, relevance: str) -> tuple[Tensor, list[str]]:
         """The queries' own values of the category or an attribute."""
-        return self.relevance_codes(relevance)[0], self.codes.described[relevance][1]
+        return self.relevance_codes(relevance)[0], self.codes.labels[relevance][1]
 
     def _excluded(self) -> Excluded | None:
         """What a photo must not find, as positions in queries and gallery."""
@@ -168,7 +168,7 @@ class SplitSearch:
         elif relevance == "pair":
             codes = self.codes.caption
         else:
-            codes = self.codes.described[relevance][0]
+            codes = self.codes.labels[relevance][0]
         return codes[torch.from_numpy(self.queries)], codes[torch.from_numpy(self.catalog)]
 
     def _equal(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -194,7 +194,7 @@ def _sample(
 ) -> NDArray[np.int64]:
     """Some of the rows, ascending: of each category as large a share as of all."""
     shuffled = rng.permutation(rows)
-    category = codes.described["category"][0].numpy()[shuffled]
+    category = codes.labels["category"][0].numpy()[shuffled]
     by_category = shuffled[np.argsort(category, kind="stable")]
     places = (np.arange(count) + rng.random()) * len(rows) / count
     return np.sort(by_category[places.astype(int)])

@@ -227,13 +227,13 @@ class Session:
             asked,
             metrics=metric_names(plan),
             sliced=self.options.retrieval.slice_metrics,
-            values={name: self.table.codes(name)[1] for name in self.table.described},
+            values={name: self.table.codes(name)[1] for name in self.table.categorical_columns},
             given=self.options.given_targets,
         )
 
     def baseline_catalog(self) -> Catalog:
         """The catalog of the untrained model, from the cache or built now."""
-        return self.catalog(self.identity, lambda: Retriever.on(self.backbone))
+        return self.catalog(self.identity, lambda: Retriever.from_backbone(self.backbone))
 
     def catalog(
         self,

@@ -66,7 +66,7 @@ def training_items(
         rows[~leaks],
         product,
         codes.caption,
-        codes.described,
+        codes.labels,
         table.column("item_id"),
         session.source.tiers,
     )
@@ -87,7 +87,7 @@ def check_items(session: Session, items: TrainingItems, loss: nn.Module, *, gath
         return
     captions, caption = session.source.captions, items.caption
     if captions is not None:
-        caption = torch.from_numpy(captions.over(session.table).codes)
+        caption = torch.from_numpy(captions.fill(session.table).codes)
     world = session.group.world_size
     terms: Iterable[nn.Module] = loss.terms.values() if isinstance(loss, Composite) else ()
     from_values = any(not isinstance(term, _WITHOUT_VALUES) for term in terms)

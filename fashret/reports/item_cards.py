@@ -11,14 +11,14 @@ from fashret.reports.web import data_uri
 
 def item_facts(table: ItemTable, rows: Sequence[int]) -> list[dict[str, Any]]:
     """What is known of each row: id, text, values by attribute."""
-    held = table.dataset.select_columns(["item_id", "text", *table.described])[list(rows)]
+    held = table.dataset.select_columns(["item_id", "text", *table.categorical_columns])[list(rows)]
     return [
         {
             "id": held["item_id"][i],
             "text": held["text"][i] or "",
             "values": {
                 name: held[name][i]
-                for name in table.described
+                for name in table.categorical_columns
                 if held[name][i] not in (None, "", "unknown")
             },
         }

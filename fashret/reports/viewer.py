@@ -112,7 +112,7 @@ class Viewer:
                     {"value": value, "count": count, "items": shown.of(rows)}
                     for value, count, rows in self._values(table, name)
                 ]
-                for name in table.described
+                for name in table.categorical_columns
             },
             "disagreements": [
                 {
@@ -174,7 +174,9 @@ class Viewer:
         schema = source.parser
         if schema is None:
             return []
-        columns = {name: table.column(name) for name in (*table.described, "text", "item_id")}
+        columns = {
+            name: table.column(name) for name in (*table.categorical_columns, "text", "item_id")
+        }
         found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         for row in range(len(table)):
             said = schema.read(columns["text"][row] or "", columns["category"][row])

@@ -97,7 +97,7 @@ def test_equal_tokens_and_cuts_are_those_of_tokenizing_everything(tmp_path: Path
 
 def test_captions_that_vary_share_the_code_of_equal_tokens() -> None:
     table = CaptionTable(["a", "b", "c"], torch.tensor([[2, 1], [0, -1]]).numpy(), 0.5, 0.0)
-    merged = table.by_tokens(torch.tensor([[7, 7], [8, 8], [7, 7]]))
+    merged = table.merge_equal_tokens(torch.tensor([[7, 7], [8, 8], [7, 7]]))
     assert merged.codes.tolist() == [[0, 1], [0, -1]]
     assert merged.captions == table.captions
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fashret.errors import ConfigError
-from fashret.loading.samplers import ShuffledBatches
+from fashret.loading.samplers import ShuffledSampler
 from fashret.miners import (
     HardMiner,
 )
@@ -135,7 +135,7 @@ def test_an_attribute_that_the_data_lacks_is_named(tmp_path: Path) -> None:
 def test_batches_are_composed_as_the_miner_was_asked(tmp_path: Path) -> None:
     miner = HardMiner(folder=str(tmp_path), ramp=4, random=0.25)
     miner.prepare(items(), catalog())
-    inner = ShuffledBatches(np.arange(1, 9), batch_size=4, seed=0)
+    inner = ShuffledSampler(np.arange(1, 9), batch_size=4, seed=0)
     batches: Any = miner.compose(inner, seed=7)
     assert batches.batches is inner
     assert batches.seed == 7

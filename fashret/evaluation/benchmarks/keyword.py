@@ -45,7 +45,7 @@ class Keyword(Benchmark):
             names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
             if "category" not in names:
                 raise ConfigError(f"protocol.templates: '{template}' has no {{category}}")
-            if set(names) <= set(inputs.table.described):
+            if set(names) <= set(inputs.table.categorical_columns):
                 task = self._task(inputs, template, names)
                 if task is not None:
                     asked += 1
@@ -53,7 +53,7 @@ class Keyword(Benchmark):
         if not asked:
             raise ConfigError(
                 "protocol=keyword: no template can be filled; the data has "
-                f"{', '.join(inputs.table.described)}"
+                f"{', '.join(inputs.table.categorical_columns)}"
             )
 
     def _task(
@@ -69,7 +69,7 @@ class Keyword(Benchmark):
             rng = np.random.default_rng(self.seed)
             chosen = np.sort(rng.choice(len(asked), self.max_queries, replace=False))
             asked = asked[torch.from_numpy(chosen)]
-        values = {name: inputs.codes.described[name][1] for name in names}
+        values = {name: inputs.codes.labels[name][1] for name in names}
         texts = [
             template.format_map(
                 {
