@@ -58,7 +58,7 @@ def rows(options: Options) -> Iterator[Row]:
     )
     product, _ = timed(
         "products by title",
-        lambda: grouping.by_title(texts, images, torch.arange(count) // VIEWS),
+        lambda: grouping.join_by_title(texts, images, torch.arange(count) // VIEWS),
     )
     attributes = torch.stack([codes([said.get(a) for said in read]) for a in ATTRIBUTES], dim=1)
     items = TierCodes(

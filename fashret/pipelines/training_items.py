@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fashret.catalog.store import Catalog
-from fashret.data.leakage import leaking
+from fashret.data.leakage import find_leaking
 from fashret.data.learnable import check_learnable
 from fashret.errors import DataError
 from fashret.losses import AnchorToBaseline, Composite, Distillation, HardNegatives
@@ -45,10 +45,10 @@ def training_items(
     joined = torch.zeros(len(table), dtype=torch.bool)
     by_title = grouping is not None and grouping.title_confidence >= grouping.min_confidence
     if grouping is not None and by_title and not session.spec.random:  # random towers tell nothing
-        product, joined = grouping.by_title(table.column("text"), baseline.image, product)
+        product, joined = grouping.join_by_title(table.column("text"), baseline.image, product)
         confidence = torch.where(joined, grouping.title_confidence, confidence)
     rows = torch.from_numpy(table.rows("train"))
-    leaks, copied = leaking(table, rows, product, joined, confidence)
+    leaks, copied = find_leaking(table, rows, product, joined, confidence)
     if bool(leaks.any()):
         log.warning(
             "dropping %d training items whose photo or product also occurs in validation or test "

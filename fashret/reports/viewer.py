@@ -99,7 +99,7 @@ class Viewer:
         The CSV holds the corrections that there are, and a line to fill in for each item that the
         page suspects.
         """
-        overrides = Overrides.of(source)
+        overrides = Overrides.from_source(source)
         disagreements = self._disagreements(table, source, overrides)
         products = self._products(table)
         pairs = [] if lookalikes is None else lookalikes.pairs[: self.pairs].tolist()

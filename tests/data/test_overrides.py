@@ -93,7 +93,7 @@ def test_corrections_make_another_table(shop: Path) -> None:
 
 def test_an_item_that_is_not_there_is_named(shop: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = corrected(shop, "item_id,colour", "i0,red", "i99,red")
-    assert "1 of its items are not here: i99" in caplog.text
+    assert "1 of its items are not in the data: i99" in caplog.text
     assert any("i99" in note for note in table.report["notes"])
 
 

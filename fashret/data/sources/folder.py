@@ -105,7 +105,7 @@ class Folder(Source):
         paths = list(walk_photos(root))
         if not paths:
             raise DataError(f"data.root={self.root} holds no photo ({', '.join(sorted(SUFFIXES))})")
-        folders = FolderLevels.of(
+        folders = FolderLevels.from_paths(
             paths,
             report,
             root=self.root,
@@ -189,7 +189,7 @@ class Folder(Source):
             photos=self.columns.get("image") or "image",
         )
         name = f"data.table={self.table}"
-        return table, ColumnMap.over(table.columns, self.columns, self.attributes, where=name)
+        return table, ColumnMap.match(table.columns, self.columns, self.attributes, where=name)
 
     def _root(self) -> Path:
         return existing_root(self.root, key="data.root", layout=_LAYOUT)
