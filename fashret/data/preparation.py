@@ -208,8 +208,8 @@ def _splits(
         if any(stated):
             item = items[stated.index(None)]
             raise DataError(
-                f"data '{source.name}': {item.origin or item.item_id} has no split, others have one; "
-                "complete the splits, or set data.stated_splits=false"
+                f"data '{source.name}': {item.origin or item.item_id} has no split, others have "
+                "one; complete the splits, or set data.stated_splits=false"
             )
         chosen = assign_splits(groups, source.splits, source.split_seed)
         splits = [chosen[group] for group in groups]

@@ -76,26 +76,25 @@ class Source(ABC):
         name: the set; stands in results and, shortened, in the cache's folder names.
         attributes: the attribute columns of the item table.
         splits: shares of train, validation and test, for a set without splits of its own.
-        seed: of what is drawn when items are made.
-        split_seed: of which products go to which split.
-        batch_size: items in a batch.
-        num_workers: processes that decode photos; None for as many as there are cores to run on,
+        seed: seed of items that the source generates.
+        split_seed: seed of the assignment of products to splits.
+        batch_size: number of items in a batch of one process, at least 1.
+        num_workers: number of processes that decode photos; null for the number of available cores,
             at most 16.
-        augment: how training photos differ each time they are seen.
-        captions: what is said of them in training, besides their own text.
-        balance: which values come more often in training; null gives every item its turn.
-        tiers: the attributes that make two items of a category a `medium` and a `weak` pair, where
-            pairs are trained on; those that the data lack are left out.
-        groups: how the photos of one product are found where the set has no product ids; null
-            leaves their products unknown.
-        schema: how attributes that the set does not state are read from the text: the name of a
-            word list (fashion), the path of a YAML file like it, or a mapping like its content;
-            null reads none. It is kept as a Schema.
-        overrides: a CSV of values that were corrected by hand; null for none.
-        stated_splits: whether the splits and roles that a set states are kept; false cuts new
-            splits.
-        unknown_values: how the set writes that a category, an attribute or a product id is not
-            known, in any case.
+        augment: augmentation of training photos.
+        captions: captions from templates for training, besides the items' own texts; null for none.
+        balance: sampling weights by value for training; null draws every item once per epoch.
+        tiers: names of the attributes that make two items of a category a `medium` and a `weak`
+            pair, for losses and miners of pairs; attributes that the data does not have are ignored.
+        groups: rules that group photos into products if the data set has no product ids; null
+            leaves the products unknown.
+        schema: schema that extracts unstated attributes from texts: the name of a word list
+            (fashion), the path of a YAML file like it, or a mapping like its content; null extracts
+            none. It is stored as a Schema.
+        overrides: path of a CSV of manual corrections; null for none.
+        stated_splits: whether the data set's own splits and roles are kept; false makes new splits.
+        unknown_values: spellings of an unknown category, attribute or product id in the data set,
+            in any case.
     """
 
     name: str = "data"
@@ -129,7 +128,7 @@ class Source(ABC):
             if value is not None and value < least:
                 raise ConfigError(f"data.{key} is {value}: it must be >= {least}")
         if self.schema is not None:
-            self.schema = Schema.of(self.schema)
+            self.schema = Schema.from_config(self.schema)
         self._unknown = frozenset(str(value).strip().casefold() for value in self.unknown_values)
 
     @property
@@ -277,5 +276,5 @@ def existing_root(root: str, *, key: str, layout: str) -> Path:
     """
     path = Path(root).expanduser()
     if not path.is_dir():
-        raise DataError(f"{key}={root} is not a folder: it should hold {layout}")
+        raise DataError(f"{key}={root} is not a folder: expected {layout}")
     return path

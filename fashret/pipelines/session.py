@@ -147,7 +147,7 @@ class Session:
         except CheckpointError as e:
             log.warning("captions are compared by their text, since %s", e)
             return None
-        tokens = CaptionTokens.of(captions, tokenizer)
+        tokens = CaptionTokens.from_captions(captions, tokenizer)
         cut = tokens.cut.numpy()[codes] & (codes != UNKNOWN)
         if cut.any():
             row = int(np.flatnonzero(cut)[0])

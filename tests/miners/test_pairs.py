@@ -101,7 +101,7 @@ def test_hard_pairs_differ_in_the_attributes_that_are_asked_for(tmp_path: Path) 
     miner.prepare(table, baseline)
     frame = pd.read_parquet(tmp_path / "pairs.parquet")
     assert (frame["rank"] == 0).any()  # mined ones were not enough
-    material = table.categorical_columns["material"][0].tolist()
+    material = table.labels["material"][0].tolist()
     for a, b in zip(frame["anchor_id"], frame["other_id"], strict=True):
         assert material[int(a[1:])] != material[int(b[1:])]
 
@@ -116,8 +116,8 @@ def test_tiers_that_come_short_are_told(tmp_path: Path, caplog: pytest.LogCaptur
     assert "pairs: " not in caplog.text
     miner = PairMiner(folder=str(tmp_path), count=7, shares={"strong": 1.0}, seed=0)
     miner.prepare(items(), catalog())
-    assert "pairs: 4 of 7 strong pairs were found" in caplog.text
-    assert "pairs: 4 of 8 training items; miner.count=7 asks for too few" in caplog.text
+    assert "pairs: found 4 of 7 strong pairs" in caplog.text
+    assert "pairs: only 4 for 8 training items; miner.count=7 is too small" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,10 @@ class Folder(Source):
         for path in (root / self.table, Path(self.table).expanduser()):
             if path.is_file():
                 return path
-        raise DataError(f"data.table={self.table} is neither a file in {root} nor one from here")
+        raise DataError(
+            f"data.table={self.table}: file not found, neither in {root} nor relative to the "
+            "current folder"
+        )
 
 
 def _below(root: Path, image: str) -> Path | None:
