@@ -38,7 +38,7 @@ def rows(options: Options) -> Iterator[Row]:
     count, asked = (4000, 5000) if options.quick else (40_000, 50_000)
     with initialize_config_dir(config_dir(), version_base="1.3"):
         cfg = compose("train", overrides=["miner=pairs", "paths.output_dir=."])
-    schema = Schema.of(cfg.data.schema)
+    schema = Schema.from_config(cfg.data.schema)
     grouping: Grouping = build(cfg.data.groups)
     texts, owners = drawn.captions(count), drawn.products(count // VIEWS)
     category = [owner.garment.category for owner in owners for _ in range(VIEWS)]
@@ -58,7 +58,7 @@ def rows(options: Options) -> Iterator[Row]:
     )
     product, _ = timed(
         "products by title",
-        lambda: grouping.by_title(texts, images, torch.arange(count) // VIEWS),
+        lambda: grouping.join_by_title(texts, images, torch.arange(count) // VIEWS),
     )
     attributes = torch.stack([codes([said.get(a) for said in read]) for a in ATTRIBUTES], dim=1)
     items = TierCodes(

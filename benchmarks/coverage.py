@@ -92,7 +92,7 @@ def _drawn(products: int, seed: int) -> tuple[Any, list[tuple[Tensor, Tensor]]]:
         "category": (category[unit], [f"c{i}" for i in range(8)]),
         "neckline": (torch.where(known, value, -1)[unit], [f"v{i}" for i in range(6)]),
     }
-    codes = SimpleNamespace(product=unit, caption=torch.arange(2 * products), described=described)
+    codes = SimpleNamespace(product=unit, caption=torch.arange(2 * products), labels=described)
     return codes, [(normalize(i, dim=1), normalize(t, dim=1)) for i, t in pairs]
 
 
@@ -136,7 +136,7 @@ def _from_catalogs(
     codes = SimpleNamespace(
         product=torch.from_numpy(units[here]),
         caption=torch.from_numpy(caption[here]),
-        described={n: (torch.from_numpy(c[here]), v) for n, (c, v) in described.items()},
+        labels={n: (torch.from_numpy(c[here]), v) for n, (c, v) in described.items()},
     )
     where = torch.from_numpy(here)
     return codes, [(c.image[where].float(), c.text[where].float()) for c in catalogs]
@@ -155,7 +155,7 @@ def measure(
         slice_metrics=[], max_queries=None, max_items=None, seed=seed, resamples=RESAMPLES,
     )  # fmt: skip
     rows = np.arange(len(codes.product))
-    protocol = Protocol("test", options, rows, rows, codes, tuple(codes.described))
+    protocol = Protocol("test", options, rows, rows, codes, tuple(codes.labels))
     depth = list_depth(protocol)
     made = []
     for image, text in systems:
@@ -204,7 +204,7 @@ def table(
     held = {name: np.stack([one[name] for one in made]) for name in made[0]}
     codes, _ = population.draw(products, 0)
     rows = np.arange(len(codes.product))
-    keys = headlines(Protocol("test", None, rows, rows, codes, tuple(codes.described)))  # type: ignore[arg-type]  # needs no options
+    keys = headlines(Protocol("test", None, rows, rows, codes, tuple(codes.labels)))  # type: ignore[arg-type]  # needs no options
     lines = [
         f"{products} products, {sets} sets",
         "",

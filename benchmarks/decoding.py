@@ -50,7 +50,7 @@ def rows(options: Options) -> Iterator[Row]:
     with initialize_config_dir(config_dir(), version_base="1.3"):
         cfg = compose("train", overrides=["paths.output_dir=."])
     backbone = load_backbone(build(cfg.model), Path("unused"))
-    retriever = Retriever.on(backbone).eval()
+    retriever = Retriever.from_backbone(backbone).eval()
     wide = PreprocessCfg(size=(224, 224), resize_mode="longest", fill_color=255)
     transforms: dict[int, Callable[[Image.Image], torch.Tensor]] = {
         64: backbone.photo_transform(),
@@ -60,7 +60,7 @@ def rows(options: Options) -> Iterator[Row]:
     for side, transform in transforms.items():
 
         def shown(least: int | None, transform: Callable = transform) -> torch.Tensor:
-            return torch.stack([transform(decode_photo(p, least=least)) for p in encoded])
+            return torch.stack([transform(decode_photo(p, min_side=least)) for p in encoded])
 
         ratio = alternate(
             lambda side=side, shown=shown: shown(2 * side),
@@ -73,8 +73,8 @@ def rows(options: Options) -> Iterator[Row]:
         yield Row.of(f"{count} photos of {size} for {side} pixels", "exact", ratio, note=note)
     embedded = []
     with torch.inference_mode():
-        for least in (None, backbone.least):
-            images = torch.stack([transforms[64](decode_photo(p, least=least)) for p in encoded])
+        for least in (None, backbone.min_side):
+            images = torch.stack([transforms[64](decode_photo(p, min_side=least)) for p in encoded])
             embedded.append(retriever.embed_image(backbone.encode_image(images)))
     like = (embedded[0] * embedded[1]).sum(dim=1)
     nearest = [(e @ e.T).fill_diagonal_(-1).argmax(dim=1) for e in embedded]

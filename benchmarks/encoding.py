@@ -76,7 +76,7 @@ class Case:
         with initialize_config_dir(config_dir(), version_base="1.3"):
             cfg = compose("train", overrides=[*drawn.overrides(root, scratch), *model])
         spec = build(cfg.model)
-        second = Retriever.on(load_backbone(spec, scratch))
+        second = Retriever.from_backbone(load_backbone(spec, scratch))
         assert second.backbone is not None
         whole = second.backbone.fold(second.image_head, second.text_head)
         table = prepare(build(cfg.data), scratch / "cache")
@@ -88,7 +88,7 @@ class Case:
         return ensure_catalog(
             self.table,
             self.spec.identity(self.scratch),
-            lambda: Retriever.on(self.backbone),
+            lambda: Retriever.from_backbone(self.backbone),
             self.scratch / "built",
             label=self.spec.label,
             num_workers=WORKERS,
@@ -105,10 +105,12 @@ class Case:
         """Features of photos and of texts."""
         codes = ItemCodes(self.table)
         tokens = self.backbone.tokenize(codes.captions)
-        transform, least = self.backbone.photo_transform(), self.backbone.least
+        transform, least = self.backbone.photo_transform(), self.backbone.min_side
         made = []
         for rows in self.batches():
-            photos = [transform(decode_photo(self.table.photo(row), least=least)) for row in rows]
+            photos = [
+                transform(decode_photo(self.table.photo(row), min_side=least)) for row in rows
+            ]
             with torch.inference_mode():
                 images = self.backbone.encode_image(torch.stack(photos))
                 texts = self.backbone.encode_text(tokens[codes.caption[torch.from_numpy(rows)]])

@@ -29,7 +29,7 @@ from fashret.data.photos import decode_photo
 from fashret.engine.module import RetrievalModule
 from fashret.engine.schedules import constant
 from fashret.loading.batches import FeatureLoader
-from fashret.loading.samplers import ShuffledBatches
+from fashret.loading.samplers import ShuffledSampler
 from fashret.losses import AttributeBlocks, InfoNCE
 from fashret.miners import NoMiner
 from fashret.models.backbone import load_backbone
@@ -102,7 +102,7 @@ def epochs(items: int, turns: int) -> list[tuple[float, float]]:
 
     retriever = Retriever(*(Projection(torch.randn(DIM, DIM) / DIM**0.5, None) for _ in range(2)))
     retriever.set_training(build(config().model))
-    batches = ShuffledBatches(np.arange(items), batch_size=BATCH, seed=0)
+    batches = ShuffledSampler(np.arange(items), batch_size=BATCH, seed=0)
     loader = FeatureLoader(Codes(), images, texts, batches)
     module = RetrievalModule(
         retriever=retriever.train(),
@@ -143,7 +143,7 @@ def encoding(*overrides: str, count: int, turns: int) -> list[float]:
         with torch.inference_mode():
             for place in range(0, count, 256):
                 photos = [
-                    transform(decode_photo(photo, least=backbone.least))
+                    transform(decode_photo(photo, min_side=backbone.min_side))
                     for photo in encoded[place : place + 256]
                 ]
                 backbone.encode_image(torch.stack(photos))

@@ -67,7 +67,11 @@ def counted(count: int) -> Row:
         backbone = load_backbone(build(cfg.model), Path("unused"))
         with patch.object(Backbone, "encode_text", counting):
             ensure_catalog(
-                table, {}, lambda: Retriever.on(backbone), Path(scratch, "cache"), label="bench"
+                table,
+                {},
+                lambda: Retriever.from_backbone(backbone),
+                Path(scratch, "cache"),
+                label="bench",
             )
     what, against = f"texts encoded for {count:,} items", "distinct captions"
     if not seen:

@@ -93,9 +93,11 @@ class Bench:
             chosen = [model, "model.pretrained=null", "model.train=all", "paths.output_dir=."]
             cfg = compose("train", overrides=chosen)
         spec = build(cfg.model)
-        self.retriever = Retriever.on(load_backbone(spec, Path("unused"))).to(self.device)
+        self.retriever = Retriever.from_backbone(load_backbone(spec, Path("unused"))).to(
+            self.device
+        )
         self.retriever.set_training(spec)
-        other = Retriever.on(load_backbone(spec, Path("unused")))
+        other = Retriever.from_backbone(load_backbone(spec, Path("unused")))
         assert self.retriever.backbone is not None
         assert other.backbone is not None
         self.whole = other.backbone.fold(other.image_head, other.text_head).to(self.device)

@@ -11,27 +11,29 @@ UNKNOWN = -1
 """The code of an unknown value; it matches nothing, not even another unknown value."""
 
 
-Described = Mapping[str, tuple[Tensor, list[str]]]
-"""Codes (N,), `UNKNOWN` where a value is not known, and values, by attribute."""
+Labels = Mapping[str, tuple[Tensor, list[str]]]
+"""(N,) long codes, `UNKNOWN` where a value is not known, and the names of the values, by attribute
+(and for `category`)."""
 
 
 @dataclass(frozen=True)
 class TrainingItems:
-    """The items that a run trains on, and the labels of all N items of the table.
+    """What losses and miners may know of the N items of a table before training.
 
     Attributes:
-        rows: (n,) long rows of the item table to train on.
-        product: (N,) long code of the product, UNKNOWN below the required confidence.
-        caption: (N,) long code of the text, UNKNOWN for an item without text.
-        described: the category and attribute codes of the N items.
-        ids: the ids of the N items.
-        tiers: the attributes by which two items of a category are a medium or a weak pair.
+        rows: (n,) long rows of the items that are trained on.
+        product: (N,) long code of each item's product, UNKNOWN where it is not sure enough.
+        caption: (N,) long code of each item's text, UNKNOWN where it has none.
+        labels: codes and value names of the category and of each attribute, for all N items.
+        ids: item ids of all N items.
+        tiers: names of the attributes that make two items of a category a `medium`, or a `weak`
+            pair (`data.tiers`).
     """
 
     rows: Tensor
     product: Tensor
     caption: Tensor
-    described: Described
+    labels: Labels
     ids: Sequence[str]
     tiers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 

@@ -17,8 +17,8 @@ from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.errors import CatalogError
 from fashret.loading.batches import BatchLoader, CaptionDataset, PhotoDataset
-from fashret.loading.samplers import EvaluationBatches
-from fashret.models.oom_retry import WithinMemory
+from fashret.loading.samplers import EvaluationSampler
+from fashret.models.oom_retry import OOMSafeEncoder
 from fashret.models.retriever import Retriever
 from fashret.process_sync import Processes
 from fashret.progress import progress
@@ -79,27 +79,27 @@ def encode_features(
     def encode(
         kind: str,
         data: Dataset[Batch],
-        batches: EvaluationBatches,
+        batches: EvaluationSampler,
         tower: Callable[[Tensor], Tensor],
         path: Path,
         width: int,
     ) -> None:
-        features = _FeatureFile(path, (len(batches.own), width), dtype)
-        remaining = batches.behind(features.done)
+        features = _FeatureFile(path, (len(batches.own_rows), width), dtype)
+        remaining = batches.skip_first(features.done)
         if features.done:
             log.info("resuming after %d encoded batches of %s", features.done, kind)
         bar = progress(
-            total=len(batches.own),
-            initial=len(batches.own) - sum(len(rows) for rows in remaining.batches),
+            total=len(batches.own_rows),
+            initial=len(batches.own_rows) - sum(len(rows) for rows in remaining.batches),
             desc=f"encoding {name}",
             unit=f" {kind}",
             disable=rank > 0,
         )
-        tower = WithinMemory(tower, device)
+        tower = OOMSafeEncoder(tower, device)
         pending: tuple[Tensor, Tensor] | None = None
 
         def store_batch(index: Tensor, encoded: Tensor) -> None:
-            bad = features.put(np.searchsorted(batches.own, index.numpy()), encoded)
+            bad = features.put(np.searchsorted(batches.own_rows, index.numpy()), encoded)
             if len(bad):
                 rows = index[bad[: store.NAMED]].tolist()
                 named = [items[row] if kind == "photos" else repr(captions[row]) for row in rows]
@@ -126,7 +126,7 @@ def encode_features(
         bar.close()
 
     widths = _widths(retriever)
-    photos = PhotoDataset(table, codes, backbone.photo_transform(), least=backbone.least)
+    photos = PhotoDataset(table, codes, backbone.photo_transform(), min_side=backbone.min_side)
     rows = _photo_batches(table, rank, world)
     path = part / store.FEATURES["image"]
     encode("photos", photos, rows, backbone.encode_image, path, widths["image"])
@@ -149,12 +149,12 @@ def merge_features(
         world: the number of processes that encoded.
     """
     widths = _widths(retriever)
-    photos = [_photo_batches(table, rank, world).own for rank in range(world)]
+    photos = [_photo_batches(table, rank, world).own_rows for rank in range(world)]
     _merge(folder, store.FEATURES["image"], photos, (len(table), widths["image"]), dtype)
     texts = memory_mapped(folder / store.FEATURES["text"], (len(table), widths["text"]), dtype)
     codes, captions = table.codes("text")
     if captions:
-        own = [_caption_batches(captions, rank, world).own for rank in range(world)]
+        own = [_caption_batches(captions, rank, world).own_rows for rank in range(world)]
         distinct = _merge(folder, _CAPTIONS, own, (len(captions), widths["text"]), dtype)
         for start in range(0, len(table), _COPIED):
             code = codes[start : start + _COPIED]
@@ -230,16 +230,16 @@ def _part(folder: Path, rank: int, world: int) -> Path:
     return folder / f"part-{rank}-of-{world}"
 
 
-def _photo_batches(table: ItemTable, rank: int, world: int) -> EvaluationBatches:
+def _photo_batches(table: ItemTable, rank: int, world: int) -> EvaluationSampler:
     """The batches of photos of one process, split by split."""
     splits = [table.rows(split) for split in table.splits]
-    return EvaluationBatches(splits, rank=rank, world=world)
+    return EvaluationSampler(splits, rank=rank, world_size=world)
 
 
-def _caption_batches(captions: list[str], rank: int, world: int) -> EvaluationBatches:
+def _caption_batches(captions: list[str], rank: int, world: int) -> EvaluationSampler:
     """The batches of texts of one process, shortest first, so that trimmed batches are small."""
     order = np.argsort([len(caption) for caption in captions], kind="stable")
-    return EvaluationBatches([order], rank=rank, world=world)
+    return EvaluationSampler([order], rank=rank, world_size=world)
 
 
 def _merge(

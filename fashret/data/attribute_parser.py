@@ -1,4 +1,4 @@
-"""What a text says of the item that it stands beside: attributes by a schema of words."""
+"""Extraction of an item's attributes from its text, by a schema of words."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from fashret.data.phrases import as_texts, check_phrases, tokenize
-from fashret.data.schema_file import PARTS, changed, check_parts, read_schema
+from fashret.data.schema_file import PARTS, check_parts, merge_changes, read_schema
 from fashret.errors import ConfigError
 
 _BREAKS = frozenset(
@@ -15,19 +15,19 @@ _BREAKS = frozenset(
     "was has have having wears wear wearing worn paired pair also plus while whose "
     ", . ; : ! ? \u3001 \u3002".split()
 )
-"""Words over which no adjective reaches the noun behind it."""
+"""Words that separate an adjective from a noun after it."""
 
 _NOUNS = frozenset(
     "fabric fabrics pattern patterns print prints design designs neckline necklines neck necks "
     "collar collars sleeve sleeves stripe stripes dot dots material materials texture".split()
 )
-"""A value that ends in one of these is said of what stands before it: *with short sleeves*."""
+"""A value that ends in one of these belongs to a garment before it: *with short sleeves*."""
 
 _ENDS = frozenset(".;!?\u3002")
 _NEGATIONS = frozenset("no not without non never".split())
 _BETWEEN = frozenset("a an the any is are with made of".split())
 _REACH = 5
-"""Words between a value and the head that it needs."""
+"""Largest number of words between a value and the head word that it needs."""
 
 _BODY = ("upper", "outer", "full")
 _ALTERNATIVES = re.compile(r"[_/&,]")
@@ -36,7 +36,7 @@ _PLURAL = re.compile(r"[^s]s\s*$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class _Meaning:
-    """What a phrase states: a garment's slot, or a value of an attribute."""
+    """The meaning of a phrase: a garment's slot, or a value of an attribute."""
 
     attribute: str | None
     value: str
@@ -45,7 +45,7 @@ class _Meaning:
 
 @dataclass(frozen=True)
 class _Mention:
-    """A phrase that was found: tokens `start` to `end`."""
+    """A phrase in a text: tokens `start` to before `end`."""
 
     start: int
     end: int
@@ -55,27 +55,27 @@ class _Mention:
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """Attributes, their values, and the words that state them.
+    """Attributes, their values, and the phrases that state them in texts.
 
-    A caption describes an outfit. What it says of an attribute belongs to the garment whose noun
-    it stands before (*a green chiffon dress*), else to the last garment before it that can have
-    the attribute (*The shorts are denim. It has a round neckline.* is no neckline of the shorts).
-    The item's own garment is the one that is worn where its category is worn, whatever the text
-    calls it. What the text does not say is unknown.
+    A caption describes an outfit. A value belongs to the garment noun that follows it (*a green
+    chiffon dress*), else to the last garment before it that can have the attribute (in *The shorts
+    are denim. It has a round neckline.* the neckline is not one of the shorts). The item's own
+    garment is the one that is worn in the slot of its category, whatever the text calls it. Values
+    that the text does not state are unknown.
 
     Args:
-        garments: nouns by where they are worn: upper, outer, full, lower.
-        attributes: by name `values` (phrases by value); `garments`, where they are worn that can
-            have the attribute, any by default; `heads`, words of which one must stand near a
-            phrase that ends in `*`; and `of: text` for what is said of no garment. Phrases are
-            words of any script, or numbers.
-        names: phrases that state nothing, such as brands: *Red Tape* is no colour.
+        garments: nouns of garments by slot: upper, outer, full, lower.
+        attributes: rules by attribute: `values` (phrases by value); `garments`, the slots of the
+            garments that can have the attribute, any by default; `heads`, words of which one must
+            be near a phrase that ends in `*`; and `of: text` for an attribute of the whole text,
+            not of a garment. Phrases are words of any script, or numbers.
+        names: phrases without a meaning, such as brands: *Red Tape* is not a colour.
         base: the schema that the other arguments change (the name of a word list, a path, a
             mapping or a schema): their mappings are merged into its own, their lists replace its
             own, and None removes a value.
 
     Raises:
-        ConfigError: a part has another shape, or holds a phrase that no text can hold.
+        ConfigError: a part has another structure, or a phrase that no text can contain.
     """
 
     garments: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -84,14 +84,15 @@ class Schema:
     base: InitVar[object] = None
 
     @classmethod
-    def of(cls, value: "Schema | Mapping[str, object] | str") -> "Schema":
-        """Read what the configuration has as `data.schema`.
+    def from_config(cls, value: "Schema | Mapping[str, object] | str") -> "Schema":
+        """Create the schema of a `data.schema` value.
 
         Args:
-            value: the name of a word list, the path of a YAML file, or a mapping like its content.
+            value: the name of a word list, the path of a YAML file, a mapping like its content, or
+                a schema, which is returned.
 
         Raises:
-            ConfigError: there is no such file, or the value has another shape.
+            ConfigError: the file does not exist, or the value has another structure.
         """
         if isinstance(value, Schema):
             return value
@@ -104,8 +105,8 @@ class Schema:
                 "list, name it: data.schema={base: fashion, names: []} "
                 "(docs/data.md#attributes-from-texts)"
             )
-        held: dict[str, Any] = {key: part for key, part in value.items() if part is not None}
-        return cls(**held)
+        parts: dict[str, Any] = {key: part for key, part in value.items() if part is not None}
+        return cls(**parts)
 
     def __post_init__(self, base: object) -> None:
         if base is not None:
@@ -113,36 +114,36 @@ class Schema:
         self._check()
 
     def _start_from(self, base: object) -> None:
-        """Fill what is not given from another schema."""
+        """Merge the given parts into another schema."""
         if isinstance(base, str):
             start = read_schema(base)
         else:
             if not isinstance(base, Schema | Mapping):
-                raise ConfigError(f"data.schema.base={base}: it is no word list")
-            made = Schema.of(base)
-            start = {name: getattr(made, name) for name in PARTS}
+                raise ConfigError(f"data.schema.base={base}: this is not a word list")
+            schema = Schema.from_config(base)
+            start = {name: getattr(schema, name) for name in PARTS}
         changes: dict[str, Any] = {"garments": self.garments, "attributes": self.attributes}
         if self.names != ():  # an empty list empties it
             changes["names"] = self.names
-        for name, value in changed(start, changes).items():
+        for name, value in merge_changes(start, changes).items():
             object.__setattr__(self, name, value)
 
     def _check(self) -> None:
-        """Make sure that every part has its shape and every phrase can be found.
+        """Check the structure of every part, and that every phrase can occur in a text.
 
         Raises:
-            ConfigError: naming the first that has not.
+            ConfigError: the message names the first fault.
         """
         for name in ("garments", "attributes"):
             if not isinstance(getattr(self, name), Mapping):
                 raise ConfigError(f"data.schema.{name}: {getattr(self, name)!r} is no mapping")
         for name, attribute in self.attributes.items():
-            held = list(attribute) if isinstance(attribute, Mapping) else [attribute]
-            unknown = set(map(str, held)) - {"values", "garments", "heads", "of"}
+            keys = list(attribute) if isinstance(attribute, Mapping) else [attribute]
+            unknown = set(map(str, keys)) - {"values", "garments", "heads", "of"}
             if unknown or not isinstance(attribute.get("values"), Mapping):
                 raise ConfigError(
                     f"data.schema.attributes.{name} needs values, and may have garments, heads "
-                    f"and of; it has {', '.join(map(str, held))}"
+                    f"and of; it has {', '.join(map(str, keys))}"
                 )
             key, values = f"data.schema.attributes.{name}", attribute["values"]
             assert isinstance(values, Mapping)
@@ -150,7 +151,7 @@ class Schema:
                 if value is None or isinstance(value, bool):
                     raise ConfigError(f"{key}.values: {value} is no value; put it in quotes")
                 check_phrases(phrases, f"{key}.values.{value}")
-                starred = [said for said in as_texts(phrases) if said.endswith("*")]
+                starred = [phrase for phrase in as_texts(phrases) if phrase.endswith("*")]
                 if starred and not attribute.get("heads"):
                     raise ConfigError(
                         f"{key}.values.{value}: '{starred[0]}' counts only beside one of "
@@ -164,55 +165,56 @@ class Schema:
             check_phrases(self.names, "data.schema.names")
 
     def read(self, text: str, category: str) -> dict[str, str]:
-        """The attributes that a text states of its item.
+        """Extract an item's attributes from its text.
 
         Args:
             text: a caption of an outfit, or a product's title.
-            category: the item's, "unknown" where it is not known.
+            category: category of the item, "unknown" where it is not known.
 
         Returns:
-            Values by attribute; what is not stated is left out.
+            Values by attribute; attributes that the text does not state are left out.
         """
         tokens = tokenize(text)
         mentions = list(self._mentions(tokens))
         garments = [m for m in mentions if m.meaning.attribute is None]
         own = self._own(garments, category)
         slot = self.slot(category)
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         for mention in mentions:
             name = mention.meaning.attribute
-            if name is None or name in found or _is_negated(mention, tokens):
+            if name is None or name in values or _is_negated(mention, tokens):
                 continue
             if self.attributes[name].get("of") == "text":
-                found[name] = mention.meaning.value
+                values[name] = mention.meaning.value
                 continue
             possible = self._slots(name)
             if possible is not None and slot is not None and slot not in possible:
                 continue
             owner = self._owner(mention, garments, tokens, possible)
             if owner in own or (owner is None and not garments):
-                found[name] = mention.meaning.value
-        return found
+                values[name] = mention.meaning.value
+        return values
 
     def value(self, attribute: str, label: str) -> str | None:
-        """The value of the schema that a label of a data set states: *Navy Blue* is navy."""
+        """Translate a data set's label to a value of the schema: *Navy Blue* is navy."""
         for mention in self._in_label(label):
             if mention.meaning.attribute == attribute:
                 return mention.meaning.value
         return None
 
     def phrases(self, attribute: str, value: str) -> list[str]:
-        """What states a value, as the schema has it; nothing for a value that it lacks."""
+        """List the phrases of a value in the schema; empty for a value that it does not have."""
         values = self.attributes.get(attribute, {}).get("values")
         if not isinstance(values, Mapping):
             return []
-        return next((as_texts(said) for name, said in values.items() if str(name) == value), [])
+        return next((as_texts(texts) for name, texts in values.items() if str(name) == value), [])
 
     def split_category(self, label: str) -> tuple[str, str | None]:
-        """A category without the pattern in its name: *Graphic_Tees* are Tees, and graphic.
+        """Split a category and the pattern in its name: *Graphic_Tees* are Tees, and graphic.
 
         Returns:
-            The category, "unknown" where nothing but the pattern was in the name; and the pattern.
+            The category without the pattern, "unknown" if the name is only a pattern; and the
+            pattern, None if the name has none.
         """
         for mention in self._in_label(label):
             if mention.meaning.attribute == "pattern":
@@ -223,9 +225,10 @@ class Schema:
         return label, None
 
     def slot(self, category: str) -> str | None:
-        """Where a category is worn; None for what is no garment, and for what is unknown.
+        """Find the slot in which a category is worn; None for no garment or an unknown category.
 
-        Of several kinds (*Jackets_Vests*) the first decides, of one (*shirt dress*) the last word.
+        Of several categories (*Jackets_Vests*) the first decides, of one (*shirt dress*) the last
+        word.
         """
         first, *others = _ALTERNATIVES.split(category)
         if others and _PLURAL.search(first) and self.slot(first) is not None:
@@ -234,14 +237,14 @@ class Schema:
         return found[-1].meaning.value if found else None
 
     def _own(self, garments: list[_Mention], category: str) -> list[_Mention]:
-        """The mentions of the item's own garment."""
+        """Find the mentions of the item's own garment."""
         slot = self.slot(category)
         if not garments:
             return []
         if slot is None:
             slot = garments[0].meaning.value
         own = [m for m in garments if m.meaning.value == slot]
-        if not own and slot in _BODY:  # a cardigan that the text calls a sweater
+        if not own and slot in _BODY:  # such as a cardigan that the text calls a sweater
             near = [m for m in garments if m.meaning.value in _BODY]
             own = [m for m in near if m.meaning.value == near[0].meaning.value]
         return own
@@ -253,13 +256,13 @@ class Schema:
         tokens: list[str],
         possible: frozenset[str] | None,
     ) -> _Mention | None:
-        """The garment that a value is said of."""
+        """Find the garment that a value belongs to."""
         able = [m for m in garments if possible is None or m.meaning.value in possible]
         after = [m for m in able if m.start >= mention.start and m.sentence == mention.sentence]
         if after and tokens[mention.end - 1] not in _NOUNS:
             between = tokens[mention.end : max(mention.end, after[0].start)]
-            # No adjective reaches a noun over an *and* that stands right before it: *a shirt with
-            # cotton and shorts* says nothing of the shorts.
+            # An adjective does not belong to a noun after *and*: in *a shirt with cotton and
+            # shorts* cotton is not a value of the shorts.
             joined = between[-1:] == ["and"]
             if not joined and not any(t in _BREAKS or t in _NOUNS for t in between):
                 return after[0]
@@ -269,7 +272,7 @@ class Schema:
         return after[0] if after else None
 
     def _in_label(self, label: str) -> list[_Mention]:
-        """The phrases in a label; a set has few, and states them of many items."""
+        """Find the phrases in a label; cached, since many items share few labels."""
         if label not in self._labels:
             self._labels[label] = list(self._mentions(tokenize(label)))
         return self._labels[label]
@@ -279,21 +282,21 @@ class Schema:
         return {}
 
     def _mentions(self, tokens: list[str]) -> Iterator[_Mention]:
-        """The longest phrases of the schema in a text, from left to right."""
-        place, sentence = 0, 0
-        while place < len(tokens):
-            sentence += tokens[place] in _ENDS
+        """Yield the longest phrases of the schema in a text, from left to right."""
+        start, sentence = 0, 0
+        while start < len(tokens):
+            sentence += tokens[start] in _ENDS
             step = 1
-            for phrase, meanings in self._phrases.get(tokens[place], ()):
-                if tokens[place : place + len(phrase)] != phrase:
+            for phrase, meanings in self._phrases.get(tokens[start], ()):
+                if tokens[start : start + len(phrase)] != phrase:
                     continue
-                end = place + len(phrase)
-                valid = [m for m in meanings if self._has_head(m, tokens, place, end)]
-                if valid or not meanings:  # a name means nothing
-                    yield from (_Mention(place, end, sentence, meaning) for meaning in valid)
+                end = start + len(phrase)
+                valid = [m for m in meanings if self._has_head(m, tokens, start, end)]
+                if valid or not meanings:  # `names` have no meanings
+                    yield from (_Mention(start, end, sentence, meaning) for meaning in valid)
                     step = len(phrase)
                     break
-            place += step
+            start += step
 
     def _has_head(self, meaning: _Meaning, tokens: list[str], start: int, end: int) -> bool:
         if not meaning.needs_head:
@@ -312,7 +315,7 @@ class Schema:
         return False
 
     def _slots(self, attribute: str) -> frozenset[str] | None:
-        """Where garments are worn that can have an attribute; None for anywhere."""
+        """Slots of the garments that can have an attribute; None for any."""
         return self._possible[attribute]
 
     @cached_property
@@ -336,35 +339,35 @@ class Schema:
     @cached_property
     def _phrases(self) -> dict[str, list[tuple[list[str], list[_Meaning]]]]:
         """Phrases and their meanings by their first token, the longest first."""
-        known: dict[tuple[str, ...], list[_Meaning]] = {}
+        lookup: dict[tuple[str, ...], list[_Meaning]] = {}
 
-        def learn(phrase: str, attribute: str | None, value: str) -> None:
+        def add(phrase: str, attribute: str | None, value: str) -> None:
             meaning = _Meaning(attribute, value, needs_head=phrase.endswith("*"))
             words = tokenize(phrase)
             for last in {words[-1], f"{words[-1]}s", f"{words[-1]}es"}:
-                meanings = known.setdefault((*words[:-1], last), [])
+                meanings = lookup.setdefault((*words[:-1], last), [])
                 if not any(m.attribute == attribute for m in meanings):
                     meanings.append(meaning)
 
         for slot, nouns in self.garments.items():
             for noun in as_texts(nouns):
-                learn(noun, None, slot)
+                add(noun, None, slot)
         for name, attribute in self.attributes.items():
             values = attribute["values"]
             assert isinstance(values, Mapping)
             for value, phrases in values.items():
                 for phrase in as_texts(phrases):
-                    learn(phrase, name, str(value))
+                    add(phrase, name, str(value))
         for phrase in as_texts(self.names):
-            known[tuple(tokenize(phrase))] = []
+            lookup[tuple(tokenize(phrase))] = []
         by_first: dict[str, list[tuple[list[str], list[_Meaning]]]] = {}
-        for words, meanings in sorted(known.items(), key=lambda entry: -len(entry[0])):
+        for words, meanings in sorted(lookup.items(), key=lambda entry: -len(entry[0])):
             by_first.setdefault(words[0], []).append((list(words), meanings))
         return by_first
 
 
 def _is_negated(mention: _Mention, tokens: list[str]) -> bool:
-    """Whether the words before a value deny it: *no stripes*, *not made of denim*."""
+    """Return whether the words before a value negate it: *no stripes*, *not made of denim*."""
     for token in reversed(tokens[max(0, mention.start - 4) : mention.start]):
         if token in _NEGATIONS:
             return True

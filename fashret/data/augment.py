@@ -1,4 +1,4 @@
-"""How a training photo differs each time it is seen."""
+"""Augmentation of training photos: `data.augment`."""
 
 import random
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from fashret.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Mirrors and crops photos a little. Colours stay: they are what is searched for.
+    """Mirrors and crops photos at random. Colours are not changed: users search by them.
 
     Args:
-        flip: the chance of a mirrored photo, 0 to 1.
-        crop: the largest share of each side that is cut away, 0 to below 1.
+        flip: probability of a mirrored photo, 0 to 1.
+        crop: largest share of each side that is cut off, 0 to below 1.
     """
 
     flip: float = 0.5
@@ -28,7 +28,7 @@ class Augment:
             )
 
     def __call__(self, photo: Image.Image, seed: str) -> Image.Image:
-        """The photo as `seed` says it is seen this time: the same in any process."""
+        """Augment a photo; the same seed gives the same result in any process."""
         rng = random.Random(seed)
         width, height = photo.size
         keep_x, keep_y = 1.0 - rng.random() * self.crop, 1.0 - rng.random() * self.crop

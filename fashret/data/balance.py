@@ -1,4 +1,4 @@
-"""How often training items come, by their values."""
+"""Sampling weights of training items by their attribute values: `data.balance`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,21 +10,22 @@ from fashret.errors import ConfigError
 from fashret.names import listed
 from fashret.types import UNKNOWN
 
-Described = Mapping[str, tuple[NDArray[np.int64], list[str]]]
-"""Codes (N,) and values of the category and of each attribute."""
+Labels = Mapping[str, tuple[NDArray[np.int64], list[str]]]
+"""(N,) codes of all items, and the names of the values, by attribute (and for `category`)."""
 
 KNOWN = "known"
-"""Stands for every value but unknown."""
+"""Stands for every known value of an attribute in `boosts`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Balance:
-    """How often items come, by their values.
+    """How often training items are drawn, by their attribute values.
 
     Args:
-        boosts: factors by attribute and value (`category` may be an attribute, `known` stands for
-            every known value); an item's are multiplied.
-        most: the largest share of a batch that one known value of these attributes may have.
+        boosts: sampling factors, above 0, by attribute and value (`category` may be an attribute,
+            `known` stands for every known value); the factors of an item are multiplied.
+        most: largest share of a batch that one known value of these attributes may have, above 0
+            and at most 1.
     """
 
     boosts: Mapping[str, Mapping[str, float]]
@@ -38,27 +39,33 @@ class Balance:
                 "above 0"
             )
 
-    def weights(self, described: Described) -> NDArray[np.float64]:
-        """The factor of each item of a table, (N,).
+    def weights(self, labels: Labels) -> NDArray[np.float64]:
+        """Compute the sampling weight of each item of a table.
+
+        Args:
+            labels: codes and value names of the category and of each attribute.
+
+        Returns:
+            (N,) float64, above 0.
 
         Raises:
-            ConfigError: an attribute or a value is none of the table's.
+            ConfigError: the table does not have an attribute or a value of `boosts`.
         """
-        total = np.ones(len(next(iter(described.values()))[0]))
-        for name, values in self.boosts.items():
-            if name not in described:
+        weights = np.ones(len(next(iter(labels.values()))[0]))
+        for name, factors in self.boosts.items():
+            if name not in labels:
                 raise ConfigError(
-                    f"data.balance.boosts names {name}; the data has {listed(name, described)}"
+                    f"data.balance.boosts names {name}; the data has {listed(name, labels)}"
                 )
-            codes, known = described[name]
-            for value, factor in values.items():
+            codes, value_names = labels[name]
+            for value, factor in factors.items():
                 if value == KNOWN:
-                    total[codes != UNKNOWN] *= factor
-                elif value in known:
-                    total[codes == known.index(value)] *= factor
+                    weights[codes != UNKNOWN] *= factor
+                elif value in value_names:
+                    weights[codes == value_names.index(value)] *= factor
                 else:
                     raise ConfigError(
                         f"data.balance.boosts.{name} names {value}; the data has "
-                        f"{listed(value, known)}"
+                        f"{listed(value, value_names)}"
                     )
-        return total
+        return weights

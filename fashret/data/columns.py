@@ -1,4 +1,4 @@
-"""Items from the columns of a table: a user's CSV, or a data set of the hub."""
+"""Mapping of a table's columns to the fields of items: a user's CSV, or a data set of the hub."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,10 +20,10 @@ from fashret.errors import DataError
 from fashret.names import listed
 
 STANDARD = ("item_id", "image", "text", "category", "product_id", "split", "role")
-"""The columns that are found by these names unless a mapping says otherwise."""
+"""The fields that are read from columns of these names, unless `data.columns` maps them."""
 
 LEFT_OUT = ""
-"""The split of a row that the user does not want."""
+"""The split of a row that `data.split_names` leaves out."""
 
 _OFTEN_NAMED = {
     "item_id": ("id", "sku", "article_id", "image_id"),
@@ -33,18 +33,18 @@ _OFTEN_NAMED = {
     "product_id": ("product", "item_group_id", "style", "style_id", "parent_id", "group_id"),
     "split": ("subset", "partition", "set", "fold", "phase", "evaluation_status"),
 }
-"""What other tables call these columns: such a name is suggested, not taken."""
+"""Other common names of these columns, which messages suggest but which are not used."""
 
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """Which column of a table holds which field of an item.
+    """The column of a table that each field of an item is read from.
 
     Attributes:
-        fields: column by field.
-        unused: the columns that hold no field.
-        missing: the fields that no column holds.
-        table: the table, for messages.
+        fields: name of the column by field.
+        unused: names of the columns that are not read.
+        missing: names of the fields without a column.
+        table: name of the table, for messages.
     """
 
     fields: Mapping[str, str]
@@ -53,7 +53,7 @@ class ColumnMap:
     table: str
 
     @classmethod
-    def over(
+    def match(
         cls,
         present: Sequence[str],
         given: Mapping[str, str | None],
@@ -61,16 +61,16 @@ class ColumnMap:
         *,
         where: str,
     ) -> "ColumnMap":
-        """Match fields and columns.
+        """Match fields to columns.
 
-        A column is found by the field's name, else by one that differs in case, spaces, hyphens or
-        the spelling of colour (` Category`, `Product-ID`, `color`).
+        A field is matched to the column of its name, else to one that differs in case, spaces,
+        hyphens or the spelling of colour (` Category`, `Product-ID`, `color`).
 
         Args:
-            present: the table's columns.
-            given: column by field, from `data.columns`; null finds the field by its own name.
-            attributes: the attribute columns of the item table.
-            where: the table, for messages.
+            present: names of the table's columns.
+            given: column by field, from `data.columns`; null matches the field by its own name.
+            attributes: names of the attributes.
+            where: name of the table, for messages.
 
         Raises:
             DataError: `data.columns` names a field or a column that does not exist, the table has
@@ -101,7 +101,7 @@ class ColumnMap:
         return cls(fields, unused, [name for name in known if name not in fields], where)
 
     def text(self, row: Mapping[str, Any], name: str, where: str) -> str:
-        """A field of a row as text, "" where it is missing.
+        """Read a field of a row as text, "" where it is missing.
 
         Raises:
             DataError: the cell holds a list or a mapping.
@@ -112,17 +112,17 @@ class ColumnMap:
     def split(
         self, row: Mapping[str, Any], given: Mapping[str, str | None], where: str
     ) -> tuple[str | None, str | None]:
-        """The split and the role that a row states, None for what it does not state.
+        """Read the split and the role of a row; None for one that it does not state.
 
-        The split is LEFT_OUT where `given` says null.
+        The split is LEFT_OUT where `given` has null for its name.
 
         Args:
-            row: the values by column.
-            given: what the user says that names of splits mean.
-            where: the row, for messages.
+            row: values by column.
+            given: the user's `data.split_names`: the meaning of each name of a split.
+            where: file and line of the row, for messages.
 
         Raises:
-            DataError: it states one of another name.
+            DataError: the name of the split or of the role is not understood.
         """
         value = self.text(row, "split", where)
         stated = self._role(row, where)
@@ -150,7 +150,7 @@ class ColumnMap:
         return role
 
     def report(self, report: Report, attributes: Sequence[str]) -> None:
-        """Say which columns are used by another name, which are not used, and what is missing."""
+        """Note columns that are read under another name, unused columns, and missing attributes."""
         renamed = [f"{column} as {name}" for name, column in self.fields.items() if column != name]
         if renamed:
             report.note(f"{self.table}: reading column {', column '.join(renamed)}")
@@ -167,11 +167,11 @@ class ColumnMap:
             report.note(f"{self.table} has no column {', '.join(unread)}: read from the text")
 
     def check_splits(self, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Make sure that no unused column states splits.
+        """Check that no unused column looks like a split.
 
         Args:
-            rows: of the table, with the unused columns that hold texts; they are read while one of
-                them may state splits.
+            rows: rows of the table with its unused text columns; reading stops once no column can
+                be a split any more.
 
         Raises:
             DataError: all values of an unused column are names of splits, and there are several,
@@ -204,10 +204,10 @@ class ColumnMap:
 
 
 def photo_in(value: object, where: str) -> bytes | str | None:
-    """What a cell of photos holds: an encoded photo, a path, or None where it is empty.
+    """Read a cell of the image column: an encoded photo, a path, or None if it is empty.
 
     Raises:
-        DataError: it holds something else.
+        DataError: the cell has neither a photo nor a path.
     """
     if isinstance(value, dict) and {"bytes", "path"} & value.keys():  # an Image of `datasets`
         value = value.get("bytes") or value.get("path")
@@ -219,21 +219,18 @@ def photo_in(value: object, where: str) -> bytes | str | None:
 
 
 def photo_path(value: object) -> str:
-    """The path that a cell names its photo by, "" where it names none.
-
-    That of Windows is written with slashes.
-    """
+    """Read the path of a photo from a cell, with slashes; "" if the cell has no path."""
     path = value.get("path") if isinstance(value, dict) else value
     return path.strip().replace("\\", "/") if isinstance(path, str) else ""
 
 
 def _plain(name: str) -> str:
-    """A column's name without what people write differently."""
+    """Normalise a column's name: case, punctuation and the spelling of colour."""
     return re.sub(r"[\W_]+", "_", name.strip().casefold()).replace("colour", "color")
 
 
 def _column_of(field: str, present: Sequence[str], where: str) -> str | None:
-    """The column of a field: the one of its name, else the one of nearly its name."""
+    """Find the column of a field: the one of its name, else one with an equivalent name."""
     if field in present:
         return field
     near = [column for column in present if _plain(column) == _plain(field)]
@@ -246,6 +243,6 @@ def _column_of(field: str, present: Sequence[str], where: str) -> str | None:
 
 
 def _suggested(field: str, columns: Sequence[str]) -> str | None:
-    """A column whose name often stands for a field."""
+    """Find a column with another common name of a field."""
     plain = {_plain(column): column for column in columns}
     return next((plain[name] for name in _OFTEN_NAMED.get(field, ()) if name in plain), None)

@@ -1,4 +1,4 @@
-"""Hashes of files' contents, computed again only for files that changed."""
+"""Hashes of files' contents, cached in a database and recomputed for changed files only."""
 
 import hashlib
 import os
@@ -22,13 +22,13 @@ _Stamp = tuple[int, int, int]
 def contents_digest(files: Sequence[tuple[str, str | Path]], index: Path) -> str:
     """Compute one digest of the names and contents of files.
 
-    It is the same wherever the files lie and whenever they were written. A file whose size and
-    times of change are those in the index is not read again.
+    It does not depend on the files' location or time of writing. A file whose size and times of
+    change are those in the index is not read again.
 
     Args:
-        files: name and path of each file, at least one, in a fixed order. A file that is missing
-            counts as such.
-        index: the database of known hashes; made where there is none.
+        files: name and path of each file, at least one, in a fixed order. A missing file is part of
+            the digest as such.
+        index: path of the database of cached hashes; created if it does not exist.
 
     Raises:
         DataError: a file cannot be read, or the index cannot be written.
@@ -56,8 +56,8 @@ def _hashes(paths: list[str], database: sqlite3.Connection) -> dict[str, str]:
     encoded = {_key(path): path for path in paths}
     query = "SELECT path, size, changed, moved, hash FROM files WHERE path BETWEEN ? AND ?"
     rows = database.execute(query, (min(encoded), max(encoded)))  # a set's files lie together
-    known = {encoded[row[0]]: row[1:] for row in rows if row[0] in encoded}
-    found: dict[str, str] = {}
+    cached = {encoded[row[0]]: row[1:] for row in rows if row[0] in encoded}
+    hashes: dict[str, str] = {}
     changed: dict[str, _Stamp] = {}
     for path in encoded.values():
         try:
@@ -66,9 +66,9 @@ def _hashes(paths: list[str], database: sqlite3.Connection) -> dict[str, str]:
             continue
         if not S_ISREG(stat.st_mode):
             continue
-        stamp, entry = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns), known.get(path)
+        stamp, entry = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns), cached.get(path)
         if entry is not None and entry[:3] == stamp:
-            found[path] = entry[3]
+            hashes[path] = entry[3]
         else:
             changed[path] = stamp
     bar = progress(
@@ -82,12 +82,12 @@ def _hashes(paths: list[str], database: sqlite3.Connection) -> dict[str, str]:
         pending = iter(changed)
         while part := list(islice(pending, 64 * cores())):
             new = dict(zip(part, pool.map(_hash, part), strict=True))
-            found |= new
+            hashes |= new
             entries = [(_key(path), *changed[path], new[path]) for path in part]
-            with database:  # a run that is killed goes on from here
+            with database:  # an interrupted run resumes from here
                 database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", entries)
             bar.update(sum(changed[path][0] for path in part))
-    return found
+    return hashes
 
 
 def _key(path: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The item table: one row an item."""
+"""The item table of a prepared data set: one row per item."""
 
 import json
 from collections.abc import Sequence
@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 from fashret.data.splits import SPLITS
 
 UNKNOWN_VALUES = ("", "unknown")
+"""Spellings of an unknown value in a prepared table."""
 
 
 class ItemTable:
-    """A prepared set of items: rows ordered train, validation, test.
+    """The items of a prepared data set: rows ordered train, validation, test.
 
     Args:
-        folder: what `prepare` wrote.
-        attributes: the attribute columns.
+        folder: the folder that `prepare` wrote.
+        attributes: names of the attribute columns.
+
+    Attributes:
+        key: name and hash of the data set's preparation, the folder's name.
     """
 
     def __init__(self, folder: Path, attributes: Sequence[str]) -> None:
@@ -36,60 +40,60 @@ class ItemTable:
 
     @property
     def report(self) -> dict[str, Any]:
-        """What preparation counted."""
+        """The preparation report, as in report.json."""
         report: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
         return report
 
     @property
-    def described(self) -> tuple[str, ...]:
-        """The columns whose values can be matched: the category and the attributes."""
+    def categorical_columns(self) -> tuple[str, ...]:
+        """Names of the columns with values to match: the category and the attributes."""
         return ("category", *self.attributes)
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that hold items."""
+        """Names of the splits that have items."""
         return tuple(split for split in SPLITS if len(self.rows(split)))
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """The rows of a split, ascending."""
+        """Find the rows of a split: (n,) long, ascending."""
         return np.flatnonzero(self._split_codes == SPLITS.index(split)).astype(np.int64)
 
     def column(self, name: str) -> list[Any]:
-        """A column's values, row by row. Photos are `photo`'s."""
+        """Read a column's values, row by row. For photos use `photo`."""
         values: list[Any] = self.dataset.data.column(name).to_pylist()
         return values
 
     def codes(self, name: str) -> tuple[NDArray[np.int64], list[str]]:
-        """A column as codes into its sorted distinct values.
+        """Encode a column as codes into its sorted distinct values.
 
         Returns:
-            (N,) codes, -1 where the value is null, empty or `unknown`; and the values.
+            (N,) long codes, -1 where the value is null, empty or `unknown`; and the values.
         """
         return _encode(self.dataset.data.column(name))
 
     def products(self, min_confidence: float = 0.0) -> NDArray[np.int64]:
-        """(N,) codes of the product ids, -1 where there is none or it is less sure."""
+        """Encode the product ids: (N,) long, -1 where there is none or its confidence is lower."""
         codes = self.codes("product_id")[0]
         return np.where(self.confidence < min_confidence, -1, codes)
 
     @property
     def confidence(self) -> NDArray[np.float32]:
-        """(N,) how sure the product of each row is."""
+        """(N,) confidence of each row's product, 0 to 1."""
         stored = self.dataset.data.column("product_confidence").to_numpy()
-        return np.array(stored, dtype=np.float32)  # a copy: what is stored cannot be written to
+        return np.array(stored, dtype=np.float32)  # a copy: the stored array is read-only
 
     @property
     def photo_hashes(self) -> list[str] | None:
-        """The hash of each row's photo as a file; None for a table prepared before there were."""
+        """Hash of each row's photo file; None for a table that was prepared without hashes."""
         return self.column("photo_hash") if "photo_hash" in self.dataset.column_names else None
 
     @property
     def photo_codes(self) -> NDArray[np.int64]:
-        """(N,) a code of each row's photo, equal for copies of one photo."""
+        """(N,) code of each row's photo, equal for copies of one photo."""
         return np.array(self.dataset.data.column("photo").to_numpy(), dtype=np.int64)
 
     def photo(self, row: int) -> bytes:
-        """The encoded photo of a row."""
+        """Read the encoded photo of a row."""
         encoded: bytes = self._photos[int(row)].as_py()
         return encoded
 
@@ -103,7 +107,7 @@ class ItemTable:
 
 
 def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
-    """Codes of a string column; see `ItemTable.codes`."""
+    """Encode a string column; see `ItemTable.codes`."""
     unknown = pc.is_in(column, value_set=pa.array(UNKNOWN_VALUES))
     known = pc.if_else(unknown, pa.scalar(None, pa.string()), column)
     values = sorted(value for value in pc.unique(known).to_pylist() if value is not None)

@@ -1,4 +1,4 @@
-"""Which items a run was trained on, and how many of them an evaluation would judge."""
+"""Data leakage: the items that a run was trained on, and their overlap with evaluated items."""
 
 import os
 from collections.abc import Set
@@ -17,7 +17,7 @@ from fashret.data.product_grouping import STATED
 from fashret.types import UNKNOWN
 
 TRAINING_ITEMS = "training_items.parquet"
-"""The record in a run folder."""
+"""The file name of the training record in a run folder."""
 
 _KEY = b"data"
 
@@ -27,9 +27,9 @@ class TrainingRecord:
     """The items that a run was trained on.
 
     Attributes:
-        data: key of the item table that they are rows of.
-        item_ids: their ids, which mean something within that data set alone.
-        photo_hashes: hashes of their photos' bytes; None for a table prepared without them.
+        data: key of the item table of these items.
+        item_ids: ids of the items, which are unique within that data set only.
+        photo_hashes: hashes of their photos' bytes; None for a table prepared without hashes.
     """
 
     data: str
@@ -38,31 +38,31 @@ class TrainingRecord:
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingRecord | None":
-        """The record in a run folder; None where the run left none."""
+        """Read the record of a run folder; None if there is none."""
         path = folder / TRAINING_ITEMS
         if not path.is_file():
             return None
-        held = pq.read_table(path)
-        names = held.column_names
+        record = pq.read_table(path)
+        names = record.column_names
         return cls(
-            held.schema.metadata[_KEY].decode(),
-            frozenset(held.column("item_id").to_pylist()),
-            frozenset(held.column("photo_hash").to_pylist()) if "photo_hash" in names else None,
+            record.schema.metadata[_KEY].decode(),
+            frozenset(record.column("item_id").to_pylist()),
+            frozenset(record.column("photo_hash").to_pylist()) if "photo_hash" in names else None,
         )
 
     def overlap(self, table: ItemTable, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """Those rows of a table that were trained on.
+        """Find the rows of a table that the run was trained on.
 
-        In the table of the run itself they are found by item id. In another one they are found by
-        their photos, since ids may have been renamed and other sets number their items alike; or by
-        item id where there are no hashes and the set bears the same name.
+        In the run's own table they are matched by item id. In another table they are matched by the
+        hashes of their photos, since ids may have been renamed and other data sets may use the same
+        ids; or by item id if there are no hashes and the data set has the same name.
 
         Args:
-            table: whose items are judged.
-            rows: the judged ones.
+            table: the item table that is evaluated.
+            rows: (n,) long rows that are evaluated.
 
         Returns:
-            The rows, ascending; None where they cannot be told.
+            The rows that were trained on, ascending; None if they cannot be determined.
         """
         hashes = table.photo_hashes
         if self.data != table.key and hashes is not None and self.photo_hashes is not None:
@@ -73,7 +73,13 @@ class TrainingRecord:
 
 
 def write_training_record(folder: Path, table: ItemTable, rows: NDArray[np.int64]) -> None:
-    """Leave in a run folder which rows of a table the run is trained on."""
+    """Write the training record of a run.
+
+    Args:
+        folder: the run folder.
+        table: the item table.
+        rows: (n,) long rows that the run is trained on.
+    """
     ids, hashes = table.column("item_id"), table.photo_hashes
     columns = {"item_id": [ids[row] for row in rows]}
     if hashes is not None:
@@ -84,7 +90,7 @@ def write_training_record(folder: Path, table: ItemTable, rows: NDArray[np.int64
     os.replace(partial, folder / TRAINING_ITEMS)
 
 
-def leaking(
+def find_leaking(
     table: ItemTable, rows: Tensor, product: Tensor, joined: Tensor, confidence: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Find the training items whose product or photo also occurs in another split.
@@ -95,8 +101,8 @@ def leaking(
         table: all N items.
         rows: (n,) long: the training items.
         product: (N,) long: code of each item's product.
-        joined: (N,) bool: the product was found by title and photo.
-        confidence: (N,) how sure each product is.
+        joined: (N,) bool: the product was inferred from title and photo.
+        confidence: (N,) float confidence of each product, 0 to 1.
 
     Returns:
         (n,) bool: those that leak; (n,) bool: those whose photo itself is in another split.
@@ -114,5 +120,5 @@ def _found(values: list[str], trained: Set[str], rows: NDArray[np.int64]) -> NDA
 
 
 def _name(key: str) -> str:
-    """The data set's part of a table's key."""
+    """Return the data set's part of a table's key."""
     return key.rpartition("-")[0]

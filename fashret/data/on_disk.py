@@ -1,4 +1,4 @@
-"""What sets of files have in common: where they lie, and how their lists are read."""
+"""Base class of data sets whose files are in a folder, and readers of their lists."""
 
 import json
 import os
@@ -14,30 +14,30 @@ from fashret.errors import DataError
 
 @dataclass(kw_only=True)
 class OnDisk(Source):
-    """A set whose files lie in a folder.
+    """A data set whose files are in a folder.
 
     Args:
-        root: the folder.
+        root: path of the folder.
     """
 
     root: str | None = None
 
     address: ClassVar[str]
-    """Where the files are to be had."""
+    """Address at which the files can be downloaded or requested."""
     layout: ClassVar[str]
-    """What the folder holds."""
+    """The expected content of the folder, for messages."""
     photos: ClassVar[str]
-    """The folder of photos in it."""
+    """Name of the folder of photos in it."""
     tables: ClassVar[tuple[str, ...]]
-    """The other files that decide what the items are: paths or patterns below the root."""
+    """The other files that determine the items: paths or patterns below the root."""
 
     def identity(self) -> dict[str, Any]:
-        """Nothing but the files."""
+        """Check that the folder exists; nothing but the files determines the items."""
         self.folder()
         return {}
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """Every table and photo, by its path below the root."""
+        """List every table and photo, named by its path below the root."""
         root = self.folder().absolute()
         start = len(str(root)) + 1
         for pattern in self.tables:
@@ -51,14 +51,14 @@ class OnDisk(Source):
 
     @property
     def photo_folder(self) -> str:
-        """The folder of photos below the root."""
+        """Name of the folder of photos below the root."""
         return self.photos
 
     def folder(self) -> Path:
-        """The folder.
+        """Return the data set's folder.
 
         Raises:
-            DataError: it is not given, or not there.
+            DataError: `data.root` is not set, or is not a folder.
         """
         if self.root is None:
             raise DataError(f"data.root is not set: {self._wanted()}")
@@ -68,76 +68,75 @@ class OnDisk(Source):
         return path
 
     def file(self, *names: str) -> Path:
-        """A file of the set: the first of the names that it goes by in its copies.
+        """Find a file of the data set by the names that it has in different copies.
 
         Raises:
-            DataError: none of them is there.
+            DataError: the folder has none of them.
         """
         path = self.optional(*names)
         if path is None:
-            raise DataError(
-                f"data.root={self.root} holds no {' nor '.join(names)}: {self._wanted()}"
-            )
+            raise DataError(f"data.root={self.root} has no {' nor '.join(names)}: {self._wanted()}")
         return path
 
     def optional(self, *names: str) -> Path | None:
-        """A file that the set can do without, or None."""
+        """Find an optional file by the names that it has in different copies; None if missing."""
         root = self.folder()
         return next((root / name for name in names if (root / name).exists()), None)
 
     def stated(self, attribute: str, label: str) -> str:
-        """A label of the set: by the schema's name where it has one, else in lower case."""
+        """Translate a label of the data set to the schema's value, else to lower case."""
         value = None if self.parser is None else self.parser.value(attribute, label)
         return value or label.strip().lower()
 
-    def official(self, labels: list[str]) -> dict[int, tuple[str, str]]:
-        """What the official labels of a set state in the schema's words.
+    def label_meanings(self, labels: list[str]) -> dict[int, tuple[str, str]]:
+        """Translate the official labels of a data set to attributes and values of the schema.
 
-        A label that the schema does not know states nothing.
+        Labels without a value in the schema are ignored.
 
         Args:
-            labels: their names.
+            labels: names of the labels.
 
         Returns:
-            Attribute and value by place of the label, in the schema's order of values: where an
-            item has two labels of one attribute, the first counts.
+            Attribute and value by index of the label, in the schema's order of values: if an item
+            has two labels of one attribute, the first one counts.
         """
         if self.parser is None:
             return {}
-        known = []
+        meanings = []
         for name in self.attributes:
             values = self.parser.attributes.get(name, {}).get("values")
             order = list(values) if isinstance(values, Mapping) else []
-            for place, label in enumerate(labels):
+            for index, label in enumerate(labels):
                 value = self.parser.value(name, label)
                 if value is not None:
-                    known.append((order.index(value), place, name, value))
-        return {place: (name, value) for _, place, name, value in sorted(known)}
+                    meanings.append((order.index(value), index, name, value))
+        return {index: (name, value) for _, index, name, value in sorted(meanings)}
 
     def _wanted(self) -> str:
-        return f"it should hold {self.layout}; to be had from {self.address}"
+        return f"expected {self.layout}; download it from {self.address}"
 
 
 def read_list(
     path: Path, fields: int, report: Report, *, items: bool = False, blanks: str = "first"
 ) -> Iterator[tuple[str, list[str]]]:
-    """The rows of a DeepFashion list: line 1 their number, line 2 the header, then the rows.
+    """Read a DeepFashion list: line 1 has the number of rows, line 2 the header, then the rows.
 
-    Fields are parted by runs of blanks. A row of fewer fields is left out and counted; a number
-    of rows that is not the stated one is noted.
+    Fields are separated by runs of blanks. A row with fewer fields is skipped and counted; a wrong
+    number of rows is noted.
 
     Args:
-        path: the list.
-        fields: in a row.
-        report: where that is counted.
-        items: rows are items of the set: each counts as a row in, one that is left out as dropped.
-        blanks: which field may hold blanks itself, the first or the last.
+        path: path of the list.
+        fields: number of fields in a row.
+        report: counts skipped rows.
+        items: whether rows are items of the data set: each counts as a row in, and a skipped one
+            as dropped.
+        blanks: the field that may contain blanks, `first` or `last`.
 
     Yields:
-        Where the row stands, for messages, and its fields.
+        File and line of the row, for messages, and its fields.
 
     Raises:
-        DataError: line 1 is no number.
+        DataError: line 1 is not a number.
     """
     with path.open(encoding="utf-8") as file:
         stated = file.readline().strip()
@@ -151,10 +150,10 @@ def read_list(
             rows += 1
             report.rows_in += items
             split = line.strip().rsplit if blanks == "first" else line.strip().split
-            found = split(None, fields - 1)
+            values = split(None, fields - 1)
             where = f"{path.name} line {number}"
-            if len(found) == fields:
-                yield where, found
+            if len(values) == fields:
+                yield where, values
             elif items:
                 report.drop("too few fields", f"{where}: {line.strip()[:80]}")
             else:
@@ -163,10 +162,10 @@ def read_list(
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file.
+    """Read a JSON file.
 
     Raises:
-        DataError: it is none.
+        DataError: it cannot be read as JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What a person corrected by hand, read back when a set is prepared."""
+"""Manual corrections of items (`data.overrides`), applied when a data set is prepared."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ FIELDS = ("text", "category", "product_id")
 
 @dataclass(frozen=True)
 class Overrides:
-    """Corrections by item: what a cell holds stands, whatever the set or a text says.
+    """Manual corrections by item, which take precedence over the data set and its texts.
 
     Attributes:
-        path: the file, as it was given; None without one.
-        rows: by item id the corrected fields; `drop` is "yes" for an item to leave out.
+        path: path of the file, as the user gave it; None without one.
+        rows: corrected values by field, by item id; `drop` is "yes" for an item to leave out.
     """
 
     path: str | None = None
     rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, source: Source) -> "Overrides":
-        """Read `data.overrides`: a CSV with a column item_id and those to correct.
+    def from_source(cls, source: Source) -> "Overrides":
+        """Read `data.overrides`: a CSV with a column item_id and columns of corrected values.
 
-        An empty cell leaves a value as it is; `unknown` takes it away.
+        An empty cell leaves a value unchanged; `unknown` removes it.
 
         Raises:
             DataError: no such file, a column that is no field, an item twice or without an id, or
@@ -41,7 +41,7 @@ class Overrides:
         path = Path(source.overrides).expanduser()
         where = f"data.overrides={source.overrides}"
         if not path.is_file():
-            raise DataError(f"{where}: there is no such file; `fashret-view` makes one to fill in")
+            raise DataError(f"{where}: file not found; `fashret-view` makes one to fill in")
         report = Report()
         table = read_table(path, report, key="data.overrides")
         if report.dropped:
@@ -58,7 +58,7 @@ class Overrides:
             given = {name: str(cell).strip() for name, cell in cells.items()}
             item = given.pop("item_id")
             if not item or item in rows:
-                what = f"{item} stands there twice" if item else "no item_id"
+                what = f"{item} occurs twice" if item else "no item_id"
                 raise DataError(f"{where}: {line}: {what}")
             if given.get(DROP, "") not in ("", "yes"):
                 raise DataError(f"{where}: {line}: drop is {given[DROP]}: yes, or empty")
@@ -70,13 +70,13 @@ class Overrides:
         return cls(source.overrides, rows)
 
     def identity(self) -> list[str]:
-        """What decides on the corrected items; empty where none is."""
+        """Hash the corrections for the cache key; empty if there are none."""
         if not any(self.rows.values()):
             return []
         return [hashlib.blake2b(repr(sorted(self.rows.items())).encode()).hexdigest()]
 
     def apply(self, item: Item, report: Report) -> bool:
-        """Correct an item; tell whether it stays."""
+        """Correct an item in place, and return whether it is kept."""
         corrected = self.rows.get(item.item_id)
         if not corrected:
             return True

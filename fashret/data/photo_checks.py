@@ -1,4 +1,4 @@
-"""Read a source's photos and see that each is whole, by several threads at once."""
+"""Reading and checking of a source's photos by several threads."""
 
 import hashlib
 import logging
@@ -21,46 +21,51 @@ log = logging.getLogger(__name__)
 
 _HASH_BYTES = 16
 _LINE = 2 * _HASH_BYTES + 1 + 2 * SIGNATURE_BYTES
-"""Characters of a photo's line in the journal."""
+"""Characters of a photo's line in the resume log."""
 
 _PART = 64
 """Photos that a thread reads and checks at a time."""
 
 
-class Journal:
-    """The photos that were found whole: a preparation that was killed goes on there.
+class ResumeLog:
+    """A log of the photos that were checked, from which an interrupted preparation resumes.
 
     Attributes:
-        known: signatures of their pixels by the hashes of their bytes.
+        signatures: signatures of the checked photos' pixels, by the hashes of their bytes.
 
     Args:
-        path: a file that is added to.
+        path: the log file, to which lines are appended.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         lines = path.read_text().splitlines() if path.exists() else []
-        entries = [line.split() for line in lines if len(line) == _LINE]  # the last may be torn
-        self.known = {found: bytes.fromhex(encoded) for found, encoded in entries}
-        if self.known:
-            log.info("going on: %d photos are known to be whole", len(self.known))
+        entries = [line.split() for line in lines if len(line) == _LINE]  # the last may be cut off
+        self.signatures = {digest: bytes.fromhex(encoded) for digest, encoded in entries}
+        if self.signatures:
+            log.info("resuming: %d photos are checked already", len(self.signatures))
         self._file = path.open("a")
 
     def add(self, photos: Iterable[tuple[str, bytes]]) -> None:
-        """Photos that were found whole: hashes of their bytes and signatures of their pixels."""
-        self._file.writelines(f"{found} {encoded.hex()}\n" for found, encoded in photos)
+        """Append checked photos: hashes of their bytes and signatures of their pixels."""
+        self._file.writelines(f"{digest} {encoded.hex()}\n" for digest, encoded in photos)
         self._file.flush()
 
-    def close(self) -> None:
-        """The table is whole: nothing goes on from here."""
+    def delete(self) -> None:
+        """Close and delete the log, once the table is complete."""
         self._file.close()
         self.path.unlink()
 
 
-def checked(
-    source: Source, report: Report, journal: Journal
+def checked_items(
+    source: Source, report: Report, resume_log: ResumeLog
 ) -> Iterator[tuple[Item, bytes, str, bytes]]:
-    """The items that have a whole photo and an id of their own.
+    """Yield the items that have a readable photo and a unique id.
+
+    Args:
+        source: the data source.
+        report: counts the items that are dropped.
+        resume_log: the log of checked photos.
 
     Yields:
         The item, its photo's bytes, their hash, and the signature that copies are found by.
@@ -68,24 +73,24 @@ def checked(
     seen: set[str] = set()
     items = source.items(report)
     stream = progress(items, desc=f"preparing {source.name}", unit=" items")
-    for part, loaded in _read_ahead(iter(stream), journal.known):
-        journal.add(
-            found[1:]
-            for found in loaded
-            if not isinstance(found, DataError) and found[1] not in journal.known
+    for part, loaded in _read_ahead(iter(stream), resume_log.signatures):
+        resume_log.add(
+            photo[1:]
+            for photo in loaded
+            if not isinstance(photo, DataError) and photo[1] not in resume_log.signatures
         )
-        for item, found in zip(part, loaded, strict=True):
+        for item, photo in zip(part, loaded, strict=True):
             if item.split is not None and source.stated_splits:
                 report.stated_splits.add(item.split)
             where = item.origin or item.item_id
-            if isinstance(found, DataError):
+            if isinstance(photo, DataError):
                 missing = isinstance(item.image, Path) and not os.path.exists(item.image)
-                report.drop("missing photo" if missing else "corrupt photo", f"{where}: {found}")
+                report.drop("missing photo" if missing else "corrupt photo", f"{where}: {photo}")
             elif item.item_id in seen:
                 report.drop("duplicate item_id", f"{where}: {item.item_id}")
             else:
                 seen.add(item.item_id)
-                yield item, *found
+                yield item, *photo
 
 
 _Photo = tuple[bytes, str, bytes]
@@ -93,14 +98,14 @@ _Loaded = list[_Photo | DataError]
 
 
 def _read_ahead(
-    items: Iterator[Item], known: Mapping[str, bytes]
+    items: Iterator[Item], signatures: Mapping[str, bytes]
 ) -> Iterator[tuple[list[Item], _Loaded]]:
-    """Items in order with their photos, which threads read and check while others are stored."""
+    """Yield items in order with their photos, which threads read ahead and check."""
     threads = cores()
     waiting: deque[tuple[list[Item], Future[_Loaded]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         while part := list(islice(items, _PART)):
-            waiting.append((part, pool.submit(_load_all, part, known)))
+            waiting.append((part, pool.submit(_load_all, part, signatures)))
             if len(waiting) > 2 * threads:
                 part, loaded = waiting.popleft()
                 yield part, loaded.result()
@@ -108,21 +113,21 @@ def _read_ahead(
             yield part, loaded.result()
 
 
-def _load_all(items: Sequence[Item], known: Mapping[str, bytes]) -> _Loaded:
-    return [_load(item, known) for item in items]
+def _load_all(items: Sequence[Item], signatures: Mapping[str, bytes]) -> _Loaded:
+    return [_load(item, signatures) for item in items]
 
 
-def _load(item: Item, known: Mapping[str, bytes]) -> _Photo | DataError:
-    """An item's photo, the hash of its bytes and its signature if it decodes, else why not.
+def _load(item: Item, signatures: Mapping[str, bytes]) -> _Photo | DataError:
+    """Load an item's photo, the hash of its bytes and its signature; an error if it is unreadable.
 
     Args:
-        item: whose photo.
-        known: signatures of photos that decode, by the hashes of their bytes.
+        item: the item.
+        signatures: signatures of photos that were checked before, by the hashes of their bytes.
     """
     try:
         encoded = item.image if isinstance(item.image, bytes) else read_photo(item.image)
-        found = hashlib.blake2b(encoded, digest_size=_HASH_BYTES).hexdigest()
-        copied_by = known.get(found) or signature(decode_photo(encoded))
+        digest = hashlib.blake2b(encoded, digest_size=_HASH_BYTES).hexdigest()
+        photo_signature = signatures.get(digest) or signature(decode_photo(encoded))
     except DataError as e:
         return e
-    return encoded, found, copied_by
+    return encoded, digest, photo_signature

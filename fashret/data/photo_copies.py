@@ -1,4 +1,4 @@
-"""Copies of one photo: files of equal bytes, and photos that were encoded or resized anew."""
+"""Detection of duplicate photos: files of equal bytes, and photos that were encoded or resized."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -52,10 +52,10 @@ _Rows = NDArray[np.int64]
 
 
 def signature(photo: Image.Image) -> bytes:
-    """What a photo's copies are found by, SIGNATURE_BYTES long.
+    """Compute the signature by which a photo's copies are found, SIGNATURE_BYTES long.
 
     Args:
-        photo: upright RGB.
+        photo: the decoded photo, upright RGB.
     """
     small = photo.resize((64, 64), Image.Resampling.BILINEAR, reducing_gap=2.0)
     perceptual = np.packbits(imagehash.phash(small).hash)
@@ -64,7 +64,7 @@ def signature(photo: Image.Image) -> bytes:
 
 
 def find_copies(photo_hashes: Sequence[str], signatures: Sequence[bytes]) -> _Rows:
-    """The first copy of each photo.
+    """Find the first copy of each photo.
 
     Photos are copies where their bytes are equal, or where their perceptual hashes and their
     thumbnails differ little. Each copy is compared with the first one itself, so that a chain of
@@ -73,10 +73,10 @@ def find_copies(photo_hashes: Sequence[str], signatures: Sequence[bytes]) -> _Ro
 
     Args:
         photo_hashes: hashes of N photos' bytes.
-        signatures: of the same photos.
+        signatures: signatures of the same photos.
 
     Returns:
-        (N,) row of the first copy; a photo without copies is its own.
+        (N,) long row of each photo's first copy; its own row for a photo without copies.
     """
     if not photo_hashes:
         return np.empty(0, dtype=np.int64)
@@ -90,14 +90,14 @@ def find_copies(photo_hashes: Sequence[str], signatures: Sequence[bytes]) -> _Ro
 
 
 def near_pairs(hashes: NDArray[np.uint64], max_distance: int) -> Iterator[tuple[_Rows, _Rows]]:
-    """Every pair of hashes that differ in few bits, once, some pairs at a time.
+    """Find every pair of hashes with a small Hamming distance, once, some pairs at a time.
 
     Args:
-        hashes: (N,) of 64 bits.
-        max_distance: bits in which a pair may differ.
+        hashes: (N,) uint64 hashes.
+        max_distance: largest number of bits in which a pair may differ.
 
     Yields:
-        (P,) first and (P,) second rows, the first one smaller.
+        (P,) long first and (P,) long second rows of pairs, the first one smaller.
     """
     edges = np.linspace(0, 64, max_distance + 2).astype(int)
     bands = np.stack(
@@ -124,30 +124,30 @@ def join_copies(
     products: Sequence[str | None],
     confidences: Sequence[float],
     photos: _Rows,
-    largest: int,
+    max_group_size: int,
     *,
-    settled: Sequence[bool],
+    fixed: Sequence[bool],
 ) -> tuple[list[str | None], list[float]]:
-    """Products in which items that no product is stated of are one where their photos are copies.
+    """Join the products of items whose photos are copies; stated products do not change.
 
     Args:
-        item_ids: of N items.
-        products: of the items, None where there is none.
-        confidences: how sure the products are; those that the set states stand.
-        photos: (N,) codes, equal for copies.
-        largest: a photo of more items is a placeholder, which shows no product.
-        settled: of the items, whether their product, or that they have none, is not to be changed.
+        item_ids: ids of N items.
+        products: product of each item, None where there is none.
+        confidences: confidence of each product, 0 to 1; those that the data set states are 1.
+        photos: (N,) long codes of photos, equal for copies.
+        max_group_size: a photo of more items is a placeholder, which shows no product.
+        fixed: whether an item's product, or that it has none, must not change.
 
     Returns:
-        The products and how sure they are.
+        The product and its confidence of each item.
     """
     shown = np.bincount(photos)[photos]
     graph: nx.Graph[tuple[str, str | int]] = nx.Graph()
     nodes: dict[int, tuple[str, str | int]] = {}
     for row, (product, confidence) in enumerate(zip(products, confidences, strict=True)):
-        if not settled[row] and (product is None or confidence < STATED):
+        if not fixed[row] and (product is None or confidence < STATED):
             nodes[row] = ("item", row) if product is None else ("product", product)
-            if 1 < shown[row] <= largest:
+            if 1 < shown[row] <= max_group_size:
                 graph.add_edge(nodes[row], ("photo", int(photos[row])))
     named: dict[tuple[str, str | int], str] = {}
     for component in nx.connected_components(graph):
@@ -156,11 +156,11 @@ def join_copies(
         if len(rows) + len(names) > 1:
             name = min(names) if names else f"copies of {item_ids[min(rows)]}"
             named |= dict.fromkeys(component, name)
-    joined, sure = list(products), list(confidences)
+    joined, joined_confidences = list(products), list(confidences)
     for row, node in nodes.items():
         if node in named:
-            joined[row], sure[row] = named[node], COPIED
-    return joined, sure
+            joined[row], joined_confidences[row] = named[node], COPIED
+    return joined, joined_confidences
 
 
 def report_copies(
@@ -170,14 +170,14 @@ def report_copies(
     photos: _Rows,
     report: Report,
 ) -> None:
-    """Count the photos that several items show, and warn where they are on both sides of a split.
+    """Count photos with copies in the report, and warn if there are copies in different splits.
 
     Args:
-        item_ids: of N items.
-        products: of the items, None where there is none.
-        splits: the split of each item.
-        photos: (N,) codes, equal for copies.
-        report: gets the section `photo_copies`.
+        item_ids: ids of N items.
+        products: product of each item, None where there is none.
+        splits: split of each item.
+        photos: (N,) long codes of photos, equal for copies.
+        report: the report that gets the section `photo_copies`.
     """
     items = pd.DataFrame(
         {"item_id": item_ids, "product": products, "split": splits, "photo": photos}
@@ -207,18 +207,18 @@ def report_copies(
 
 
 def _crossing_splits(items: pd.DataFrame) -> Iterator[str]:
-    """How many photos of a split are in another one, or are of several products."""
+    """Describe how many photos of a split are also in another one, or are of several products."""
     for split, other in (("validation", "train"), ("test", "train"), ("test", "validation")):
-        asked = items[items["split"] == split]
-        found = asked[asked["photo"].isin(items.loc[items["split"] == other, "photo"])]
-        if len(found):
+        in_split = items[items["split"] == split]
+        copies = in_split[in_split["photo"].isin(items.loc[items["split"] == other, "photo"])]
+        if len(copies):
             called = "training" if other == "train" else other
-            foreign = int((found["products"] > 1).sum())
-            part = f"{len(found)} of {len(asked)} {split} photos are also {called} photos"
+            foreign = int((copies["products"] > 1).sum())
+            part = f"{len(copies)} of {len(in_split)} {split} photos are also {called} photos"
             if foreign:
                 part += (
                     " of other products"
-                    if foreign == len(found)
+                    if foreign == len(copies)
                     else (f", {foreign} of them of other products")
                 )
             yield part
@@ -228,7 +228,7 @@ def _crossing_splits(items: pd.DataFrame) -> Iterator[str]:
 
 
 def _placeholders(items: pd.DataFrame) -> Iterator[str]:
-    """The splits of which one photo is most."""
+    """Describe the splits in which more than half of the items have the same photo."""
     for split, inside in items.groupby("split", sort=False):
         counts = inside["photo"].value_counts()
         if counts.iloc[0] > max(1, len(inside) / 2):
@@ -240,19 +240,19 @@ def _placeholders(items: pd.DataFrame) -> Iterator[str]:
 
 
 def _leaders(hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]) -> _Rows:
-    """(N,) row of the first photo that each is a copy of."""
+    """Find the first photo that each photo is a copy of, (N,) long rows."""
     thumbs = _Thumbnails(thumbnails)
     leader = np.arange(len(hashes))
     order = np.argsort(hashes, kind="stable")
     for run in np.split(order, np.flatnonzero(np.diff(hashes[order])) + 1):
         while len(run) > 1:
-            near = thumbs.alike(np.broadcast_to(run[:1], run.shape), run)
+            near = thumbs.are_copies(np.broadcast_to(run[:1], run.shape), run)
             leader[run[near]] = run[0]
             run = run[~near]
     heads = np.flatnonzero(leader == np.arange(len(leader)))
     firsts, seconds = [heads[:0]], [heads[:0]]
     for a, b in near_pairs(hashes[heads], _MAX_DISTANCE):
-        near = thumbs.alike(heads[a], heads[b])
+        near = thumbs.are_copies(heads[a], heads[b])
         firsts.append(heads[a[near]])
         seconds.append(heads[b[near]])
     first, second = np.concatenate(firsts), np.concatenate(seconds)
@@ -262,22 +262,27 @@ def _leaders(hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]) -> _Rows
         if target[a] == a and target[b] == b:
             target[b] = a
     moved = target[leader]
-    return np.where(thumbs.alike(np.arange(len(hashes)), moved), moved, leader)
+    return np.where(thumbs.are_copies(np.arange(len(hashes)), moved), moved, leader)
 
 
 class _Thumbnails:
-    """The thumbnails of N photos, compared by pairs.
+    """The thumbnails of N photos, compared in pairs.
 
     Args:
-        pixels: (N, 192) RGB.
+        pixels: (N, 192) uint8 RGB.
     """
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         self._pixels = pixels.reshape(-1, _SIDE, _SIDE, 3)
         self._means = self._pixels.mean(axis=(1, 2), dtype=np.float32) @ _YCBCR.T
 
-    def alike(self, first: _Rows, second: _Rows) -> NDArray[np.bool_]:
-        """(P,) whether the thumbnails of pairs, (P,) and (P,) rows, are of one photo."""
+    def are_copies(self, first: _Rows, second: _Rows) -> NDArray[np.bool_]:
+        """Return whether the thumbnails of pairs are of one photo, (P,) bool.
+
+        Args:
+            first: (P,) long rows.
+            second: (P,) long rows.
+        """
         limits = np.array([_MAX_LUMA, _MAX_CHROMA, _MAX_CHROMA]) + 0.01  # a mean differs no more
         near: NDArray[np.bool_] = np.ones(len(first), dtype=bool)
         for start in range(0, len(first), _CANDIDATES):
@@ -290,7 +295,7 @@ class _Thumbnails:
 
 
 def _close(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(P,) whether (P, 8, 8, 3) thumbnails differ little."""
+    """Return whether pairs of (P, 8, 8, 3) thumbnails differ little, (P,) bool."""
     first, second = (part.astype(np.float32) @ _YCBCR.T for part in (a, b))
     difference = first - second
     halves = (-1, _SIDE // 2, 2, _SIDE // 2, 2, 2)

@@ -1,4 +1,4 @@
-"""Photos in nested folders: which files are photos, and what each level of folders says."""
+"""Photos in nested folders: finding them, and reading fields from the folders' names."""
 
 import os
 from collections import Counter
@@ -13,7 +13,7 @@ from fashret.data.splits import SplitAndRole, role_named, split_named, splits_na
 from fashret.errors import DataError
 
 FOLDER_CONFIDENCE = 0.9
-"""Of a product that is the folder of its photos."""
+"""The confidence of a product that is inferred from its photos' folder."""
 
 _FEW = 8
 """Photos that a folder of one product has at most, in the median."""
@@ -63,16 +63,16 @@ def _walk(folder: str, below: str, entered: tuple[str, ...]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class FolderLevels:
-    """What the folders of a set of photos say.
+    """The meaning of each level of folders of a data set.
 
     Attributes:
-        split_of: split and role by folder; None for a folder that is left out. Empty where the set
-            states none.
-        above: folders above those of the splits, which all photos share.
-        levels: what each level below says, from the top: a field of an item or "" for nothing.
-            None where the last folder is the category, or the product if `products`.
+        split_of: split and role by folder name; None for a folder that is left out. Empty if no
+            folder is a split.
+        above: number of levels above the folders of the splits, which all photos share.
+        levels: field of an item for each level below, from the top, "" for none. None if the last
+            folder is the category, or the product if `products`.
         products: whether the folders `depth` levels below are products.
-        depth: levels of folders above most photos, below those of the splits.
+        depth: number of levels of folders above most photos, below those of the splits.
     """
 
     split_of: Mapping[str, SplitAndRole | None]
@@ -82,7 +82,7 @@ class FolderLevels:
     depth: int
 
     @classmethod
-    def of(
+    def from_paths(
         cls,
         paths: Sequence[str],
         report: Report,
@@ -92,15 +92,15 @@ class FolderLevels:
         stated_splits: bool,
         split_names: Mapping[str, str | None],
     ) -> "FolderLevels":
-        """Tell from the photos' paths.
+        """Infer the meaning of the folders from the photos' paths.
 
         Args:
-            paths: of the photos, below the root.
-            report: is told what was taken for a product.
-            root: for messages.
-            levels: what the user says that each level is; None to tell it from the photos.
+            paths: paths of the photos below the root.
+            report: gets a warning if folders are taken for products.
+            root: the root folder, for messages.
+            levels: the user's `data.levels`, a field or "" for each level; None infers them.
             stated_splits: whether folders may be splits.
-            split_names: what the user says that names of folders mean.
+            split_names: the user's `data.split_names`, by folder name.
 
         Raises:
             DataError: some folders at the top are splits and others are not, or folders further
@@ -139,13 +139,13 @@ class FolderLevels:
         return cls(split_of, above, levels, products, depth)
 
     def fields(self, path: str) -> dict[str, str] | None:
-        """The fields of an item that the path of its photo states.
+        """Read the fields of an item from the path of its photo.
 
         Returns:
-            By field; None for a photo beside the folders of splits.
+            Values by field; None for a photo outside the folders of splits.
 
         Raises:
-            DataError: `levels` says that a folder is a split, and its name is that of none.
+            DataError: `levels` says that a folder is a split, but its name is not one of a split.
         """
         *folders, _ = path.split("/")
         found: dict[str, str] = {}
@@ -176,17 +176,20 @@ class FolderLevels:
 
 
 def _stated(level: str, folder: str, path: str) -> dict[str, str]:
-    """The split or role that a folder's name means."""
+    """Read the split or role that a folder's name means."""
     split, role = split_named(folder) or (None, None)
     if level == "role":
         role, split = role_named(folder), None
     if split is None and role is None:
-        raise DataError(f"{path}: data.levels says that folder {folder} is a {level}: it is none")
+        raise DataError(
+            f"{path}: data.levels says that folder {folder} is a {level}, but it has none of the "
+            f"names of a {level}"
+        )
     return {name: value for name, value in (("split", split), ("role", role)) if value}
 
 
 def _shared(folders: Iterable[tuple[str, ...]]) -> int:
-    """Levels of folders that all photos share, and that are no splits."""
+    """Count the levels of folders that all photos share, and that are not splits."""
     first, *others = folders
     return next(
         (
@@ -221,10 +224,10 @@ def _check_lower_levels(folders: Iterable[tuple[str, ...]], above: int, where: s
 
 
 def _are_products(folders: Mapping[tuple[str, ...], int], depth: int) -> bool:
-    """Whether folders of one level hold a product each, and not a category.
+    """Return whether the folders of one level are products rather than categories.
 
-    They hold few photos; below another level there are several in most; at the top there are many,
-    most with a number in their names.
+    Product folders have few photos each. Below another level most parents have several of them; at
+    the top level there are many, most of them with a number in their names.
     """
     if not folders or not depth or median(folders.values()) > _FEW:
         return False

@@ -1,4 +1,4 @@
-"""Photos as a person sees them: any file that a shop might hold, as RGB pixels."""
+"""Decoding of photos in any common format to upright RGB pixels."""
 
 import io
 import math
@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 from fashret.errors import DataError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
-"""The endings of the files that a folder of photos is searched for."""
+"""File name endings of the photos that are found in a folder."""
 
 _FORMATS = (
     "JPEG",
@@ -23,31 +23,31 @@ _FORMATS = (
     *(["AVIF"] if features.check("avif") else []),
 )
 
-_MOST_ELONGATED = 50
-"""What a model resizes to a square of some hundred pixels keeps at least a few of them."""
+_MAX_ASPECT_RATIO = 50
+"""Resized to a square of some hundred pixels, such a photo keeps a few pixels of its short side."""
 
 _BROKEN_TAGS = (TypeError, AttributeError, struct.error, ValueError, OSError, SyntaxError, KeyError)
-"""What Pillow raises where EXIF tags are damaged, while the pixels are whole."""
+"""Errors that Pillow raises for damaged EXIF tags of photos whose pixels are intact."""
 
 
 def decode_photo(
-    encoded: bytes, *, least: int | None = None, max_pixels: int | None = None
+    encoded: bytes, *, min_side: int | None = None, max_pixels: int | None = None
 ) -> Image.Image:
-    """Decode a photo, whole, to upright RGB.
+    """Decode a photo completely to upright RGB.
 
-    The first frame of an animation; transparency over white; 16-bit samples scaled to 8 bits;
-    greyscale, palette and CMYK converted; the EXIF orientation applied.
+    An animation gives its first frame; transparency is blended with white; 16-bit samples are
+    scaled to 8 bits; greyscale, palette and CMYK are converted; the EXIF orientation is applied.
 
     Args:
-        encoded: the file.
-        least: pixels that are enough for the shorter side. A JPEG that is at least twice as large
-            is decoded at 1/2, 1/4 or 1/8 of its size, which is much faster: the decoder leaves
-            out what the smaller picture does not need. None decodes all there is.
-        max_pixels: the most that the file's header may announce; a larger photo is refused before
-            it is decoded. None for what Pillow holds safe, 89 million.
+        encoded: the bytes of the photo's file.
+        min_side: pixels that the shorter side must keep. A JPEG that is at least twice as large
+            is decoded at 1/2, 1/4 or 1/8 of its size, which is much faster. None decodes at full
+            size.
+        max_pixels: largest number of pixels that the file's header may declare; a larger photo is
+            rejected before it is decoded. None for Pillow's own limit, 89 million.
 
     Raises:
-        DataError: the bytes are not a whole photo of a known format, or one of too many pixels.
+        DataError: the bytes are not a complete photo of a known format, or it has too many pixels.
     """
     try:
         photo: Image.Image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
@@ -57,14 +57,14 @@ def decode_photo(
                 f"{photo.width} x {photo.height} pixels are too many; at most "
                 f"{max_pixels or Image.MAX_IMAGE_PIXELS:,} are accepted: make it smaller"
             )
-        if max(photo.size) > _MOST_ELONGATED * min(photo.size):
+        if max(photo.size) > _MAX_ASPECT_RATIO * min(photo.size):
             raise DataError(
                 f"not a usable photo: {photo.width} x {photo.height} pixels, and the longer side "
-                f"may be at most {_MOST_ELONGATED} times the shorter one"
+                f"may be at most {_MAX_ASPECT_RATIO} times the shorter one"
             )
         photo.seek(0)
-        if least is not None:
-            photo.draft(None, (least, least))
+        if min_side is not None:
+            photo.draft(None, (min_side, min_side))
         photo.load()
         return _to_rgb(_upright(photo))
     except UnidentifiedImageError as e:
@@ -77,19 +77,19 @@ def decode_photo(
 
 
 def read_photo(path: Path) -> bytes:
-    """The bytes of a photo's file.
+    """Read the bytes of a photo's file.
 
     Raises:
-        DataError: there is no such file.
+        DataError: the file cannot be read.
     """
     try:
         return path.read_bytes()
     except (OSError, ValueError) as e:  # ValueError: no such name, with a NUL in it
-        raise DataError(f"no readable file {path}: {getattr(e, 'strerror', e)}") from e
+        raise DataError(f"file {path} cannot be read: {getattr(e, 'strerror', e)}") from e
 
 
 def _upright(photo: Image.Image) -> Image.Image:
-    """Turn a photo as its EXIF orientation says; as it is where its tags cannot be read."""
+    """Rotate a photo by its EXIF orientation; unchanged where its tags cannot be read."""
     try:
         return ImageOps.exif_transpose(photo)
     except _BROKEN_TAGS:
@@ -97,7 +97,7 @@ def _upright(photo: Image.Image) -> Image.Image:
 
 
 def _to_rgb(photo: Image.Image) -> Image.Image:
-    """The same picture in 8-bit RGB."""
+    """Convert a photo to 8-bit RGB."""
     if photo.mode.startswith("I") or photo.mode == "F":
         samples = np.asarray(photo, dtype=np.float64)
         if not np.isfinite(samples).all():

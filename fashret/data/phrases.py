@@ -1,4 +1,4 @@
-"""Words of texts and of the phrases that are looked for in them, in any script."""
+"""Tokenization of texts, and of the phrases that are searched in them, in any script."""
 
 import re
 import unicodedata
@@ -22,9 +22,10 @@ _SIGNS = re.compile(
 
 
 def tokenize(text: str) -> list[str]:
-    """Lower-case words, numbers and marks; a hyphen parts words, an apostrophe does not.
+    """Split a text into lower-case words, numbers and punctuation marks.
 
-    Of a script without spaces each letter is a token, so that phrases match within running text.
+    A hyphen separates words, an apostrophe does not. In a script without spaces each letter is a
+    token, so that phrases match within running text.
     """
     plain = text.isascii()
     if not plain:
@@ -34,32 +35,32 @@ def tokenize(text: str) -> list[str]:
 
 
 def check_phrases(phrases: object, key: str, *, one_word: bool = False) -> None:
-    """Make sure that each phrase can be found in a text.
+    """Check that each phrase can occur in a text.
 
     Args:
-        phrases: what the configuration has under the key.
-        key: names them in a message.
-        one_word: whether each must be a single word.
+        phrases: value of the config key, a list of phrases.
+        key: the config key, for messages.
+        one_word: whether each phrase must be a single word.
 
     Raises:
-        ConfigError: there is none, or one that no text can hold.
+        ConfigError: there is no phrase, or one that no text can contain.
     """
     if isinstance(phrases, str) or not isinstance(phrases, Sequence) or not phrases:
-        raise ConfigError(f"{key}: {phrases} is no list of phrases; it needs one at least")
+        raise ConfigError(f"{key}: {phrases} is not a list of phrases with at least one phrase")
     for phrase in phrases:
         if isinstance(phrase, bool) or not isinstance(phrase, str | int | float):
             raise ConfigError(
-                f"{key}: {phrase} is no phrase; put a word that YAML reads otherwise in quotes"
+                f"{key}: {phrase} is not a text; put words that YAML reads differently in quotes"
             )
         tokens = tokenize(str(phrase))
         if all(token in _MARKS for token in tokens):
             raise ConfigError(
-                f"{key}: the phrase '{phrase}' holds no letter or digit, so that no text matches it"
+                f"{key}: the phrase '{phrase}' has no letter or digit, so that no text matches it"
             )
         if one_word and len(tokens) > 1:
             raise ConfigError(f"{key}: '{phrase}' must be one word")
 
 
 def as_texts(value: object) -> list[str]:
-    """A list of the configuration as texts; none for what is no list."""
+    """Convert a list of the configuration to texts; empty for any other value."""
     return [str(word) for word in value] if isinstance(value, Sequence | frozenset) else []

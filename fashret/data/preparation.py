@@ -1,4 +1,4 @@
-"""Make an item table of a source, once, cached under a key of its content."""
+"""Preparation of a source's item table, once, cached under a key of its content."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from datasets.arrow_writer import ArrowWriter
 from fashret.data.file_hashes import contents_digest
 from fashret.data.items import ItemTable
 from fashret.data.overrides import Overrides
-from fashret.data.photo_checks import Journal, checked
+from fashret.data.photo_checks import ResumeLog, checked_items
 from fashret.data.photo_copies import find_copies, join_copies, report_copies
 from fashret.data.preparation_report import Report
 from fashret.data.product_grouping import STATED
@@ -28,21 +28,22 @@ from fashret.file_lock import file_lock
 log = logging.getLogger(__name__)
 
 _FORMAT = 6
+"""Version of the prepared tables; a new one makes all of them anew."""
 
 
 def prepare(source: Source, cache_dir: Path, *, folder: Path | None = None) -> ItemTable:
-    """The item table of a source: from the cache, or made now.
+    """Prepare a source's item table, or open the prepared one in the cache.
 
-    Two runs that want the same table wait for one another; a run that is killed leaves nothing
-    that the next would take for a table, but the next need not decode again what it had decoded.
+    Concurrent runs that need the same table wait for one another. An interrupted run leaves no
+    incomplete table, and the next run does not check again the photos that it had checked.
 
     Args:
-        source: what is prepared.
-        cache_dir: of prepared data.
-        folder: its `prepared_folder`, where that is known already.
+        source: the data source.
+        cache_dir: folder of the cache.
+        folder: the source's `prepared_folder`, if it is computed already.
 
     Raises:
-        DataError: the source cannot be read, no photo of it is usable, or a split is empty.
+        DataError: the source cannot be read, none of its photos is usable, or a split is empty.
     """
     folder = folder or prepared_folder(source, cache_dir)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -50,19 +51,24 @@ def prepare(source: Source, cache_dir: Path, *, folder: Path | None = None) -> I
         if not folder.exists():
             draft = folder.with_name(f"{folder.name}.partial")
             draft.mkdir(exist_ok=True)
-            journal = Journal(draft / "whole")
-            report = _write_table(source, draft, journal)
+            resume_log = ResumeLog(draft / "whole")
+            report = _write_table(source, draft, resume_log)
             (draft / "report.json").write_text(json.dumps(report.to_dict(), indent=2))
-            journal.close()
+            resume_log.delete()
             draft.rename(folder)
             log.info("prepared %s: %s", source.name, report.summary())
-            log.info("its report: %s", folder / "report.json")
+            log.info("preparation report: %s", folder / "report.json")
     return ItemTable(folder, source.attributes)
 
 
 def prepared_folder(source: Source, cache_dir: Path) -> Path:
-    """Where the cache has the item table of a source, or will have it."""
-    identity, files, contents = source.identity(), list(source.files()), ""
+    """Return the folder of a source's item table in the cache, whether it exists or not.
+
+    Args:
+        source: the data source.
+        cache_dir: folder of the cache.
+    """
+    (identity, options), files, contents = source.cache_key_parts(), list(source.files()), ""
     if files:
         index = cache_dir / "data" / "file_hashes.sqlite"
         index.parent.mkdir(parents=True, exist_ok=True)
@@ -70,16 +76,16 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
             f"{index}.lock", "hashes of files"
         ):  # of several processes the first reads the files
             contents = contents_digest(files, index)
-    overrides = Overrides.of(source).identity()
-    key = digest([_FORMAT, identity, contents, source.options(), *overrides])
+    overrides = Overrides.from_source(source).identity()
+    key = digest([_FORMAT, identity, contents, options, *overrides])
     folder = cache_dir / "data"
-    made = sorted(folder.glob(f"*-{key}"))  # a copy of the set may bear another name
-    return made[0] if made else folder / f"{source.label}-{key}"
+    existing = sorted(folder.glob(f"*-{key}"))  # a copy of the set may have another name
+    return existing[0] if existing else folder / f"{source.label}-{key}"
 
 
-def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
-    """Read, check and split the items; write them as `folder/table`."""
-    report, overrides = Report(), Overrides.of(source)
+def _write_table(source: Source, folder: Path, resume_log: ResumeLog) -> Report:
+    """Read, check and split the items, and write them as `folder/table`."""
+    report, overrides = Report(), Overrides.from_source(source)
     features = Features(
         {
             "item_id": Value("string"),
@@ -90,20 +96,20 @@ def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
         }
     )
     kept: list[Item] = []
-    met: set[str] = set()
+    read_ids: set[str] = set()
     hashes: list[str] = []
     signatures: list[bytes] = []
     draft = str(folder / "draft.arrow")
     with ArrowWriter(path=draft, features=features) as writer:
-        for item, encoded, photo_hash, signature in checked(source, report, journal):
-            met.add(item.item_id)
+        for item, encoded, photo_hash, signature in checked_items(source, report, resume_log):
+            read_ids.add(item.item_id)
             if not overrides.apply(item, report):
                 continue
             source.describe(item, report)
             writer.write(_row(item, encoded, source.attributes, report))
             hashes.append(photo_hash)
             signatures.append(signature)
-            item.image = b""  # only what decides products and splits is held
+            item.image = b""  # only what determines products and splits stays in memory
             kept.append(item)
         if not kept:
             raise DataError(
@@ -112,9 +118,9 @@ def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
             )
         writer.finalize()
     report.rows_kept = len(kept)
-    if strangers := sorted(overrides.rows.keys() - met):
-        first = ", ".join(strangers[:5])
-        report.note(f"{overrides.path}: {len(strangers)} of its items are not here: {first}")
+    if missing := sorted(overrides.rows.keys() - read_ids):
+        first = ", ".join(missing[:5])
+        report.note(f"{overrides.path}: {len(missing)} of its items are not in the data: {first}")
         log.warning("%s", report.notes[-1])
     photos = find_copies(hashes, signatures)
     products = _products(source, kept, [hashes[row] for row in photos])
@@ -123,15 +129,15 @@ def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
     if source.groups is not None:
         by_hand = ["product_id" in item.by_hand for item in kept]
         products, confidences = join_copies(
-            item_ids, products, confidences, photos, source.groups.largest, settled=by_hand
+            item_ids, products, confidences, photos, source.groups.largest, fixed=by_hand
         )
-        groups = source.groups.not_too_large(products, confidences)
-        settled = source.groups.settled(products, confidences)
-        products, confidences = [p for p, _ in settled], [c for _, c in settled]
-        told = sum(0.0 < confidence < STATED for confidence in confidences)
-        if told:
+        groups = source.groups.split_groups(products, confidences)
+        final = source.groups.final_products(products, confidences)
+        products, confidences = [p for p, _ in final], [c for _, c in final]
+        inferred = sum(0.0 < confidence < STATED for confidence in confidences)
+        if inferred:
             report.note(
-                f"the products of {told} of {len(kept)} items are inferred from the names of "
+                f"the products of {inferred} of {len(kept)} items are inferred from the names of "
                 "photos and from copies of photos"
             )
     splits = _splits(source, kept, groups, report)
@@ -157,7 +163,7 @@ def _write_table(source: Source, folder: Path, journal: Journal) -> Report:
 
 
 def _row(item: Item, encoded: bytes, attributes: Sequence[str], report: Report) -> dict[str, Any]:
-    """An item as a row of the table."""
+    """Make a row of the table from an item."""
     text = " ".join(item.text.split())
     if text != item.text:
         report.repair("white space in text", item.origin or item.item_id)
@@ -172,7 +178,7 @@ def _row(item: Item, encoded: bytes, attributes: Sequence[str], report: Report) 
 
 
 def _products(source: Source, items: list[Item], hashes: list[str]) -> list[str | None]:
-    """The product of each item, with those joined that the source takes for one product."""
+    """Find the product of each item, joining products by the source's `join_key`."""
     first: dict[Any, str | None] = {}
     products = []
     for item, photo_hash in zip(items, hashes, strict=True):
@@ -185,37 +191,40 @@ def _products(source: Source, items: list[Item], hashes: list[str]) -> list[str 
 def _splits(
     source: Source, items: list[Item], products: list[str | None], report: Report
 ) -> list[str]:
-    """The split of each item: the set's own, or a cut between groups of products.
+    """Find the split of each item: the one that the data set states, or a new one by product.
 
     Args:
-        source: says how to cut.
-        items: what is split.
-        products: of the items; those of one stay on one side.
-        report: is told what is lost or added.
+        source: the source, with the shares and the seed of new splits.
+        items: the items to split.
+        products: product of each item; items of one product are in the same split.
+        report: gets notes of lost and added splits.
     """
     groups = [
         item.split_group or product or item.item_id
         for item, product in zip(items, products, strict=True)
     ]
-    own = [item.split for item in items]
-    if None in own:
-        if any(own):
-            where = items[own.index(None)]
+    stated = [item.split for item in items]
+    if None in stated:
+        if any(stated):
+            item = items[stated.index(None)]
             raise DataError(
-                f"data '{source.name}': {where.origin or where.item_id} has no split, others have"
+                f"data '{source.name}': {item.origin or item.item_id} has no split, others have "
+                "one; complete the splits, or set data.stated_splits=false"
             )
         chosen = assign_splits(groups, source.splits, source.split_seed)
         splits = [chosen[group] for group in groups]
     else:
-        splits = [str(split) for split in own]
+        splits = [str(split) for split in stated]
         if "validation" not in splits and "train" in splits:
             splits = _carve_validation(source, groups, splits)
-            report.note("the set has no validation split: one was taken from train, by product")
+            report.note(
+                "the data set has no validation split: one was taken from train, by product"
+            )
         for lost in sorted(report.stated_splits - set(splits)):
             report.warn(f"data '{source.name}': every item of split {lost} was dropped")
     for split in SPLITS:
-        asked = None in own and source.splits.get(split, 0.0) > 0.0
-        if split not in splits and (asked or (split == "validation" and "train" in splits)):
+        requested = None in stated and source.splits.get(split, 0.0) > 0.0
+        if split not in splits and (requested or (split == "validation" and "train" in splits)):
             raise DataError(
                 f"data '{source.name}' has no item in split {split}: {len(items)} items of "
                 f"{len(set(groups))} products, data.splits={dict(source.splits)}"
@@ -236,7 +245,7 @@ def _carve_validation(source: Source, groups: list[str], splits: list[str]) -> l
 
 
 def _report_coverage(source: Source, items: list[Item], splits: list[str], report: Report) -> None:
-    """Say how many items each split has and how many state each attribute."""
+    """Note how many items each split has, and for how many each attribute is known."""
     counts = ", ".join(f"{split} {splits.count(split)}" for split in SPLITS)
     report.note(f"splits: {counts}")
     for name in source.attributes:
@@ -250,4 +259,4 @@ def _report_coverage(source: Source, items: list[Item], splits: list[str], repor
 
 def _some_examples(report: Report) -> str:
     examples = report.to_dict()["examples"]
-    return "; ".join(example for found in examples.values() for example in found[:2]) or "none"
+    return "; ".join(text for texts in examples.values() for text in texts[:2]) or "none"

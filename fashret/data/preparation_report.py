@@ -1,4 +1,4 @@
-"""What happened to the rows of a source on their way into the item table."""
+"""The preparation report: rows of a source that were kept, dropped and repaired."""
 
 import logging
 from collections import Counter, defaultdict
@@ -29,28 +29,30 @@ class Report:
         self._examples: defaultdict[str, list[str]] = defaultdict(list)
 
     def drop(self, reason: str, example: str) -> None:
-        """Count a row that does not reach the table."""
+        """Count a row that is left out of the table."""
         self.dropped[reason] += 1
         self._example(reason, example)
 
     def repair(self, reason: str, example: str) -> None:
-        """Count a row that reached the table changed."""
+        """Count a row that was changed on its way into the table."""
         self.repaired[reason] += 1
         self._example(reason, example)
 
     def note(self, text: str) -> None:
-        """Say something about the set as a whole."""
+        """Add a note about the whole data set."""
         self.notes.append(text)
 
     def warn(self, text: str) -> None:
-        """Say something about the set that is likely not meant: in the report and on the screen."""
+        """Add a note about a likely mistake, and log it as a warning."""
         self.notes.append(text)
         log.warning("%s", text)
 
     def expect(self, what: str, expected: int, found: int) -> None:
-        """Say so where a copy of a set does not have what the whole set has."""
+        """Warn if a copy of a data set does not have the expected number of rows or items."""
         if found != expected:
-            self.warn(f"{found:,} {what}, expected {expected:,}: continuing with what is there")
+            self.warn(
+                f"{found:,} {what}, expected {expected:,}: continuing with an incomplete copy"
+            )
 
     def cover(self, attribute: str, category: str, *, known: bool) -> None:
         """Count an item of a category by whether an attribute of it is known."""
@@ -59,12 +61,12 @@ class Report:
         counts[1] += 1
 
     def disagree(self, attribute: str, stated: str, read: str, example: str) -> None:
-        """Count an item whose set states one value and whose text another."""
+        """Count an item whose stated value contradicts its text."""
         self._disagreements[attribute][f"{stated}, text: {read}"] += 1
-        self._example(f"{attribute}: the text says something else", example)
+        self._example(f"{attribute}: the text states another value", example)
 
     def measure(self, attribute: str, read: str | None, truth: str) -> None:
-        """Count what was read from a text against what is true."""
+        """Count a value that was extracted from a text against the true one."""
         counts = self._measured[attribute]
         counts["read"] += read is not None
         counts["true"] += truth != "unknown"
@@ -72,7 +74,7 @@ class Report:
 
     @property
     def extraction(self) -> dict[str, dict[str, float]]:
-        """Precision and recall of what was read from texts, where the truth is known."""
+        """Precision and recall, 0 to 1, of attributes extracted from texts, by attribute."""
         return {
             name: {
                 "precision": counts["right"] / max(1, counts["read"]),
@@ -83,7 +85,7 @@ class Report:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as it stands in report.json."""
+        """Return the report as it is written to report.json."""
         return {
             "rows_in": self.rows_in,
             "rows_kept": self.rows_kept,
@@ -100,7 +102,7 @@ class Report:
         }
 
     def summary(self) -> str:
-        """One line for the screen."""
+        """Summarise the counts in one line."""
         parts = [f"{self.rows_kept} of {self.rows_in} rows kept"]
         parts += [f"dropped {n}: {reason}" for reason, n in self.dropped.items()]
         parts += [f"repaired {n}: {reason}" for reason, n in self.repaired.items()]

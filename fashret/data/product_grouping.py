@@ -1,4 +1,4 @@
-"""Which photos show one product, and how sure that is."""
+"""Grouping of photos into products by file names and by titles, with a confidence."""
 
 import re
 from collections import Counter
@@ -20,10 +20,10 @@ _CHUNK = 65_536
 """Pairs of photos that are compared at a time."""
 
 _ENDING = re.compile(r"(?<=[^/])\.[a-z][a-z0-9]{1,4}$", re.IGNORECASE)
-"""The ending of a photo's file: what follows a point in an id is none."""
+"""The file name ending of a photo's path."""
 
 STATED = 1.0
-"""The confidence of a product id that the set itself gives."""
+"""The confidence of a product id that the data set itself states."""
 
 
 NAME_RULES: dict[str, dict[str, Any]] = {
@@ -53,20 +53,22 @@ NAME_RULES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping:
-    """How the photos of one product are found where the set does not say.
+    """Rules that group photos into products where the data set has no product ids.
 
-    By the names of files before anything is encoded, so that a product stays on one side of a
-    split; by equal titles of photos that the untrained model takes for nearly the same, once it
-    has encoded them.
+    Products are inferred from file names before anything is encoded, so that a product is in one
+    split; and from equal titles of visually similar photos, once the untrained model has encoded
+    them.
 
     Args:
-        min_confidence: a product that is less sure counts as unknown, 0 to 1.
-        names: patterns of photos' paths without their ending, by a name of their own, the first
-            that fits the whole path decides: `pattern`, a regular expression whose part `product`
-            is what the photos of one product share, and `confidence`.
-        largest: a name or a title that more photos share is no product's ("photo_1", "T-shirt").
-        title_similarity: the least similarity of two photos of one title and one product.
-        title_confidence: of a product that was found so.
+        min_confidence: products of a lower confidence count as unknown, 0 to 1.
+        names: rules by name for photos' paths without their ending; the first one that matches the
+            full path applies. A rule has `pattern`, a regular expression with a group `product`,
+            which is shared by the photos of one product, and `confidence`, 0 to 1.
+        largest: names or titles that are shared by more photos are not treated as a product, at
+            least 2 ("photo_1", "T-shirt").
+        title_similarity: smallest cosine similarity of two photos with the same title that are
+            grouped, -1 to 1.
+        title_confidence: confidence of products that are grouped by title, 0 to 1.
     """
 
     min_confidence: float = 0.6
@@ -87,19 +89,19 @@ class Grouping:
             except re.error as e:
                 raise ConfigError(f"{key}.pattern is no regular expression: {e}") from e
             if "product" not in groups:
-                raise ConfigError(f"{key}.pattern has no part (?P<product>...)")
+                raise ConfigError(f"{key}.pattern needs a group (?P<product>...)")
 
     def identity(self) -> dict[str, Any]:
-        """What decides products before anything is encoded."""
+        """Collect the options that determine products before anything is encoded."""
         return {"names": [list(rule.values()) for _, rule in self._rules], "largest": self.largest}
 
-    def by_name(self, name: str) -> tuple[str, float]:
-        """The product that a photo's name tells, and how sure that is.
+    def product_from_name(self, name: str) -> tuple[str, float]:
+        """Infer a photo's product and its confidence from the photo's name.
 
-        One that fits no pattern is its own, with the confidence 0.
+        A name that matches no pattern is a product of its own, with confidence 0.
 
         Args:
-            name: the photo's path below the root of its set, or an item's id.
+            name: the photo's path below the root of its data set, or an item's id.
         """
         stem = _ENDING.sub("", name)
         for pattern, confidence in self._patterns:
@@ -107,65 +109,80 @@ class Grouping:
                 return match["product"], confidence
         return stem, 0.0
 
-    def not_too_large(
+    def split_groups(
         self, products: Sequence[str | None], confidences: Sequence[float]
     ) -> list[str | None]:
-        """Products that keep their items on one side of a split: stated, or of few items."""
+        """Choose the products whose items must be in one split: stated ones and small ones.
+
+        Args:
+            products: product of each item; None for none.
+            confidences: confidence of each product, 0 to 1.
+
+        Returns:
+            The product of each item, or None where its items may be in different splits.
+        """
         sizes = Counter(products)
         return [
             product if confidence >= STATED or sizes[product] <= self.largest else None
             for product, confidence in zip(products, confidences, strict=True)
         ]
 
-    def settled(
+    def final_products(
         self, products: Sequence[str | None], confidences: Sequence[float]
     ) -> list[tuple[str | None, float]]:
-        """Products over a whole set: as sure as their surest photo, and none that is too large.
+        """Finish the inferred products: the confidence of the best photo, and none too large.
 
-        `dress` is so a photo of the product of `dress-back`. What the set states stands.
-        """
-        sizes = Counter(products)
-        surest: dict[str | None, float] = {}
-        for product, confidence in zip(products, confidences, strict=True):
-            surest[product] = max(confidence, surest.get(product, 0.0))
-        found: list[tuple[str | None, float]] = []
-        for product, confidence in zip(products, confidences, strict=True):
-            told = confidence < STATED
-            if product is None or (told and sizes[product] > self.largest):
-                found.append((None, 0.0))
-            else:
-                sure = surest[product] if told else confidence
-                found.append((product, sure) if sure > 0.0 else (None, 0.0))
-        return found
-
-    def by_title(
-        self, titles: Sequence[str], images: Tensor, products: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Join products, and photos without one, whose titles are equal and photos near-equal.
+        So `dress` is a photo of the product of `dress-back`. Stated products do not change.
 
         Args:
-            titles: of N items; equal ones differ in case, punctuation and space at most.
-            images: (N, D), L2-normalised.
-            products: (N,) long codes.
+            products: product of each item; None for none.
+            confidences: confidence of each product, 0 to 1.
 
         Returns:
-            (N,) codes, equal for what was joined; (N,) bool, what was joined by this.
+            The product and the confidence of each item.
         """
-        first, second = self._alike(titles, images)
+        sizes = Counter(products)
+        highest: dict[str | None, float] = {}
+        for product, confidence in zip(products, confidences, strict=True):
+            highest[product] = max(confidence, highest.get(product, 0.0))
+        final: list[tuple[str | None, float]] = []
+        for product, confidence in zip(products, confidences, strict=True):
+            is_inferred = confidence < STATED
+            if product is None or (is_inferred and sizes[product] > self.largest):
+                final.append((None, 0.0))
+            else:
+                best = highest[product] if is_inferred else confidence
+                final.append((product, best) if best > 0.0 else (None, 0.0))
+        return final
+
+    def join_by_title(
+        self, titles: Sequence[str], images: Tensor, products: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Join products, and photos without one, with equal titles and visually similar photos.
+
+        Args:
+            titles: titles of N items; case, punctuation and spaces are ignored.
+            images: (N, D) float embeddings of the photos, L2-normalised.
+            products: (N,) long codes of products, UNKNOWN for none.
+
+        Returns:
+            (N,) long codes, equal for joined items; (N,) bool: the item was joined by title.
+        """
+        first, second = self._similar_pairs(titles, images)
         node = torch.where(
             products == UNKNOWN, products.max() + 1 + torch.arange(len(products)), products
         )
         graph: nx.Graph[int] = nx.Graph()
         graph.add_edges_from(zip(node[first].tolist(), node[second].tolist(), strict=True))
-        whole: dict[int, int] = {}
+        merged_node: dict[int, int] = {}
         for component in nx.connected_components(graph):
-            whole |= dict.fromkeys(component, min(component))
-        joined = torch.tensor([n in whole for n in node.tolist()], dtype=torch.bool)
-        merged = torch.tensor([whole.get(n, n) for n in node.tolist()], dtype=torch.long)
+            merged_node |= dict.fromkeys(component, min(component))
+        joined = torch.tensor([n in merged_node for n in node.tolist()], dtype=torch.bool)
+        merged = torch.tensor([merged_node.get(n, n) for n in node.tolist()], dtype=torch.long)
         return torch.where(joined, merged, products), joined
 
-    def _alike(self, titles: Sequence[str], images: Tensor) -> tuple[Tensor, Tensor]:
-        """Pairs of rows of one title and near-equal photos."""
+    def _similar_pairs(self, titles: Sequence[str], images: Tensor) -> tuple[Tensor, Tensor]:
+        """Find pairs of rows with one title and visually similar photos."""
         plain = [re.sub(r"[\W_]+", " ", title).casefold().strip() or None for title in titles]
         code = pd.factorize(np.array(plain, dtype=object))[0]  # -1 for no title
         count = np.bincount(code[code >= 0], minlength=1)[code]
@@ -174,7 +191,7 @@ class Grouping:
         rows = torch.from_numpy(by_title[usable[by_title]])
         title = torch.from_numpy(code)
         firsts, seconds = [rows[:0]], [rows[:0]]
-        for offset in range(1, self.largest):  # rows of one title stand together
+        for offset in range(1, self.largest):  # rows of one title are next to each other
             first, second = rows[:-offset], rows[offset:]
             equal = title[first] == title[second]
             first, second = first[equal], second[equal]
@@ -193,5 +210,5 @@ class Grouping:
 
     @property
     def _rules(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """The patterns that are not switched off."""
+        """The rules that are not disabled with null."""
         return [(name, rule) for name, rule in self.names.items() if rule is not None]

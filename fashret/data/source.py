@@ -1,4 +1,4 @@
-"""What every source of items has in common."""
+"""Base class of data sources, and the items that they yield."""
 
 import re
 from abc import ABC, abstractmethod
@@ -21,25 +21,25 @@ from fashret.errors import ConfigError, DataError
 
 @dataclass
 class Item:
-    """One photo and what is said of it, as a source reads it.
+    """One photo with its text, category, product and attributes, as a source reads it.
 
     Attributes:
-        item_id: unique in the set.
-        image: the file, or the encoded bytes.
-        text: the caption or title, "" where there is none.
-        category: the kind of garment, "unknown" where it is not known.
-        product_id: shared by the photos of one product; None where that is not known.
-        product_confidence: how sure the product is, 0 to 1.
-        attributes: values by attribute; one that is missing is unknown.
-        split: train, validation or test where the set says so.
-        split_group: items of one group stay on one side of a split; the product by default.
-        role: query or gallery where the set has an official protocol.
-        truth: the attributes as they are, for a set that knows; only measured against, never
-            shown to a model.
-        names: what may tell its product: the photo's path below the root of the set, the item's id
-            as the set has it. An id that the source made up tells nothing.
-        by_hand: the fields that a person corrected: nothing else has a say in them.
-        origin: where the item stands in the source, for messages.
+        item_id: id of the item, unique in the data set.
+        image: path of the photo's file, or its encoded bytes.
+        text: caption or title, "" where there is none.
+        category: category of the garment, "unknown" where it is not known.
+        product_id: id shared by the photos of one product; None where it is not known.
+        product_confidence: confidence of the product id, 0 to 1.
+        attributes: values by attribute; a missing attribute is unknown.
+        split: train, validation or test; None where the data set does not state a split.
+        split_group: items of one group are in the same split; the product by default.
+        role: query or gallery, for a data set with an official evaluation protocol; else None.
+        truth: true attribute values, where the data set has them; only used to measure extraction
+            from texts, never for training.
+        names: names from which a product may be inferred: the photo's path below the root, and
+            the item's id in the data set. Ids that the source generates are not among them.
+        by_hand: names of the fields that a person corrected, which are never overwritten.
+        origin: file and line, or the like, of the item in the source, for messages.
     """
 
     item_id: str
@@ -59,13 +59,13 @@ class Item:
 
 
 ATTRIBUTES = ("material", "pattern", "neckline", "sleeve", "colour", "gender")
-"""What the word list `fashion` reads from texts."""
+"""The attributes that the word list `fashion` extracts from texts."""
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
-"""Of the splits of a set without splits of its own."""
+"""Shares of the splits of a data set without splits of its own."""
 
 TIERS = {"medium": ["material"], "weak": ["pattern", "neckline", "sleeve"]}
-"""The attributes that relate two products of a category."""
+"""The attributes that make two items of a category a medium, or a weak pair."""
 
 
 @dataclass(kw_only=True)
@@ -76,26 +76,25 @@ class Source(ABC):
         name: the set; stands in results and, shortened, in the cache's folder names.
         attributes: the attribute columns of the item table.
         splits: shares of train, validation and test, for a set without splits of its own.
-        seed: of what is drawn when items are made.
-        split_seed: of which products go to which split.
-        batch_size: items in a batch.
-        num_workers: processes that decode photos; None for as many as there are cores to run on,
+        seed: seed of items that the source generates.
+        split_seed: seed of the assignment of products to splits.
+        batch_size: number of items in a batch of one process, at least 1.
+        num_workers: number of processes that decode photos; null for the number of available cores,
             at most 16.
-        augment: how training photos differ each time they are seen.
-        captions: what is said of them in training, besides their own text.
-        balance: which values come more often in training; null gives every item its turn.
-        tiers: the attributes that make two items of a category a `medium` and a `weak` pair, where
-            pairs are trained on; those that the data lack are left out.
-        groups: how the photos of one product are found where the set has no product ids; null
-            leaves their products unknown.
-        schema: how attributes that the set does not state are read from the text: the name of a
-            word list (fashion), the path of a YAML file like it, or a mapping like its content;
-            null reads none. It is kept as a Schema.
-        overrides: a CSV of values that were corrected by hand; null for none.
-        stated_splits: whether the splits and roles that a set states are kept; false cuts new
-            splits.
-        unknown_values: how the set writes that a category, an attribute or a product id is not
-            known, in any case.
+        augment: augmentation of training photos.
+        captions: captions from templates for training, besides the items' own texts; null for none.
+        balance: sampling weights by value for training; null draws every item once per epoch.
+        tiers: names of the attributes that make two items of a category a `medium` and a `weak`
+            pair, for losses and miners of pairs; attributes that the data lacks are ignored.
+        groups: rules that group photos into products if the data set has no product ids; null
+            leaves the products unknown.
+        schema: schema that extracts unstated attributes from texts: the name of a word list
+            (fashion), the path of a YAML file like it, or a mapping like its content; null extracts
+            none. It is stored as a Schema.
+        overrides: path of a CSV of manual corrections; null for none.
+        stated_splits: whether the data set's own splits and roles are kept; false makes new splits.
+        unknown_values: spellings of an unknown category, attribute or product id in the data set,
+            in any case.
     """
 
     name: str = "data"
@@ -129,52 +128,52 @@ class Source(ABC):
             if value is not None and value < least:
                 raise ConfigError(f"data.{key} is {value}: it must be >= {least}")
         if self.schema is not None:
-            self.schema = Schema.of(self.schema)
+            self.schema = Schema.from_config(self.schema)
         self._unknown = frozenset(str(value).strip().casefold() for value in self.unknown_values)
 
     @property
     def parser(self) -> Schema | None:
-        """What reads attributes from texts; None where nothing does."""
+        """The schema that extracts attributes from texts; None if none are extracted."""
         return self.schema if isinstance(self.schema, Schema) else None
 
     @property
     def workers(self) -> int:
-        """Processes that decode photos."""
+        """Number of processes that decode photos."""
         return min(16, cores()) if self.num_workers is None else self.num_workers
 
     @property
     def min_confidence(self) -> float:
-        """How sure a product must be."""
+        """Confidence, 0 to 1, below which a product counts as unknown."""
         return 0.0 if self.groups is None else self.groups.min_confidence
 
     @property
     def label(self) -> str:
-        """The name as a part of a file name."""
+        """Name of the data set, made safe for file names."""
         return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(self.name).name)[:60] or "data"
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Everything but the contents of `files` that decides what the items are.
+        """Collect everything but the contents of `files` that determines the items.
 
-        The key of their cache is made of it.
+        It is part of the key of the prepared data in the cache.
 
         Raises:
-            DataError: the files that the source reads are not there.
+            DataError: the files that the source reads do not exist.
         """
 
     def files(self) -> Iterable[tuple[str, str | Path]]:
-        """The files whose contents decide what the items are: a name of each, and its path.
+        """List the files whose contents determine the items, as pairs of a name and a path.
 
-        Names do not depend on where the set lies. A file may be missing. Strings are much quicker
-        than `Path` for hundreds of thousands of photos.
+        Names must not depend on the data set's location. A file may be missing. Strings are much
+        faster than `Path` for hundreds of thousands of photos.
 
         Raises:
-            DataError: the folder of the set is not there.
+            DataError: the folder of the data set does not exist.
         """
         return ()
 
     def options(self) -> list[Any]:
-        """What decides, beside identity and files, how items are described and split."""
+        """Collect the options that determine how items are labelled and split."""
         return [
             type(self).__name__,
             list(self.attributes),
@@ -186,34 +185,41 @@ class Source(ABC):
             None if self.groups is None else self.groups.identity(),
         ]
 
+    def cache_key_parts(self) -> list[Any]:
+        """Collect the parts of the prepared data's cache key that do not need file contents.
+
+        A source made of others (`Joined`) includes these parts of each of them.
+        """
+        return [self.identity(), self.options()]
+
     @abstractmethod
     def items(self, report: Report) -> Iterator[Item]:
-        """The items, and what was dropped or repaired on the way counted in the report."""
+        """Yield the items, counting those that are dropped or repaired in the report."""
 
     def describe(self, item: Item, report: Report) -> None:
-        """Fill what the set does not state of an item: its product, and what its text says.
+        """Fill in what the data set does not state: an item's product, and attributes of its text.
 
-        What the set states stands; where the text says something else, the report shows it.
+        Stated values are kept; where the text contradicts one, the report counts it.
         """
         self._mark_unknown(item, report)
         if not self.stated_splits:
             item.split = item.role = None
         unstated = item.product_id is None and "product_id" not in item.by_hand
         if unstated and self.groups is not None:
-            told = [self.groups.by_name(name) for name in item.names]
-            if told:
-                item.product_id, item.product_confidence = max(told, key=lambda found: found[1])
+            inferred = [self.groups.product_from_name(name) for name in item.names]
+            if inferred:
+                item.product_id, item.product_confidence = max(inferred, key=lambda pair: pair[1])
         parser = self.parser
         if parser is None:
             return
         item.category, pattern = parser.split_category(item.category)
-        said = parser.read(item.text, item.category)
+        extracted = parser.read(item.text, item.category)
         filled = dict(item.attributes)
         unstated = (filled.get("pattern") or "unknown") == "unknown"
         if pattern is not None and unstated and "pattern" not in item.by_hand:
             filled["pattern"] = pattern
         for name in self.attributes:
-            stated, read = filled.get(name) or "unknown", said.get(name)
+            stated, read = filled.get(name) or "unknown", extracted.get(name)
             if name in item.truth:
                 report.measure(name, read, item.truth[name])
             if read is None or name in item.by_hand:
@@ -225,11 +231,11 @@ class Source(ABC):
         item.attributes = filled
 
     def means_unknown(self, value: str) -> bool:
-        """Whether the set writes this where a value is not known."""
+        """Return whether the data set uses this spelling for an unknown value."""
         return value.strip().casefold() in self._unknown
 
     def _mark_unknown(self, item: Item, report: Report) -> None:
-        """Replace what the set writes for an unknown value."""
+        """Replace the data set's spellings of unknown values."""
         where = item.origin or item.item_id
         if self.means_unknown(item.category) and "category" not in item.by_hand:
             if item.category != "unknown":
@@ -248,27 +254,27 @@ class Source(ABC):
         item.attributes = values
 
     def join_key(self, item: Item, photo_hash: str) -> object:
-        """Items with an equal key are one product; None where the product id stands as it is.
+        """Return a key that joins items into one product; None keeps the item's product id.
 
         Args:
-            item: as it was read.
-            photo_hash: of the photo's bytes, or of those of the first of its copies.
+            item: the item as it was read.
+            photo_hash: hash of the photo's bytes, or of the bytes of the first of its copies.
         """
         return None
 
 
 def existing_root(root: str, *, key: str, layout: str) -> Path:
-    """The folder that a source reads.
+    """Check that a source's folder exists, and return it.
 
     Args:
-        root: what the user gave.
-        key: the config key that names it.
-        layout: what should be in it, for the message.
+        root: the path that the user gave.
+        key: the config key of the path, for the message.
+        layout: the expected content of the folder, for the message.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: the folder does not exist.
     """
     path = Path(root).expanduser()
     if not path.is_dir():
-        raise DataError(f"{key}={root} is not a folder: it should hold {layout}")
+        raise DataError(f"{key}={root} is not a folder: expected {layout}")
     return path

@@ -1,4 +1,4 @@
-"""Which items are trained on, and which are held out."""
+"""Splits of items into train, validation and test: stated names, and new splits by hash."""
 
 import hashlib
 import json
@@ -19,8 +19,8 @@ _NAMES = {
 _SPLIT_OF = {name: split for split, names in _NAMES.items() for name in names}
 _ROLE_OF = {"query": "query", "queries": "query", "gallery": "gallery"}
 SPLIT_NAMES = (*_SPLIT_OF, "query", "gallery")
-"""The names of splits that are understood, in any case, also as `test_set` or `images-train`.
-Queries and gallery are the test split."""
+"""Names of splits that are understood, in any case, also as `test_set` or `images-train`. Query and
+gallery are the test split."""
 
 ROLES = ("query", "gallery")
 
@@ -61,12 +61,12 @@ def looks_like_split(label: str) -> bool:
 def splits_named(
     names: Iterable[str], given: Mapping[str, str | None], *, where: str
 ) -> dict[str, SplitAndRole | None]:
-    """Read the names of what a data set is divided into.
+    """Read the names of a data set's splits.
 
     Args:
-        names: of folders or of a set's splits.
-        given: what the user says that names mean; null leaves one out.
-        where: what is divided, for the message.
+        names: names of folders, or of the data set's own splits.
+        given: the user's `data.split_names`: the meaning of each name; null leaves one out.
+        where: config key and value of the data set, for the message.
 
     Returns:
         The split and role by name, None for one that is left out; nothing at all where no name is
@@ -80,7 +80,10 @@ def splits_named(
         if name in found:
             found[name] = None if meant is None else split_named(meant)
             if meant is not None and found[name] is None:
-                raise DataError(f"data.split_names.{name}={meant}: this is no name of a split")
+                raise DataError(
+                    f"data.split_names.{name}={meant}: use train, validation, test, query or "
+                    "gallery, or null to leave it out"
+                )
     roles = {stated[1] for stated in found.values() if stated is not None} - {None}
     if len(roles) == 1:
         found = {n: None if stated and stated[1] else stated for n, stated in found.items()}
@@ -104,37 +107,42 @@ def splits_named(
 
 
 def split_of(group: str, shares: Mapping[str, float], seed: int) -> str:
-    """The split of a group of items: a fixed hash of its name and the seed, against the shares.
+    """Assign a group of items to a split by a hash of its name and the seed.
 
-    It does not depend on what else is in the set: what was held out of a part stays held out of
-    the whole.
+    The split does not depend on the other items, so that an item that is held out of a part of a
+    data set is held out of the whole as well.
+
+    Args:
+        group: name of the group, such as a product id.
+        shares: share of each split, adding up to 1.
+        seed: seed of the hash.
     """
     return _split_at(digest([seed, group]), shares)
 
 
-def _split_at(place: str, shares: Mapping[str, float]) -> str:
-    """The split of a digest."""
-    share = int(place, 16) / 2**48  # within 0 and 1
+def _split_at(group_hash: str, shares: Mapping[str, float]) -> str:
+    """Return the split of a group by its hash, from `digest`."""
+    position = int(group_hash, 16) / 2**48  # within 0 and 1
     used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
     cuts = np.cumsum([shares[split] for split in used])[:-1]
-    return used[int(np.searchsorted(cuts, share, side="right"))]
+    return used[int(np.searchsorted(cuts, position, side="right"))]
 
 
 def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """Give every group of items to a split, as `split_of` does, but leave none empty.
+    """Assign every group of items to a split, as `split_of` does, but leave no split empty.
 
     Args:
-        groups: the group of each item.
-        shares: of each split, adding up to 1.
-        seed: of the hash.
+        groups: name of each item's group.
+        shares: share of each split, adding up to 1.
+        seed: seed of the hash.
 
     Returns:
-        The split of each group. In a set so small that a split stays empty, the groups that are
-        nearest to it by their hash are given to it.
+        The split of each group. In a data set so small that a split would stay empty, the groups
+        whose hashes are nearest to it are assigned to it.
     """
-    places = {name: digest([seed, name]) for name in set(groups)}
-    names = sorted(places, key=places.__getitem__)
-    splits = [_split_at(places[name], shares) for name in names]
+    hashes = {name: digest([seed, name]) for name in set(groups)}
+    names = sorted(hashes, key=hashes.__getitem__)
+    splits = [_split_at(hashes[name], shares) for name in names]
     used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
     if len(names) >= len(used):
         cuts = np.searchsorted([SPLITS.index(s) for s in splits], [SPLITS.index(u) for u in used])
@@ -146,6 +154,6 @@ def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int)
 
 
 def digest(value: object) -> str:
-    """A short name for a value that JSON can hold."""
+    """Hash a value that can be written as JSON: 12 hexadecimal digits."""
     encoded = json.dumps(value, sort_keys=True, default=str).encode()
     return hashlib.blake2b(encoded, digest_size=6).hexdigest()

@@ -1,4 +1,4 @@
-"""Read the tables that users have: CSV, TSV, JSON lines, parquet."""
+"""Reading of users' tables: CSV, TSV, JSON lines, parquet."""
 
 import csv
 import io
@@ -30,13 +30,13 @@ csv.field_size_limit(2**31 - 1)  # a description may be long
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it was written.
+    """A table with its values as they were written.
 
     Attributes:
-        columns: the names of its columns.
-        texts: those that may hold texts.
-        rows: where each row stands ("items.csv line 5"), and its values by column. Texts of a CSV
-            stay as they are, "NA" and "007" too; other files keep their types, with None for null.
+        columns: names of the columns.
+        texts: names of the columns that may contain texts.
+        rows: position of each row ("items.csv line 5"), and its values by column. Texts of a CSV
+            do not change, "NA" and "007" either; other files keep their types, with None for null.
     """
 
     columns: Sequence[str]
@@ -56,16 +56,16 @@ def read_table(
     """Read a table.
 
     Args:
-        path: the file; its ending says what it is.
+        path: path of the file; its ending determines the format.
         report: counts the rows whose fields had to be repaired.
-        key: the config key that names the file, for messages.
-        encoding: of a text file; None for UTF-8, or UTF-16 with its byte order mark.
-        columns: those that the rows of a parquet file need to hold; None for all.
-        photos: the column that names photos: a line within a quoted text counts as a
-            row of its own if its cell of this column looks like the others.
+        key: config key of the file, for messages.
+        encoding: encoding of a text file; None for UTF-8, or UTF-16 with its byte order mark.
+        columns: names of the columns to read from a parquet file; None for all.
+        photos: name of the column of photos: a line within a quoted text counts as a row of its own
+            if its cell of this column looks like the others.
 
     Raises:
-        DataError: it cannot be read as what its ending says.
+        DataError: the file cannot be read in the format of its ending.
     """
     suffix = path.suffix.lower()
     try:
@@ -84,15 +84,15 @@ def as_text(value: object, column: str, where: str) -> str:
     """Return a cell as text: "" where it is missing, whole numbers without a decimal point.
 
     Raises:
-        DataError: the cell holds no single value, but a list, a mapping or bytes.
+        DataError: the cell is a list, a mapping or bytes, not a single value.
     """
     if value is None or value != value:  # NaN, the only value that differs from itself
         return ""
     if isinstance(value, list | tuple | dict | set | bytes):
         kind = {"tuple": "list", "dict": "mapping"}.get(type(value).__name__, type(value).__name__)
         raise DataError(
-            f"{where}: column {column} holds a {kind}, and a text or a number is needed: write one "
-            "value into each cell, or leave the column out"
+            f"{where}: column {column} contains a {kind}, but a text or a number is expected: "
+            "write one value into each cell, or leave the column out"
         )
     if isinstance(value, float | Decimal) and value == int(value):
         return str(int(value))
@@ -136,11 +136,11 @@ class _ParquetRows:
                     named = {n: label_name(row[n], label) for n, label in self.labels.items()}
                     yield f"{self.path.name} row {number}", row | named
         except (OSError, ValueError, OverflowError, pa.ArrowException) as e:
-            raise DataError(f"{self.path} cannot be read behind row {number}: {e}") from e
+            raise DataError(f"{self.path} cannot be read after row {number}: {e}") from e
 
 
 def _shortest(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same rows, with 16- and 32-bit floats as the shortest decimals that they may be."""
+    """Convert 16- and 32-bit floats to the shortest decimals that round to them."""
     for number, name in enumerate(batch.schema.names):
         if batch.schema.field(number).type in (pa.float16(), pa.float32()):
             values = [None if v is None else float(str(v)) for v in batch[number].to_numpy(False)]
@@ -162,14 +162,14 @@ def _parquet(path: Path, columns: Sequence[str] | None) -> Table:
 
 
 def _holds_text(field: pa.Field) -> bool:
-    of = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    return bool(pa.types.is_string(of) or pa.types.is_large_string(of))
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def label_name(value: Any, label: ClassLabel) -> str | None:
     """Return the name of a class label of the `datasets` library; None where it has none."""
-    known = value is not None and 0 <= value < label.num_classes
-    return str(label.int2str(value)) if known else None
+    is_valid = value is not None and 0 <= value < label.num_classes
+    return str(label.int2str(value)) if is_valid else None
 
 
 def _json_lines(path: Path, text: str) -> Table:
@@ -195,10 +195,10 @@ def _json_lines(path: Path, text: str) -> Table:
 def _delimited(path: Path, text: str, report: Report, photos: str) -> Table:
     """Parse a CSV or TSV, whichever delimiter and rules of quoting it has."""
     lines = list(io.StringIO(text, newline=""))
-    told = _SEPARATOR.fullmatch(lines[0].strip()) if lines else None
-    if told is not None:  # Excel's own first line
+    separator = _SEPARATOR.fullmatch(lines[0].strip()) if lines else None
+    if separator is not None:  # a first line that Excel writes
         lines[0] = "\n"
-    delimiter = told[1] if told else _delimiter(lines)
+    delimiter = separator[1] if separator else _delimiter(lines)
     try:
         records = list(_records(path, lines, delimiter, csv.QUOTE_MINIMAL, photos))
     except DataError:
@@ -241,15 +241,15 @@ def _check_names(columns: Sequence[str], path: Path) -> None:
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """The delimiter that parts each of the first lines into the most fields, else a comma."""
+    """Choose the delimiter that splits each of the first lines into the most fields, or a comma."""
     first = [line for line in lines if line.strip()][:20]
 
     def fields(mark: str) -> int:
         try:
-            found = [len(record) for record in csv.reader(first, delimiter=mark)]
+            widths = [len(record) for record in csv.reader(first, delimiter=mark)]
         except csv.Error:
             return 1
-        return min(found[: max(1, len(found) - 1)], default=1)  # the last may be cut off
+        return min(widths[: max(1, len(widths) - 1)], default=1)  # the last may be cut off
 
     return max(_DELIMITERS, key=fields)
 
@@ -257,7 +257,7 @@ def _delimiter(lines: Sequence[str]) -> str:
 def _records(
     path: Path, lines: Sequence[str], delimiter: str, quoting: Literal[0, 3], photos: str
 ) -> Iterator[tuple[str, list[str]]]:
-    """The records of a file, and where each begins; blank lines are left out.
+    """Yield the records of a file with their first lines; blank lines are left out.
 
     Raises:
         DataError: quotation marks do not match, so that rows would become part of a field.
@@ -290,20 +290,20 @@ def _records(
 
 
 def _shape(cell: str) -> str:
-    """What cells of one column have in common: the names of photos, say."""
+    """Reduce a cell to its pattern of letters and digits, which cells of one column share."""
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", cell.strip()))
 
 
 def _open_quote(path: Path, begin: int, end: int, why: str) -> DataError:
     return DataError(
         f"{path} line {begin}: a quotation mark opens a field that does not end where it should, "
-        f"and goes on to line {end} ({why}). Close the quotation mark, or write a quotation mark "
+        f"but continues to line {end} ({why}). Close the quotation mark, or write a quotation mark "
         'within a quoted text twice ("")'
     )
 
 
 def _trimmed(fields: list[str], width: int) -> list[str]:
-    """A record without empty fields behind the last column."""
+    """Remove empty fields after the last column from a record."""
     while len(fields) > width and not fields[-1].strip():
         fields = fields[:-1]
     return fields

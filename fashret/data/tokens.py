@@ -1,4 +1,4 @@
-"""Which captions a text tower cannot tell apart, and which it does not read to their end."""
+"""Captions with equal tokens, and captions that are truncated at the context length."""
 
 import html
 import unicodedata
@@ -21,12 +21,12 @@ _SPECIAL = 3
 
 @dataclass(frozen=True)
 class CaptionTokens:
-    """What a tokenizer makes of distinct captions.
+    """Which of C distinct captions have equal tokens, and which are truncated.
 
     Attributes:
-        first: (C,) long: the code of the first caption with the same tokens, often its own.
-        cut: (C,) bool: whether the caption has more tokens than the context holds.
-        context_length: the tokens that a text tower reads.
+        first: (C,) long code of the first caption with the same tokens, often the caption's own.
+        cut: (C,) bool: the caption has more tokens than the context length, and is truncated.
+        context_length: number of tokens that the text tower reads.
     """
 
     first: Tensor
@@ -34,12 +34,12 @@ class CaptionTokens:
     context_length: int
 
     @classmethod
-    def of(cls, captions: Sequence[str], tokenizer: Any) -> "CaptionTokens":
-        """Tokenize those captions that may be cut, or be another's in the tokenizer's eyes.
+    def from_captions(cls, captions: Sequence[str], tokenizer: Any) -> "CaptionTokens":
+        """Tokenize the captions that may be truncated or may have another one's tokens.
 
         Args:
-            captions: distinct texts.
-            tokenizer: open_clip's; its `context_length` is the tower's.
+            captions: the distinct texts.
+            tokenizer: open_clip's tokenizer; its `context_length` is that of the text tower.
         """
         length = int(tokenizer.context_length)
         first = torch.arange(len(captions))
@@ -56,7 +56,7 @@ class CaptionTokens:
 
 
 def _candidates(captions: Sequence[str], length: int) -> list[int]:
-    """Codes of captions that may be cut, or may have another caption's tokens.
+    """List the codes of captions that may be truncated, or may have another caption's tokens.
 
     A short ASCII text has at most a token a character, so it is not cut; and it has tokens of its
     own unless another caption has the same letters and digits, whatever their case and spacing.
@@ -75,7 +75,7 @@ def _candidates(captions: Sequence[str], length: int) -> list[int]:
 
 
 def _is_cut(texts: Sequence[str], tokens: Tensor, tokenize: Tokenize, length: int) -> Tensor:
-    """Which texts have other tokens where the context is one longer."""
+    """Return which texts have other tokens at a context length of one more, (n,) bool."""
     padding = tokenize([""], context_length=length + 1)[0, -1]
     cut = torch.zeros(len(texts), dtype=torch.bool)
     full = (tokens[:, -1] != padding).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""How data sets write that a value is not known."""
+"""Spellings that data sets use for an unknown value."""
 
 UNKNOWN_VALUES = (
     *("unknown", "nan", "n/a", "na", "n.a.", "<na>", "#n/a", "null", "(null)", "none", "nil"),

@@ -196,7 +196,7 @@ class Search:
     @cached_property
     def _described(self) -> dict[str, tuple[NDArray[np.int64], list[str]]]:
         """Codes and values of the category and of each attribute."""
-        described = self.codes.described.items()
+        described = self.codes.labels.items()
         return {name: (codes.numpy(), values) for name, (codes, values) in described}
 
     @cached_property

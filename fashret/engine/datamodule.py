@@ -11,9 +11,9 @@ from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.data.source import Source
 from fashret.evaluation.split_search import SplitSearch
-from fashret.loading.balanced_sampler import BalancedBatches
-from fashret.loading.batches import BatchLoader, FeatureLoader, PhotoDataset, tokenized
-from fashret.loading.samplers import EvaluationBatches, RowBatches, ShuffledBatches
+from fashret.loading.balanced_sampler import BalancedSampler
+from fashret.loading.batches import BatchLoader, FeatureLoader, PhotoDataset, tokenize_captions
+from fashret.loading.samplers import EvaluationSampler, RowBatchSampler, ShuffledSampler
 from fashret.miners.base import Miner
 from fashret.models.backbone import Backbone
 from fashret.types import TrainingItems
@@ -77,19 +77,20 @@ class FashionData(pl.LightningDataModule):
         """Load every training item once per epoch, shuffled; or balanced by `data.balance`."""
         rank, world = self._process()
         rows = self.table.rows("train") if self.training is None else self.training.rows.numpy()
-        size, shared = self.source.batch_size, {"seed": self.seed, "rank": rank, "world": world}
+        size, shared = (
+            self.source.batch_size,
+            {"seed": self.seed, "rank": rank, "world_size": world},
+        )
         overfits = bool(getattr(self.trainer, "overfit_batches", 0))
-        batches: RowBatches
+        batches: RowBatchSampler
         if self.source.balance is None or overfits:
-            batches = ShuffledBatches(rows, batch_size=size, reshuffle=not overfits, **shared)
+            batches = ShuffledSampler(rows, batch_size=size, reshuffle=not overfits, **shared)
         else:
-            codes = {
-                n: (codes.numpy(), values) for n, (codes, values) in self.codes.described.items()
-            }
-            batches = BalancedBatches(rows, self.source.balance, codes, batch_size=size, **shared)
+            codes = {n: (codes.numpy(), values) for n, (codes, values) in self.codes.labels.items()}
+            batches = BalancedSampler(rows, self.source.balance, codes, batch_size=size, **shared)
         if self.miner is not None and not overfits:
             batches = self.miner.compose(batches, seed=self.seed)
-        batches.done, self._done = self._done, 0
+        batches.num_done, self._done = self._done, 0
         return self._loader(batches, training=True)
 
     def val_dataloader(self) -> FeatureLoader | BatchLoader:
@@ -97,10 +98,10 @@ class FashionData(pl.LightningDataModule):
         rank, world = self._process()
         needed = self.plan.rows
         parts = [np.intersect1d(self.table.rows(split), needed) for split in self.table.splits]
-        batches = EvaluationBatches(parts, rank=rank, world=world, even=True)
+        batches = EvaluationSampler(parts, rank=rank, world_size=world, even=True)
         return self._loader(batches, training=False)
 
-    def _loader(self, batches: RowBatches, *, training: bool) -> FeatureLoader | BatchLoader:
+    def _loader(self, batches: RowBatchSampler, *, training: bool) -> FeatureLoader | BatchLoader:
         codes = self.codes
         if training and self.training is not None:
             codes = codes.with_products(self.training.product)
@@ -108,20 +109,20 @@ class FashionData(pl.LightningDataModule):
             features = self.baseline.image_features, self.baseline.text_features
             return FeatureLoader(codes, *features, batches)
         captions = (
-            self.source.captions.over(self.table) if training and self.source.captions else None
+            self.source.captions.fill(self.table) if training and self.source.captions else None
         )
         texts = self.codes.captions if captions is None else captions.captions
-        tokens = tokenized(self.backbone.tokenize, texts)
+        tokens = tokenize_captions(self.backbone.tokenize, texts)
         photos = PhotoDataset(
             self.table,
             codes,
             self.backbone.photo_transform(),
             tokens,
             augment=self.source.augment if training else None,
-            captions=None if captions is None else captions.by_tokens(tokens),
+            captions=None if captions is None else captions.merge_equal_tokens(tokens),
             tokenize=self.backbone.tokenize,
             seed=self.seed,
-            least=self.backbone.least,
+            min_side=self.backbone.min_side,
         )
         return BatchLoader(photos, batches, num_workers=self.source.workers)
 

@@ -26,7 +26,7 @@ def shard(retriever: Retriever, others: Iterable[nn.Module], device: torch.devic
     """
     assert retriever.backbone is not None, "heads alone are not sharded"
     # FSDP's forward is collective: every process needs the same number of passes.
-    retriever.backbone.trimmed_together = None
+    retriever.backbone.text_chunk = None
     mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     for blocks in retriever.backbone.blocks():
         for block in blocks:

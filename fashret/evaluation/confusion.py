@@ -39,7 +39,7 @@ def confusion(evaluation: Evaluation, mode: str, relevance: str) -> Confusion:
     plan = evaluation.plan
     assert isinstance(plan, SplitSearch)
     query_codes, gallery_codes = plan.relevance_codes(relevance)
-    values = plan.codes.described[relevance][1]
+    values = plan.codes.labels[relevance][1]
     rows = evaluation.rankings[mode].rows
     retrieved = torch.where(rows >= 0, gallery_codes[rows.clamp(min=0)], UNKNOWN)  # (Q, K)
     known = (query_codes[:, None] != UNKNOWN) & (retrieved != UNKNOWN)

@@ -14,7 +14,7 @@ from fashret.evaluation.intervals import list_depth
 from fashret.evaluation.ranking import SplitEmbeddings, rank_split
 from fashret.evaluation.split_search import SplitSearch
 from fashret.loading.batches import FeatureLoader
-from fashret.loading.samplers import EvaluationBatches
+from fashret.loading.samplers import EvaluationSampler
 from fashret.models.retriever import Retriever
 
 
@@ -65,7 +65,7 @@ def embed_stored(
     device = retriever.image_head.weight.device
     image = torch.zeros(len(rows), retriever.dim, device=device)
     text = torch.zeros_like(image)
-    batches = EvaluationBatches([np.intersect1d(table.rows(s), rows) for s in table.splits])
+    batches = EvaluationSampler([np.intersect1d(table.rows(s), rows) for s in table.splits])
     for batch in FeatureLoader(codes, catalog.image_features, catalog.text_features, batches):
         position = np.searchsorted(rows, batch["index"].numpy())
         batch["image_features"] = batch["image_features"].to(device)

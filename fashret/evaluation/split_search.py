@@ -94,7 +94,7 @@ class SplitSearch:
             queries = inside if len(inside) else queries
         if options.max_queries is not None and options.max_queries < len(queries):
             queries = _stratified_sample(queries, options.max_queries, codes, rng)
-        return cls(split, options, queries, gallery, codes, table.described, photos)
+        return cls(split, options, queries, gallery, codes, table.categorical_columns, photos)
 
     @property
     def prefix(self) -> str:
@@ -155,7 +155,7 @@ class SplitSearch:
 
     def _values(self, relevance: str) -> tuple[Tensor, list[str]]:
         """The (Q,) codes of the queries' values of the category or an attribute, and the values."""
-        return self.relevance_codes(relevance)[0], self.codes.described[relevance][1]
+        return self.relevance_codes(relevance)[0], self.codes.labels[relevance][1]
 
     def _excluded(self) -> Excluded | None:
         """The gallery positions that are excluded from the ranking of each photo query."""
@@ -186,7 +186,7 @@ class SplitSearch:
         elif relevance == "pair":
             codes = self.codes.caption
         else:
-            codes = self.codes.described[relevance][0]
+            codes = self.codes.labels[relevance][0]
         return codes[torch.from_numpy(self.queries)], codes[torch.from_numpy(self.gallery)]
 
     def _equal_pairs(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -212,7 +212,7 @@ def _stratified_sample(
 ) -> NDArray[np.int64]:
     """Draw `count` of the rows, stratified by category; ascending."""
     shuffled = rng.permutation(rows)
-    category = codes.described["category"][0].numpy()[shuffled]
+    category = codes.labels["category"][0].numpy()[shuffled]
     by_category = shuffled[np.argsort(category, kind="stable")]
     positions = (np.arange(count) + rng.random()) * len(rows) / count
     return np.sort(by_category[positions.astype(int)])

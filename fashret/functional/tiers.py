@@ -46,16 +46,16 @@ class TierCodes:
             items: the items of the table.
             attributes: names of the attributes to use; all of the table's by default.
         """
-        wanted = items.described if attributes is None else attributes
-        names = [name for name in items.described if name in wanted and name != "category"]
-        codes = [items.described[name][0] for name in names]
+        wanted = items.labels if attributes is None else attributes
+        names = [name for name in items.labels if name in wanted and name != "category"]
+        codes = [items.labels[name][0] for name in names]
         unknown = torch.full((len(items.ids), 1), UNKNOWN)
 
         def columns(tier: str) -> list[int]:
             return [names.index(name) for name in items.tiers.get(tier) or () if name in names]
 
         return cls(
-            items.described["category"][0],
+            items.labels["category"][0],
             items.product,
             items.caption,
             torch.stack(codes, dim=1) if codes else unknown,

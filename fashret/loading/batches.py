@@ -1,4 +1,4 @@
-"""Batches of items: photos decoded by workers, or stored features sliced by index."""
+"""Data sets and loaders of batches: photos decoded by workers, or stored features by row."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,24 +13,25 @@ from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
 from fashret.functional.similarity import Vectors
-from fashret.loading.samplers import RowBatches, Rows
+from fashret.loading.samplers import BatchRows, RowBatchSampler
 from fashret.types import Batch
 
 
 class PhotoDataset(Dataset[Batch]):
-    """Photos and tokens, a batch at a time.
+    """Photos and tokens of items, a batch at a time.
 
     Args:
-        table: the items.
-        codes: of the table.
-        transform: a photo to a (3, H, W) tensor.
-        tokens: (captions, L) tokens of the distinct texts, in the order of their codes; None for
+        table: the item table.
+        codes: codes of the table's products, texts and labels.
+        transform: turns a decoded photo into a (3, H, W) float tensor.
+        tokens: (captions, L) tokens of the distinct texts, in the order of their codes; None loads
             photos alone.
-        augment: how training photos are varied; None shows them as they are.
-        captions: what is said of training photos, whose texts then are these; None says their own.
-        tokenize: texts to (B, L) tokens, for captions that leave out words.
-        seed: of that variation.
-        least: pixels that are enough of a photo's shorter side; None decodes all there is.
+        augment: random changes of training photos; None leaves them as they are.
+        captions: captions to choose from for each training item; None uses the items' own texts.
+        tokenize: turns texts into (B, L) tokens, for captions from which words are dropped.
+        seed: seed of augmentation and of the choice of captions.
+        min_side: JPEGs may be decoded at reduced size, with at least this many pixels on the
+            shorter side; None decodes at full size.
     """
 
     def __init__(
@@ -44,9 +45,9 @@ class PhotoDataset(Dataset[Batch]):
         captions: CaptionTable | None = None,
         tokenize: Callable[[Sequence[str]], Tensor] | None = None,
         seed: int = 0,
-        least: int | None = None,
+        min_side: int | None = None,
     ) -> None:
-        self.least = least
+        self.min_side = min_side
         self.table = table
         self.codes = codes
         self.transform = transform
@@ -59,45 +60,51 @@ class PhotoDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.table)
 
-    def __getitems__(self, place: Rows) -> Batch:
-        """The items of one batch."""
-        batch = self.codes.batch(torch.from_numpy(place.rows))
+    def __getitems__(self, batch_rows: BatchRows) -> Batch:
+        """Load the items of one batch."""
+        batch = self.codes.batch(torch.from_numpy(batch_rows.rows))
         if self.captions is not None:
-            self._state(batch, self.captions, place)
-        photos = [self._photo(row, place.epoch) for row in place.rows.tolist()]
+            self._choose_captions(batch, self.captions, batch_rows)
+        photos = [self._photo(row, batch_rows.epoch) for row in batch_rows.rows.tolist()]
         batch["images"] = torch.stack(photos)
         if self.tokens is not None:
-            # An item without text is shown the first one's tokens; its code keeps it out.
-            batch["tokens"] = self._tokens(self.tokens, batch["caption"].clamp(min=0), place)
+            # An item without text gets the first caption's tokens; its code excludes it later.
+            batch["tokens"] = self._tokens(self.tokens, batch["caption"].clamp(min=0), batch_rows)
         return batch
 
-    def _tokens(self, tokens: Tensor, caption: Tensor, place: Rows) -> Tensor:
-        """(B, L) tokens of the captions, without the words that are left out this time."""
+    def _tokens(self, tokens: Tensor, caption: Tensor, batch_rows: BatchRows) -> Tensor:
+        """Get the (B, L) tokens of captions, without the words that are dropped in this epoch."""
         if self.captions is None or self.tokenize is None or not self.captions.drop:
             return tokens[caption]
-        rows = zip(caption.tolist(), place.rows.tolist(), strict=True)
-        seed = f"{self.seed}-{place.epoch}"
-        return self.tokenize([self.captions.worded(code, f"{seed}-{row}") for code, row in rows])
+        rows = zip(caption.tolist(), batch_rows.rows.tolist(), strict=True)
+        seed = f"{self.seed}-{batch_rows.epoch}"
+        texts = [self.captions.drop_words(code, f"{seed}-{row}") for code, row in rows]
+        return self.tokenize(texts)
 
-    def _state(self, batch: Batch, captions: CaptionTable, place: Rows) -> None:
-        """Choose what is said of each item this time."""
-        seed = f"{self.seed}-{place.epoch}"
-        stated = [captions.choose(row, f"{seed}-{row}") for row in place.rows.tolist()]
-        batch["caption_choice"] = torch.tensor(stated)
-        batch["caption_candidates"] = torch.from_numpy(captions.codes[place.rows])
+    def _choose_captions(self, batch: Batch, captions: CaptionTable, batch_rows: BatchRows) -> None:
+        """Choose a caption of each item for this epoch."""
+        seed = f"{self.seed}-{batch_rows.epoch}"
+        choice = [captions.choose(row, f"{seed}-{row}") for row in batch_rows.rows.tolist()]
+        batch["caption_choice"] = torch.tensor(choice)
+        batch["caption_candidates"] = torch.from_numpy(captions.codes[batch_rows.rows])
         batch["caption"] = batch["caption_candidates"].gather(1, batch["caption_choice"][:, None])[
             :, 0
         ]
 
     def _photo(self, row: int, epoch: int) -> Tensor:
-        photo = decode_photo(self.table.photo(row), least=self.least)
+        photo = decode_photo(self.table.photo(row), min_side=self.min_side)
         if self.augment is not None:
             photo = self.augment(photo, f"{self.seed}-{epoch}-{row}")
         return self.transform(photo)
 
 
 class CaptionDataset(Dataset[Batch]):
-    """Tokens of distinct texts, a batch at a time; rows are their codes."""
+    """Tokens of distinct texts, a batch at a time; rows are the codes of the texts.
+
+    Args:
+        captions: the distinct texts, in the order of their codes.
+        tokenize: turns texts into (B, L) tokens.
+    """
 
     def __init__(
         self, captions: Sequence[str], tokenize: Callable[[Sequence[str]], Tensor]
@@ -108,53 +115,53 @@ class CaptionDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.captions)
 
-    def __getitems__(self, place: Rows) -> Batch:
-        """The texts of one batch."""
-        texts = [self.captions[code] for code in place.rows.tolist()]
-        return Batch(index=torch.from_numpy(place.rows), tokens=self.tokenize(texts))
+    def __getitems__(self, batch_rows: BatchRows) -> Batch:
+        """Tokenize the texts of one batch."""
+        texts = [self.captions[code] for code in batch_rows.rows.tolist()]
+        return Batch(index=torch.from_numpy(batch_rows.rows), tokens=self.tokenize(texts))
 
 
 class BatchLoader(DataLoader[Batch]):
-    """Makes batches in worker processes, in the order that a sampler gives.
+    """Loads batches in worker processes, in the order of a sampler.
 
     Args:
-        dataset: whose `__getitems__` makes a whole batch of `Rows`.
-        batches: yields the rows of each batch.
-        num_workers: processes that make them; 0 makes them here.
+        dataset: a data set whose `__getitems__` loads a whole batch of `BatchRows`.
+        batches: the sampler of the rows of each batch.
+        num_workers: number of worker processes; 0 loads in the calling process.
     """
 
     def __init__(
         self,
         dataset: Dataset[Batch],
-        batches: RowBatches,
+        batches: RowBatchSampler,
         *,
         num_workers: int,
     ) -> None:
         super().__init__(
             dataset,
-            batch_sampler=batches,  # type: ignore[arg-type]  # a batch is `Rows`, not a list
+            batch_sampler=batches,  # type: ignore[arg-type]  # a batch is `BatchRows`, not a list
             num_workers=num_workers,
-            collate_fn=_as_is,  # type: ignore[arg-type]  # __getitems__ makes a whole batch
+            collate_fn=_identity,  # type: ignore[arg-type]  # __getitems__ makes a whole batch
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),  # a GPU then fetches a batch while it computes
         )
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator is an iterator
-        """Start the workers when the first batch is asked for.
+        """Start the workers at the first batch.
 
-        Lightning asks for iterators that it does not use, and before it has set the epoch.
+        Lightning creates iterators that it never consumes, and before it has set the epoch.
         """
         yield from super().__iter__()
 
 
 class FeatureLoader:
-    """Slices stored features by the rows of each batch.
+    """Loads batches of stored features.
 
     Args:
-        codes: of the table.
-        image: (N, F) stored image features.
-        text: (N, G) stored text features.
-        sampler: yields the rows of each batch.
+        codes: codes of the table's products, texts and labels.
+        image: (N, F) float stored image features.
+        text: (N, G) float stored text features.
+        sampler: the sampler of the rows of each batch.
     """
 
     batch_sampler = None  # Lightning looks for one on every loader with a sampler
@@ -164,7 +171,7 @@ class FeatureLoader:
         codes: ItemCodes,
         image: Vectors,
         text: Vectors,
-        sampler: RowBatches,
+        sampler: RowBatchSampler,
     ) -> None:
         self.codes = codes
         self.image = image
@@ -177,18 +184,27 @@ class FeatureLoader:
     def __iter__(self) -> Iterator[Batch]:
         return map(self._slice, self.sampler)
 
-    def _slice(self, place: Rows) -> Batch:
-        rows = torch.from_numpy(place.rows)
+    def _slice(self, batch_rows: BatchRows) -> Batch:
+        rows = torch.from_numpy(batch_rows.rows)
         batch = self.codes.batch(rows)
         batch["image_features"] = self.image[rows]
         batch["text_features"] = self.text[rows]
         return batch
 
 
-def tokenized(
+def tokenize_captions(
     tokenize: Callable[[Sequence[str]], Tensor], captions: Sequence[str], *, chunk: int = 4096
 ) -> Tensor:
-    """(len(captions), L) int32 tokens; one row of zeros if there is no caption at all."""
+    """Tokenize captions in chunks.
+
+    Args:
+        tokenize: turns texts into (B, L) tokens.
+        captions: the texts.
+        chunk: texts that are tokenized at a time.
+
+    Returns:
+        (len(captions), L) int32 tokens; one row, of the empty text, if there is no caption.
+    """
     parts = [
         tokenize(captions[start : start + chunk]).to(torch.int32)
         for start in range(0, len(captions), chunk)
@@ -196,5 +212,5 @@ def tokenized(
     return torch.cat(parts) if parts else tokenize([""]).to(torch.int32)
 
 
-def _as_is(batch: Batch) -> Batch:
+def _identity(batch: Batch) -> Batch:
     return batch

@@ -1,33 +1,33 @@
-"""Batches of anchors and the hard negatives that were mined for them."""
+"""Sampling of batches of anchors together with the hard negatives that were mined for them."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fashret.loading.samplers import RowBatches, Rows, ShareLimit
+from fashret.loading.samplers import BatchRows, RowBatchSampler, ShareLimit
 from fashret.types import UNKNOWN
 
 
-class MinedBatches(RowBatches):
-    """Another sampler's batches, with some rows replaced by partners of the others.
+class MinedSampler(RowBatchSampler):
+    """Replaces some rows of another sampler's batches by mined partners of the other rows.
 
     The rows that stay are the anchors: those that are due, then others at random. The replaced
-    share grows from 0 in the first epoch to `1 - random` after `ramp` epochs. A partner comes in
-    only if the batch then still respects the other sampler's `limit`. What is chosen follows from
-    the seed, the epoch and the batch.
+    share grows from 0 in the first epoch to `1 - random` after `ramp` epochs. A partner is added
+    only if the batch then still respects the other sampler's `limit`. The choice depends on the
+    seed, the epoch and the batch alone.
 
     Args:
-        batches: the batches before mining.
-        partners: (N, K) rows of the hard negatives of each row of the table, -1 for none.
-        ramp: epochs until the replaced share has its full size; 0 begins with it.
-        random: the share of a batch that always stays as the other sampler drew it, 0 to 1.
-        seed: of the choice.
+        batches: the sampler of the batches before mining.
+        partners: (N, K) long rows of the hard negatives of each row of the table, -1 for none.
+        ramp: epochs until the replaced share has its full size; 0 starts with the full size.
+        random: share of a batch that always stays as the other sampler drew it, 0 to 1.
+        seed: seed of the choice.
     """
 
     def __init__(
         self,
-        batches: RowBatches,
+        batches: RowBatchSampler,
         partners: NDArray[np.int64],
         *,
         ramp: int,
@@ -43,45 +43,45 @@ class MinedBatches(RowBatches):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def epoch_batches(self) -> Iterator[Rows]:
-        """The other sampler's batches, mined."""
-        return map(self._mined, self.batches)
+    def epoch_batches(self) -> Iterator[BatchRows]:
+        """Yield the other sampler's batches with mined partners in them."""
+        return map(self._with_partners, self.batches)
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
+        """Set the epoch that is drawn next; Lightning calls this before each epoch."""
         self.batches.set_epoch(epoch)
 
-    def share(self, epoch: int) -> float:
-        """The share of a batch that is replaced in an epoch, 0 to 1."""
-        grown = 1.0 if self.ramp == 0 else min(1.0, epoch / self.ramp)
-        return (1.0 - self.random) * grown
+    def replaced_share(self, epoch: int) -> float:
+        """Share of a batch that is replaced in an epoch, 0 to 1."""
+        progress = 1.0 if self.ramp == 0 else min(1.0, epoch / self.ramp)
+        return (1.0 - self.random) * progress
 
-    def _mined(self, batch: Rows) -> Rows:
-        """The batch with partners of its anchors in the place of the other rows."""
+    def _with_partners(self, batch: BatchRows) -> BatchRows:
+        """Replace rows of a batch by partners of its anchors."""
         rng = np.random.default_rng([self.seed, 2, batch.epoch, int(batch.rows.min())])
         size = len(batch.rows)
         due = np.zeros(size, dtype=bool) if batch.due is None else batch.due
-        # Whatever order the other sampler has a reason for, the anchors are a fair sample of it.
+        # The other sampler's order may have a meaning: the anchors are a random sample of it.
         order = rng.permutation(size)
         order = order[np.argsort(~due[order], kind="stable")]
         rows = batch.rows[order]
-        # Anchors enough that their partners can fill the rest.
-        anchors_needed = max(-(-size // (1 + self.partners.shape[1])), int(due.sum()))
-        wanted = min(int(self.share(batch.epoch) * size), size - anchors_needed)
-        anchors, others = rows[: size - wanted], rows[size - wanted :]
+        # Enough anchors that their partners can fill the rest.
+        min_anchors = max(-(-size // (1 + self.partners.shape[1])), int(due.sum()))
+        num_partners = min(int(self.replaced_share(batch.epoch) * size), size - min_anchors)
+        anchors, others = rows[: size - num_partners], rows[size - num_partners :]
         partners = self.partners[anchors].reshape(-1)
         partners = rng.permutation(np.setdiff1d(partners[partners >= 0], anchors))
         limit = self.batches.limit
         if limit is None:
-            mined = partners[:wanted]
-            kept = np.setdiff1d(others, mined, assume_unique=True)[: wanted - len(mined)]
+            mined = partners[:num_partners]
+            kept = np.setdiff1d(others, mined, assume_unique=True)[: num_partners - len(mined)]
             others = np.concatenate([mined, kept])
         else:
-            others = _exchanged(anchors, others, partners, limit)
-        return Rows(np.concatenate([anchors, others]), batch.epoch, due[order])
+            others = _exchange(anchors, others, partners, limit)
+        return BatchRows(np.concatenate([anchors, others]), batch.epoch, due[order])
 
 
-def _exchanged(
+def _exchange(
     anchors: NDArray[np.int64],
     others: NDArray[np.int64],
     partners: NDArray[np.int64],
@@ -89,16 +89,16 @@ def _exchanged(
 ) -> NDArray[np.int64]:
     """Exchange rows of a batch for partners, one for one, as long as the limit allows it.
 
-    A partner whose value is at its limit can only take the place of a row with that value.
+    A partner whose value is at its limit can only replace a row with that value.
 
     Args:
-        anchors: (a,) rows that stay.
-        others: (b,) rows that partners may replace.
-        partners: rows in the order in which they are tried; none is an anchor.
-        limit: the largest number of rows of one value that the batch may have.
+        anchors: (a,) long rows that stay.
+        others: (b,) long rows that partners may replace.
+        partners: (p,) long rows in the order in which they are tried; none is an anchor.
+        limit: largest number of rows with one value in the batch.
 
     Returns:
-        (b,) rows.
+        (b,) long rows.
     """
     others = others.copy()
     codes = limit.codes[others]
@@ -108,13 +108,13 @@ def _exchanged(
             np.concatenate([limit.codes[anchors], codes]).T, limit.codes.max(axis=0), strict=True
         )
     ]
-    replaceable = ~np.isin(others, partners)  # a partner that is here already stays
+    replaceable = ~np.isin(others, partners)  # a partner that is in the batch already stays
     for partner in partners[~np.isin(partners, others)]:
         if not replaceable.any():
             break
         incoming = limit.codes[partner]
         at_limit = [
-            code != UNKNOWN and count[code] >= limit.most
+            code != UNKNOWN and count[code] >= limit.max_rows
             for code, count in zip(incoming, counts, strict=True)
         ]
         same = (codes == incoming) | ~np.array(at_limit)

@@ -1,4 +1,4 @@
-"""Which rows make which batch: seeded, the same for any number of workers, shared out by rank."""
+"""Samplers of batches: seeded, the same for any number of workers, distributed over processes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 EVALUATION_BATCH = 256
-"""Rows that are encoded together. It is fixed, and batches are cut from the start of a split, so
-that training, building a catalog and evaluating compute the same numbers of the same photos."""
+"""Rows that are encoded together. The size is fixed, and batches are cut from the start of a split,
+so that training, building a catalog and evaluating compute the same numbers of the same photos."""
 
 
 DUE_EVERY = 12
 """Epochs within which a sampler offers every training item at least once, marked as due."""
 
 
-class Rows(NamedTuple):
-    """The rows of one batch.
+class BatchRows(NamedTuple):
+    """The rows of the item table that make one batch.
 
     Attributes:
-        rows: (B,) rows of the item table.
-        epoch: in which they are seen.
-        due: (B,) bool: rows that a miner must not replace, so that every item is seen now and
-            then; None for none.
+        rows: (B,) long rows of the item table.
+        epoch: number of the epoch that the batch is part of, from 0; seeds augmentation.
+        due: (B,) bool: rows that a miner must not replace, so that every item is seen at least
+            once in `DUE_EVERY` epochs; None for none.
     """
 
     rows: NDArray[np.int64]
@@ -35,78 +35,120 @@ class Rows(NamedTuple):
 
 
 class ShareLimit(NamedTuple):
-    """The largest number of rows of a batch that may have one value of an attribute.
+    """The largest number of rows in a batch that may have the same value of an attribute.
 
     Attributes:
         codes: (N, A) long codes of the limited attributes for every row of the table, `UNKNOWN`
             where a value is not known; an unknown value is not limited.
-        most: rows of a batch.
+        max_rows: largest number of rows of a batch with one value.
     """
 
     codes: NDArray[np.int64]
-    most: int
+    max_rows: int
 
 
-class RowBatches(Sampler[Rows], ABC):
-    """Yields the rows of one batch after another; its length is how many batches.
+class RowBatchSampler(Sampler[BatchRows], ABC):
+    """Base of samplers that yield the rows of one batch after another.
+
+    The length is the number of batches that this process has in an epoch.
 
     Attributes:
-        done: batches of the next epoch that were seen before a run was interrupted: they are left
-            out of it, once.
-        epoch: the epoch that is drawn next.
-        limit: what every batch respects, also after mining; None for no limit.
+        num_done: batches of the next epoch that were trained before a run was interrupted; they
+            are skipped once.
+        epoch: number of the epoch that is drawn next, from 0.
+        limit: limit that every batch respects, also after mining; None for no limit.
     """
 
-    done = 0
+    num_done = 0
     epoch = 0
     limit: ShareLimit | None = None
 
-    def __iter__(self) -> Iterator[Rows]:
-        done, self.done = self.done, 0  # when the first is asked for: Lightning makes idle ones
-        yield from islice(self.epoch_batches(), done, None)
+    def __iter__(self) -> Iterator[BatchRows]:
+        # Read lazily, at the first batch: Lightning creates iterators that it never consumes.
+        num_done, self.num_done = self.num_done, 0
+        yield from islice(self.epoch_batches(), num_done, None)
 
     @abstractmethod
-    def epoch_batches(self) -> Iterator[Rows]:
-        """All batches of an epoch."""
+    def epoch_batches(self) -> Iterator[BatchRows]:
+        """Yield all batches of this process in the current epoch."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many batches this process has in an epoch."""
+        """Return the number of batches that this process has in an epoch."""
 
     @property
-    def sampler(self) -> "RowBatches":
-        """Where Lightning looks for `set_epoch` when batches are drawn as a whole."""
+    def sampler(self) -> "RowBatchSampler":
+        """The sampler itself, under the name at which Lightning looks for `set_epoch`."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
+        """Set the epoch that is drawn next; Lightning calls this before each epoch."""
         self.epoch = epoch
 
 
-def due_in_epoch(count: int, epoch: int, seed: int) -> NDArray[np.bool_]:
-    """Which of `count` rows are due in an epoch, (count,) bool.
+class TrainingSampler(RowBatchSampler):
+    """Base of samplers whose epochs have as many batches as the rows fill, of equal size.
 
-    Every row is due exactly once in any `DUE_EVERY` epochs that follow one another, in an order
-    that follows from the seed alone.
+    All processes get equally many batches.
+
+    Args:
+        rows: (n,) long rows of the item table.
+        batch_size: rows per batch and process; fewer if there are not enough rows for all.
+        seed: seed of the order.
+        rank: number of this process, from 0.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        rows: NDArray[np.int64],
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.rows = rows
+        self.batch_size = max(1, min(batch_size, len(rows) // world_size))
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+
+    def __len__(self) -> int:
+        return len(self.rows) // (self.batch_size * self.world_size)
+
+
+def due_in_epoch(count: int, epoch: int, seed: int) -> NDArray[np.bool_]:
+    """Choose the rows that are due in an epoch.
+
+    Every row is due exactly once in any `DUE_EVERY` consecutive epochs, in an order that depends
+    on the seed alone.
+
+    Args:
+        count: number of rows.
+        epoch: number of the epoch, from 0.
+        seed: seed of the order.
+
+    Returns:
+        (count,) bool.
     """
     turn = np.random.default_rng([seed, 4]).permutation(count) % DUE_EVERY
     due: NDArray[np.bool_] = turn == epoch % DUE_EVERY
     return due
 
 
-class ShuffledBatches(RowBatches):
-    """Every row once an epoch, in an order drawn from the seed and the epoch.
+class ShuffledSampler(TrainingSampler):
+    """Yields every row once per epoch, in an order drawn from the seed and the epoch.
 
-    All ranks get equally many batches of equal size. The rows left over at the end of an epoch are
-    others each time, and never those that are due.
+    The rows left over at the end of an epoch are others each time, and never those that are due.
 
     Args:
-        rows: (n,) rows of the table.
-        batch_size: rows in a batch of one process; all of them if there are fewer.
-        seed: of the order.
-        reshuffle: false gives every epoch the first one's order (for overfitting a batch).
-        rank: of this process.
-        world: how many processes there are.
+        rows: (n,) long rows of the item table.
+        batch_size: rows per batch and process; fewer if there are not enough rows for all.
+        seed: seed of the order.
+        reshuffle: False repeats the first epoch's order in every epoch (for overfitting a batch).
+        rank: number of this process, from 0.
+        world_size: number of processes.
     """
 
     def __init__(
@@ -117,51 +159,44 @@ class ShuffledBatches(RowBatches):
         seed: int,
         reshuffle: bool = True,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
     ) -> None:
-        self.rows = rows
-        self.batch_size = max(1, min(batch_size, len(rows) // world))
-        self.seed = seed
+        super().__init__(rows, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
         self.reshuffle = reshuffle
-        self.rank = rank
-        self.world = world
 
-    def __len__(self) -> int:
-        return len(self.rows) // (self.batch_size * self.world)
-
-    def epoch_batches(self) -> Iterator[Rows]:
-        """Rows in this epoch's order."""
+    def epoch_batches(self) -> Iterator[BatchRows]:
+        """Yield this process's batches in the epoch's order."""
         order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.rows))
         due = due_in_epoch(len(self.rows), self.epoch, self.seed)
-        used = len(self) * self.world * self.batch_size
-        # A due row that would be left over changes places with one that is not due.
+        used = len(self) * self.world_size * self.batch_size
+        # A due row that would be left over is swapped with one that is not due.
         late = used + np.flatnonzero(due[order[used:]])
         early = np.flatnonzero(~due[order[:used]])[: len(late)]
         late = late[: len(early)]
         order[early], order[late] = order[late], order[early]
         for number in range(len(self)):
-            start = (number * self.world + self.rank) * self.batch_size
+            start = (number * self.world_size + self.rank) * self.batch_size
             chosen = order[start : start + self.batch_size]
-            yield Rows(self.rows[chosen], self.epoch, due[chosen])
+            yield BatchRows(self.rows[chosen], self.epoch, due[chosen])
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
+        """Set the epoch that is drawn next; Lightning calls this before each epoch."""
         self.epoch = epoch if self.reshuffle else 0
 
 
-class EvaluationBatches(RowBatches):
-    """Rows in order, in batches of a fixed size; every `world`-th batch is this rank's.
+class EvaluationSampler(RowBatchSampler):
+    """Yields rows in order, in batches of `EVALUATION_BATCH`; processes take batches in turn.
 
     Args:
-        parts: rows of the table, a split at a time: no batch reaches over the end of one.
-        rank: of this process.
-        world: how many processes there are.
-        even: whether every rank has as many batches, the last one again and again where it must:
-            towers that are shared out compute with all of them or not at all.
+        parts: rows of the item table by split, each (n,) long; no batch spans two splits.
+        rank: number of this process, from 0.
+        world_size: number of processes.
+        even: pad every process to the same number of batches by repeating its last one, because
+            FSDP's forward pass is collective.
 
     Attributes:
-        batches: the rows of each of this rank's batches.
-        own: the rows of all of them, ascending.
+        batches: rows of each batch of this process.
+        own_rows: (n,) long rows of all batches of this process, ascending.
     """
 
     def __init__(
@@ -169,7 +204,7 @@ class EvaluationBatches(RowBatches):
         parts: Sequence[NDArray[np.int64]],
         *,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         even: bool = False,
     ) -> None:
         batches = [
@@ -177,22 +212,22 @@ class EvaluationBatches(RowBatches):
             for rows in parts
             for start in range(0, len(rows), EVALUATION_BATCH)
         ]
-        # Lightning wants a batch on every rank: one that has none repeats the last.
-        self.batches = batches[rank::world] or batches[-1:]
+        # Lightning needs a batch on every rank: one that has none repeats the last.
+        self.batches = batches[rank::world_size] or batches[-1:]
         if even and batches:
-            self.batches += self.batches[-1:] * (-(-len(batches) // world) - len(self.batches))
-        self.own = np.sort(np.concatenate([*self.batches, np.empty(0, dtype=np.int64)]))
+            self.batches += self.batches[-1:] * (-(-len(batches) // world_size) - len(self.batches))
+        self.own_rows = np.sort(np.concatenate([*self.batches, np.empty(0, dtype=np.int64)]))
 
-    def behind(self, done: int) -> "EvaluationBatches":
-        """The same without the first ones, that were already dealt with."""
-        left = copy(self)
-        left.batches = self.batches[done:]
-        return left
+    def skip_first(self, num_batches: int) -> "EvaluationSampler":
+        """Copy the sampler without the first batches, which are already encoded."""
+        remaining = copy(self)
+        remaining.batches = self.batches[num_batches:]
+        return remaining
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def epoch_batches(self) -> Iterator[Rows]:
-        """The same rows in every epoch."""
+    def epoch_batches(self) -> Iterator[BatchRows]:
+        """Yield this process's batches, the same in every epoch."""
         for batch in self.batches:
-            yield Rows(batch, 0)
+            yield BatchRows(batch, 0)

@@ -1,4 +1,4 @@
-"""Losses: `loss(rows, columns, relations) -> scalar`, one idea a file."""
+"""Losses: `loss(rows, columns, relations) -> scalar`, one loss per file."""
 
 from fashret.losses.anchor_to_baseline import AnchorToBaseline
 from fashret.losses.attribute_blocks import AttributeBlocks

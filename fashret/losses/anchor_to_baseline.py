@@ -1,4 +1,4 @@
-"""A pull back to the untrained model."""
+"""Regularisation towards the embeddings of the untrained model."""
 
 import torch
 from torch import Tensor, nn
@@ -9,13 +9,13 @@ from fashret.types import Baseline, Batch, TrainingItems
 class AnchorToBaseline(nn.Module):
     """Keeps embeddings near those of the untrained model.
 
-        mean over the batch of  1 - x.x0, of photos and of texts, halved
+        mean over the batch of  1 - x.x0, averaged over photos and texts
 
-    with the embedding x now and x0 before training. What the training data say nothing of is then
-    forgotten less (in the spirit of Li and Hoiem, Learning without Forgetting, 2017).
+    with the embedding x now and x0 before training. The model then forgets less of what the
+    training data do not cover (in the spirit of Li and Hoiem, Learning without Forgetting, 2017).
 
     Args:
-        weight: of the whole.
+        weight: weight of the term in the sum of a composite loss.
     """
 
     def __init__(self, *, weight: float) -> None:
@@ -25,11 +25,11 @@ class AnchorToBaseline(nn.Module):
         self._text: Tensor | None = None
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
-        """Take the untrained model's embeddings."""
+        """Store the untrained model's embeddings."""
         self._image, self._text = baseline.image, baseline.text
 
     def forward(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
-        """The weighted loss of (B, D) photos and texts, L2-normalised or zero."""
+        """Compute the weighted loss of (B, D) photos and texts, L2-normalised or zero."""
         assert self._image is not None, "prepare comes first"
         assert self._text is not None, "prepare comes first"
         rows = batch["index"].cpu()
@@ -38,13 +38,13 @@ class AnchorToBaseline(nn.Module):
             if "caption_choice" in batch
             else torch.ones_like(batch["index"]) > 0
         )
-        away = []
+        distances = []
         for now, before, counts in (
             (images, self._image, torch.ones_like(own)),
-            (texts, self._text, own),  # a sentence made of attributes has no embedding before
+            (texts, self._text, own),  # the baseline has no embedding of a filled template
         ):
-            was = before[rows].to(now) * counts[:, None]
-            # A text that is not there is zero, before and now: it is not away.
-            away.append((was.norm(dim=1).round() - (now * was).sum(dim=1)).mean())
-        halved: Tensor = self.weight * (away[0] + away[1]) / 2
-        return halved
+            initial = before[rows].to(now) * counts[:, None]
+            # A missing text is zero before and now: its distance is 0.
+            distances.append((initial.norm(dim=1).round() - (now * initial).sum(dim=1)).mean())
+        weighted: Tensor = self.weight * (distances[0] + distances[1]) / 2
+        return weighted

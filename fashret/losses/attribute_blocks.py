@@ -1,4 +1,4 @@
-"""What the attribute blocks of a model learn."""
+"""The loss of a model's attribute blocks."""
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +11,18 @@ from fashret.types import Baseline, Batch, TrainingItems
 
 
 class AttributeBlocks(nn.Module):
-    """Draws photos and captions of one value together in the attribute's block, and values apart.
+    """Pulls photos and captions with one value together in the attribute's block.
 
-    For each block a supervised contrastive loss (Khosla et al., 2020) of photos against photos and
-    of photos against captions, halved: positives are the items with the photo's value, negatives
-    those with another; an unknown value is neither.
+    For each block the mean of two supervised contrastive losses (Khosla et al., 2020): of photos
+    against photos, and of photos against captions. Positives are the items with the photo's value,
+    negatives those with another one; an unknown value is neither.
 
     Args:
-        weight: of the whole.
-        temperature: what similarities are divided by; above 0.
+        weight: weight of the loss beside the contrastive loss.
+        temperature: temperature that divides similarities, above 0.
 
     Attributes:
-        logged: the value of each block in the last batch.
+        logged: loss of each block in the last batch, a scalar by metric name.
     """
 
     def __init__(self, *, weight: float = 1.0, temperature: float = 0.1) -> None:
@@ -35,23 +35,23 @@ class AttributeBlocks(nn.Module):
         self._items: TrainingItems | None = None
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
-        """Take the items' values."""
+        """Store the items' attribute values."""
         self._items = items
 
     def forward(self, images: Tensor, texts: Tensor, batch: Batch, layout: Layout) -> Tensor:
-        """The weighted loss of (B, D) embeddings, all blocks of them."""
+        """Compute the weighted loss of (B, D) embeddings with all their blocks."""
         assert self._items is not None, "prepare comes first"
         rows = batch["index"].cpu()
-        itself = torch.eye(len(rows), dtype=torch.bool, device=images.device)
+        same_item = torch.eye(len(rows), dtype=torch.bool, device=images.device)
         total = images.new_zeros(())
         for name in layout.attributes:
-            codes = self._items.described[name][0][rows].to(images.device)
+            codes = self._items.labels[name][0][rows].to(images.device)
             relations = value_relations(codes, codes)
-            said = (batch["caption"] >= 0)[None, :].expand_as(itself)
+            has_caption = (batch["caption"] >= 0)[None, :].expand_as(same_item)
             photos, captions = layout.block(images, name), layout.block(texts, name)
             value = (
-                self.loss(photos, photos, relations.without(itself))
-                + self.loss(photos, captions, relations.without(~said))
+                self.loss(photos, photos, relations.without(same_item))
+                + self.loss(photos, captions, relations.without(~has_caption))
             ) / 2
             self.logged[f"loss_block_{name}"] = value.detach()
             total = total + value

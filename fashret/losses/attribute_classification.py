@@ -1,4 +1,4 @@
-"""Classification of attributes, by the nearest direction of each value."""
+"""Attribute classification with a learned prototype of each value."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from fashret.types import UNKNOWN, Baseline, Batch, TrainingItems
 
 
 class AttributeClassification(nn.Module):
-    """Draws photos to a learned direction of each value they have, away from the other values'.
+    """Pulls photos to the learned prototype of each of their values, away from the other values'.
 
     For an attribute with the values v, the unit vectors w_v, and the photo x of value y:
 
@@ -23,13 +23,14 @@ class AttributeClassification(nn.Module):
     gradient.
 
     Args:
-        weight: of the whole.
-        attributes: the weight of each attribute; `category` may be one of them; null gives all of
-            the data the weight 1.
-        temperature: t.
+        weight: weight of the term in the sum of a composite loss.
+        attributes: weight by attribute; `category` may be one of them; null gives all attributes
+            of the data the weight 1.
+        temperature: temperature t that divides similarities, above 0.
 
     Attributes:
-        logged: the accuracy of each attribute in the last batch.
+        directions: (V, D) parameter with the prototypes w of each attribute's V values.
+        logged: accuracy of each attribute in the last batch, a scalar by metric name.
     """
 
     def __init__(
@@ -46,47 +47,47 @@ class AttributeClassification(nn.Module):
         self._codes: dict[str, Tensor] = {}
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
-        """Begin with the mean of each value's training photos under the untrained model.
+        """Initialise each prototype with the mean of its value's training photos.
 
         Raises:
-            ConfigError: an attribute is none of the table's.
+            ConfigError: the data does not have one of the attributes.
         """
-        described = items.described
+        labels = items.labels
         images = baseline.image[items.rows].float()
         if self.attributes is None:
-            self.attributes = dict.fromkeys(described, 1.0)
+            self.attributes = dict.fromkeys(labels, 1.0)
         for name in self.attributes:
-            if name not in described:
+            if name not in labels:
                 raise ConfigError(
-                    f"loss.terms.*.attributes names {name}; the data has {listed(name, described)}"
+                    f"loss.terms.*.attributes names {name}; the data has {listed(name, labels)}"
                 )
-            self._codes[name], values = described[name]
+            self._codes[name], values = labels[name]
             self.directions[_key(name)] = nn.Parameter(
                 _means(images, self._codes[name][items.rows], len(values))
             )
 
     def forward(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
-        """The weighted loss of (B, D) photos, L2-normalised."""
+        """Compute the weighted loss of (B, D) photos, L2-normalised."""
         total = no_pairs(images, texts)
         assert self.attributes is not None, "prepare comes first"
         for name, weight in self.attributes.items():
             codes = self._codes[name][batch["index"].cpu()].to(images.device)
             known = codes != UNKNOWN
             if not bool(known.any()):
-                # In the graph all the same: every process must have a gradient for it.
+                # Kept in the graph: every process must have a gradient for it.
                 total = total + 0.0 * self.directions[_key(name)].sum()
                 continue
             logits = images @ nn.functional.normalize(self.directions[_key(name)], dim=1).T
             total = total + weight * nn.functional.cross_entropy(
                 logits / self.temperature, codes, ignore_index=UNKNOWN
             )
-            right = logits.detach().argmax(dim=1) == codes
-            self.logged[f"accuracy_{name}"] = right[known].float().mean()
+            correct = logits.detach().argmax(dim=1) == codes
+            self.logged[f"accuracy_{name}"] = correct[known].float().mean()
         return self.weight * total
 
 
 def _means(embeddings: Tensor, codes: Tensor, count: int) -> Tensor:
-    """(count, D) unit means of the embeddings (N, D) of each code."""
+    """Compute the (count, D) L2-normalised means of the (N, D) embeddings of each code."""
     known = codes != UNKNOWN
     sums = torch.zeros(max(1, count), embeddings.shape[1])
     sums.index_add_(0, codes[known], embeddings[known])
@@ -94,5 +95,5 @@ def _means(embeddings: Tensor, codes: Tensor, count: int) -> Tensor:
 
 
 def _key(attribute: str) -> str:
-    """A parameter's name for an attribute: `type` and the like are names of modules' own."""
+    """Make a parameter's name for an attribute; `type` and others are taken by `nn.Module`."""
     return f"of_{attribute}".replace(".", "_")

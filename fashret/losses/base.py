@@ -9,41 +9,61 @@ from fashret.types import Baseline, Batch, Relations, TrainingItems
 
 
 class Loss(Protocol):
-    """A differentiable scalar over rows, columns and how they relate.
+    """A differentiable scalar of two sets of embeddings and the relations of their pairs.
 
-    A loss with `several_positives` set is given all photos of a product as positives, another only
-    an item's own caption.
+    If `several_positives` is set, all photos of a product are positives of one another; else only
+    an item's own caption is.
     """
 
     def __call__(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
-        """Compare `rows` (B, D) with `columns` (M, D), both L2-normalised.
+        """Compute the loss.
 
-        Returns a scalar. Where no pair is valid it is zero and depends on the embeddings and on
-        every parameter of the loss (`no_pairs`).
+        Args:
+            rows: (B, D) float embeddings, L2-normalised.
+            columns: (M, D) float embeddings, L2-normalised.
+            relations: (B, M) masks of positive and negative pairs.
+
+        Returns:
+            A scalar. If no pair is valid it is zero and depends on the embeddings and on every
+            parameter of the loss (`no_pairs`).
         """
         ...
 
 
 class Term(Protocol):
-    """What a composite loss adds to its contrastive part."""
+    """A weighted term of a composite loss beside its contrastive part."""
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
-        """Learn of the items, and of the untrained model's catalog of them, before training."""
+        """Initialise the term before training.
+
+        Args:
+            items: the training items with their labels.
+            baseline: the untrained model's embeddings of the items.
+        """
         ...
 
     def __call__(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
-        """Judge the L2-normalised (B, D) embeddings of a batch: a scalar, weighted already."""
+        """Compute the weighted term of a batch.
+
+        Args:
+            images: (B, D) float embeddings of the photos, L2-normalised.
+            texts: (B, D) float embeddings of the texts, L2-normalised; zero where there is none.
+            batch: the batch.
+
+        Returns:
+            A scalar, already multiplied by the term's weight.
+        """
         ...
 
 
 def no_pairs(rows: Tensor, columns: Tensor, *parameters: Tensor) -> Tensor:
-    """The loss of a batch without a valid pair: zero, with a zero gradient for everything.
+    """Return the loss of a batch without a valid pair: zero, with zero gradients.
 
     Args:
-        rows: (B, D) embeddings.
-        columns: (M, D) embeddings.
-        parameters: the loss's own parameters. Every process needs a gradient for each of them in
-            every step (DistributedDataParallel ends a run otherwise).
+        rows: (B, D) float embeddings.
+        columns: (M, D) float embeddings.
+        parameters: parameters of the loss. Every process needs a gradient for each of them in
+            every step (DistributedDataParallel fails otherwise).
     """
     total = rows.sum() + columns.sum()
     for parameter in parameters:

@@ -1,4 +1,4 @@
-"""Circle loss: each similarity has its own pace towards its optimum."""
+"""Circle loss: each similarity is weighted by its distance from its optimum."""
 
 from torch import Tensor, nn
 
@@ -7,7 +7,7 @@ from fashret.types import Relations
 
 
 class Circle(nn.Module):
-    """Pulls and pushes each pair by how far it is from where it should be.
+    """Pulls and pushes each pair in proportion to its distance from the optimal similarity.
 
     For a row with positives P, negatives N, similarities s, and a margin m:
 
@@ -20,8 +20,8 @@ class Circle(nn.Module):
     Use it for image-to-image search over products with several photos.
 
     Args:
-        margin: m, between 0 and 1.
-        scale: how sharp the loss is.
+        margin: margin m of the cosine similarity, 0 to 1.
+        scale: factor of similarities, above 0; a larger one concentrates on the hardest pairs.
     """
 
     several_positives = True
@@ -32,7 +32,7 @@ class Circle(nn.Module):
         self.scale = scale
 
     def forward(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
-        """The loss of (B, D) rows and (M, D) columns, both L2-normalised."""
+        """Compute the loss of (B, D) rows and (M, D) columns, both L2-normalised."""
         return in_both_directions(self._per_row, rows, columns, relations)
 
     def _per_row(self, similarity: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

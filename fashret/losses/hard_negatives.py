@@ -1,4 +1,4 @@
-"""Photos and the captions of what looks like them but is known to differ."""
+"""A margin loss between a photo's own caption and those of its hard negatives."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from fashret.types import Baseline, Batch, TrainingItems
 
 
 class HardNegatives(nn.Module):
-    """Keeps a photo nearer to its own caption than to those of its hard negatives, by a margin.
+    """Keeps a photo closer to its own caption than to those of its hard negatives, by a margin.
 
     Over a photo i of the batch with the caption i and the K nearest captions n of items of its
     category that are known to differ from it in an attribute:
@@ -23,15 +23,18 @@ class HardNegatives(nn.Module):
         mean over n of  t log(1 + exp( (s_in - s_ii + margin) / t ))
 
     a soft triplet loss (Hermans et al., In Defense of the Triplet Loss, 2017), and the same from
-    captions to photos. Captions of one product or of one text are never among them. It has work
-    where the batch holds such items: miner=hard or miner=pairs.
+    captions to photos. Captions of the same product and equal captions are never
+    negatives. It needs batches with such items: use miner=hard or miner=pairs.
 
     Args:
-        weight: of the whole.
-        margin: by how much the own caption should be nearer, in similarity.
-        nearest: K.
-        attributes: which differences count; null for all.
-        temperature: t; above 0.
+        weight: weight of the term in the sum of a composite loss.
+        margin: cosine similarity by which the own caption should be closer.
+        nearest: number K of hard negatives per row, at least 1.
+        attributes: names of the attributes whose differences count; null for all.
+        temperature: temperature t, above 0.
+
+    Attributes:
+        logged: mean number of hard negatives per photo in the last batch, by metric name.
     """
 
     def __init__(
@@ -58,43 +61,49 @@ class HardNegatives(nn.Module):
         self._items: TierCodes | None = None
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
-        """Take what is known of the items.
+        """Store the items' categories, products and attribute values.
 
         Raises:
-            ConfigError: an attribute is none of the data's.
+            ConfigError: the data does not have one of the attributes.
         """
         for name in self.attributes or ():
-            if name not in items.described:
+            if name not in items.labels:
                 raise ConfigError(
                     f"loss.terms.*.attributes names {name}; the data has "
-                    f"{listed(name, items.described)}"
+                    f"{listed(name, items.labels)}"
                 )
         self._items = TierCodes.from_items(items, self.attributes)
 
     def forward(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
-        """The weighted loss of (B, D) photos and captions, L2-normalised."""
+        """Compute the weighted loss of (B, D) photos and captions, L2-normalised."""
         assert self._items is not None, "prepare comes first"
         items = self._items[batch["index"].cpu()]
         hard = pair_tiers(items[:, None], items[None]).hard.to(images.device)
         hard &= pair_relations(batch, batch).negative  # captions may vary from epoch to epoch
         similarity = images @ texts.T
-        own = similarity.diagonal()
+        positive = similarity.diagonal()
         self.logged["hard_negatives"] = hard.sum(dim=1).float().mean()
         if not bool(hard.any()):
             return no_pairs(images, texts)
         losses = [
-            self._one_direction(s, own, mask)
+            self._one_direction(s, positive, mask)
             for s, mask in ((similarity, hard), (similarity.T, hard.T))
         ]
         return self.weight * torch.stack(losses).mean()
 
-    def _one_direction(self, similarity: Tensor, own: Tensor, hard: Tensor) -> Tensor:
-        """The mean over the rows with a hard negative."""
+    def _one_direction(self, similarity: Tensor, positive: Tensor, hard: Tensor) -> Tensor:
+        """Average the loss over the rows with a hard negative.
+
+        Args:
+            similarity: (B, B) similarities.
+            positive: (B,) similarity of each row to its own column.
+            hard: (B, B) bool mask of hard negatives.
+        """
         lowest = torch.finfo(similarity.dtype).min
         nearest = min(self.nearest, similarity.shape[1])
-        found = similarity.masked_fill(~hard, lowest).topk(nearest, dim=1)
-        counts = hard.gather(1, found.indices)
-        beyond = (found.values.clamp(min=-1.0) - own[:, None] + self.margin) / self.temperature
-        per_pair = self.temperature * softplus(beyond) * counts
-        rows = counts.any(dim=1)
-        return (per_pair.sum(dim=1)[rows] / counts.sum(dim=1)[rows]).mean()
+        top = similarity.masked_fill(~hard, lowest).topk(nearest, dim=1)
+        valid = hard.gather(1, top.indices)
+        gap = (top.values.clamp(min=-1.0) - positive[:, None] + self.margin) / self.temperature
+        per_pair = self.temperature * softplus(gap) * valid
+        rows = valid.any(dim=1)
+        return (per_pair.sum(dim=1)[rows] / valid.sum(dim=1)[rows]).mean()

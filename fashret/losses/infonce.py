@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from fashret.losses.base import no_pairs
-from fashret.losses.temperature import Tempered
+from fashret.losses.temperature import TemperatureLoss
 from fashret.types import Relations
 
 
-class InfoNCE(Tempered):
-    """Pulls each photo to its caption and each caption to its photo, against the batch.
+class InfoNCE(TemperatureLoss):
+    """Classifies each photo's caption, and each caption's photo, among those of the batch.
 
     Over a row i with positives P(i) and negatives N(i), and the logits s = similarity /
     temperature:
@@ -18,47 +18,49 @@ class InfoNCE(Tempered):
 
     averaged over the rows that have both, and over the two directions (van den Oord et al.,
     Representation Learning with Contrastive Predictive Coding, 2018; the symmetric form is
-    CLIP's, Radford et al., 2021). Pairs in neither mask do not stand in the denominator: other
+    CLIP's, Radford et al., 2021). Pairs in neither mask are not in the denominator: other
     photos of the product and equal captions are not pushed apart.
 
     Use it with large batches of captioned photos. With small batches, or over several machines,
     `siglip` does not need the whole batch in one softmax.
 
     Args:
-        temperature: what similarities are divided by at the start; above 0.
-        learn_temperature: whether it is trained.
-        max_scale: the largest 1 / temperature (CLIP's 100 keeps training stable).
+        temperature: initial temperature, which divides similarities; above 0.
+        learn_temperature: whether the temperature is trained.
+        max_scale: largest value of 1 / temperature (CLIP's 100 keeps training stable).
     """
 
     def forward(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
-        """The loss of (B, D) rows and (M, D) columns, both L2-normalised."""
+        """Compute the loss of (B, D) rows and (M, D) columns, both L2-normalised."""
         logits = rows @ columns.T * self.scale()
         # The lowest finite number, not -inf: a row without negatives would have a NaN gradient.
         lowest = torch.finfo(logits.dtype).min
-        others = torch.where(relations.negative, logits, lowest)
+        negatives = torch.where(relations.negative, logits, lowest)
         row, column = relations.positive.nonzero(as_tuple=True)
-        own = logits[row, column]
+        positives = logits[row, column]
         directions = [
-            _one_direction(own, place, others.logsumexp(dim=dim), lowest / 2)
-            for place, dim in ((row, 1), (column, 0))
+            _one_direction(positives, index, negatives.logsumexp(dim=dim), lowest / 2)
+            for index, dim in ((row, 1), (column, 0))
         ]
         valid = [loss for loss in directions if loss is not None]
         return torch.stack(valid).mean() if valid else no_pairs(rows, columns, self.log_scale)
 
 
-def _one_direction(own: Tensor, place: Tensor, others: Tensor, least: float) -> Tensor | None:
-    """The mean over the rows with a positive and a negative; None if there is no such row.
+def _one_direction(
+    positives: Tensor, row_idx: Tensor, negatives: Tensor, threshold: float
+) -> Tensor | None:
+    """Average the loss over the rows with a positive and a negative; None if there is no such row.
 
     Args:
-        own: (P,) logits of the positive pairs.
-        place: (P,) the row of each.
-        others: (B,) logsumexp of each row's negatives.
-        least: what it is above in a row that has one.
+        positives: (P,) logits of the positive pairs.
+        row_idx: (P,) long row of each positive pair.
+        negatives: (B,) logsumexp of each row's negatives.
+        threshold: a row has a negative if its logsumexp is above this value.
     """
-    has_negative = others > least
-    num_positive = torch.bincount(place, minlength=len(others))
+    has_negative = negatives > threshold
+    num_positive = torch.bincount(row_idx, minlength=len(negatives))
     num_rows = (has_negative & (num_positive > 0)).sum()
     if not bool(num_rows):
         return None
-    per_pair = torch.nn.functional.softplus(others[place] - own)
-    return (per_pair * has_negative[place] / num_positive[place]).sum() / num_rows
+    per_pair = torch.nn.functional.softplus(negatives[row_idx] - positives)
+    return (per_pair * has_negative[row_idx] / num_positive[row_idx]).sum() / num_rows

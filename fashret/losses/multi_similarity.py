@@ -1,4 +1,4 @@
-"""Multi-similarity loss: pairs weighted by how hard they are."""
+"""Multi-similarity loss: pairs are weighted by their hardness."""
 
 from torch import Tensor, nn
 
@@ -7,7 +7,7 @@ from fashret.types import Relations
 
 
 class MultiSimilarity(nn.Module):
-    """Pulls far positives and pushes near negatives, each the more the harder it is.
+    """Pulls distant positives and pushes close negatives, harder pairs more.
 
     For a row with positives P, negatives N and similarities s:
 
@@ -20,10 +20,10 @@ class MultiSimilarity(nn.Module):
     Use it where hard pairs matter and no temperature should be learned.
 
     Args:
-        alpha: of the positives.
-        beta: of the negatives.
-        base: the similarity between the two; cross-modal similarities are low, so lower than the
-            paper's 0.5 there.
+        alpha: sharpness of the positives' weights, above 0.
+        beta: sharpness of the negatives' weights, above 0.
+        base: cosine similarity that separates positives from negatives, -1 to 1; cross-modal
+            similarities are low, so use less than the paper's 0.5 for photos and texts.
     """
 
     several_positives = True
@@ -35,7 +35,7 @@ class MultiSimilarity(nn.Module):
         self.base = base
 
     def forward(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
-        """The loss of (B, D) rows and (M, D) columns, both L2-normalised."""
+        """Compute the loss of (B, D) rows and (M, D) columns, both L2-normalised."""
         return in_both_directions(self._per_row, rows, columns, relations)
 
     def _per_row(self, similarity: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Photos in tiers: the more that is known to be equal, the nearer."""
+"""A hierarchical contrastive loss of photos over the tiers of `functional.tiers`."""
 
 from collections.abc import Mapping
 
@@ -13,21 +13,22 @@ from fashret.types import Baseline, Batch, TrainingItems
 
 
 class PairTiers(nn.Module):
-    """Draws photos of a tier together, away from those that are known to be farther.
+    """Pulls photos of a tier together, away from pairs that are known to be of farther tiers.
 
-    The sum over the tiers of positives, each a supervised contrastive loss over photos: strong
-    (one product, or one category and every known attribute), medium (one category and material),
-    weak (one category and a design attribute). A tier's positives are its pairs and those of
-    nearer tiers, its negatives what is known not to be (Zhang et al., Use All The Labels: A
-    Hierarchical Multi-Label Contrastive Learning Framework, 2022). What is unknown is neither.
+    The weighted sum over the tiers of positives, each a supervised contrastive loss over photos:
+    strong (same product, or same category and every known attribute), medium (same category and a
+    medium attribute, such as material), weak (same category and a weak attribute, such as
+    pattern). A tier's positives are its pairs and those of nearer tiers, its negatives those that
+    are known to be farther (Zhang et al., Use All The Labels: A Hierarchical Multi-Label
+    Contrastive Learning Framework, 2022). Pairs with unknown values are neither.
 
     Args:
-        weight: of the whole.
-        tiers: the weight of each; 0 leaves one out.
-        temperature: what similarities are divided by; above 0.
+        weight: weight of the term in the sum of a composite loss.
+        tiers: weight of each tier by its name (strong, medium, weak); 0 leaves one out.
+        temperature: temperature that divides similarities, above 0.
 
     Attributes:
-        logged: the value of each tier in the last batch.
+        logged: loss of each tier in the last batch, a scalar by metric name.
     """
 
     def __init__(
@@ -46,18 +47,18 @@ class PairTiers(nn.Module):
         self._items: TierCodes | None = None
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
-        """Take what is known of the items."""
+        """Store the items' categories, products and attribute values."""
         self._items = TierCodes.from_items(items)
 
     def forward(self, images: Tensor, texts: Tensor, batch: Batch) -> Tensor:
-        """The weighted loss of (B, D) photos, L2-normalised."""
+        """Compute the weighted loss of (B, D) photos, L2-normalised."""
         assert self._items is not None, "prepare comes first"
         items = self._items[batch["index"].cpu()]
-        itself = torch.eye(len(images), dtype=torch.bool, device=images.device)
+        same_item = torch.eye(len(images), dtype=torch.bool, device=images.device)
         total = no_pairs(images, texts)
         for tier, relations in pair_tiers(items[:, None], items[None]).relations_by_tier().items():
             if weight := self.tiers.get(tier, 0.0):
-                value = self.loss(images, images, relations.to(images.device).without(itself))
+                value = self.loss(images, images, relations.to(images.device).without(same_item))
                 self.logged[f"loss_tiers_{tier}"] = value.detach()
                 total = total + weight * value
         return self.weight * total

@@ -11,7 +11,7 @@ from fashret.types import Relations
 
 
 class SigLIP(nn.Module):
-    """Judges every pair on its own: right pairs towards yes, wrong pairs towards no.
+    """Classifies every pair independently as positive or negative.
 
     With logits s = scale * similarity + bias:
 
@@ -19,17 +19,17 @@ class SigLIP(nn.Module):
 
     with V the number of rows that have a valid pair (B in a batch without ignored rows, as in the
     paper), so that rows without a caption do not shrink the loss of the others
-    (Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023). The negative bias begins
-    near the share of positives in a batch, so that the first steps are not spent on learning
-    that most pairs are wrong. Pairs in neither mask do not count.
+    (Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023). The negative initial bias
+    matches the small share of positives in a batch, so that the first steps are not spent on
+    learning that most pairs are negative. Pairs in neither mask do not count.
 
-    It needs no softmax over the batch and does well with small ones; with one positive a row and
-    a large batch, `infonce` usually learns faster.
+    It needs no softmax over the batch and works well with small ones; with one positive per row
+    and a large batch, `infonce` usually learns faster.
 
     Args:
-        scale: what similarities are multiplied by at the start; above 0.
-        bias: what is added to the logits at the start.
-        max_scale: the largest scale.
+        scale: initial factor of similarities (1 / temperature), above 0.
+        bias: initial bias of the logits.
+        max_scale: largest value of the scale.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class SigLIP(nn.Module):
 
     @property
     def temperature(self) -> Tensor:
-        """What similarities are divided by now, a scalar."""
+        """Current temperature, a scalar that divides similarities."""
         return 1.0 / self.scale()
 
     def forward(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
-        """The loss of (B, D) rows and (M, D) columns, both L2-normalised."""
+        """Compute the loss of (B, D) rows and (M, D) columns, both L2-normalised."""
         valid = relations.positive | relations.negative
         if not bool(valid.any()):
             return no_pairs(rows, columns, self.log_scale, self.bias)
@@ -56,9 +56,9 @@ class SigLIP(nn.Module):
         return -(torch.nn.functional.logsigmoid(signed) * valid).sum() / valid.any(dim=1).sum()
 
     def scale(self) -> Tensor:
-        """What similarities are multiplied by now, a scalar."""
+        """Return the current factor of similarities, a scalar: 1 / temperature."""
         return self.log_scale.exp()
 
     def clamp_scale(self) -> None:
-        """Bring the scale back within its bound; called after each optimizer step."""
+        """Clamp the scale to its bound; called after each optimizer step."""
         clamp_log_scale(self.log_scale, self.max_scale)

@@ -1,4 +1,4 @@
-"""What losses over several positives and negatives a row share."""
+"""Shared code of losses with several positives and negatives per row, over both directions."""
 
 from collections.abc import Callable
 
@@ -9,23 +9,23 @@ from fashret.losses.base import no_pairs
 from fashret.types import Relations
 
 PerRow = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(R, M) similarities and masks of positives and negatives, each row with both -> (R,) losses."""
+"""(R, M) similarities and masks of positives and negatives -> (R,) losses; each row has both."""
 
 
 def in_both_directions(
     per_row: PerRow, rows: Tensor, columns: Tensor, relations: Relations, *parameters: Tensor
 ) -> Tensor:
-    """The mean of a loss over rows, and over columns, that have a positive and a negative.
+    """Average a loss over rows, and over columns, that have a positive and a negative.
 
     Args:
-        per_row: the loss of each row.
-        rows: (B, D) L2-normalised.
-        columns: (M, D) L2-normalised.
-        relations: of rows and columns.
-        parameters: the loss's own, if it has any.
+        per_row: computes the loss of each row.
+        rows: (B, D) float embeddings, L2-normalised.
+        columns: (M, D) float embeddings, L2-normalised.
+        relations: (B, M) masks of positive and negative pairs.
+        parameters: parameters of the loss, if it has any; see `no_pairs`.
 
     Returns:
-        A scalar; `no_pairs` where no row and no column has both.
+        A scalar; `no_pairs` if no row and no column has both.
     """
     similarity = rows @ columns.T
     losses = []
@@ -40,6 +40,6 @@ def in_both_directions(
 
 
 def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
-    """(R, M) -> (R,): log of the sum of exp over what is in the mask, which holds one a row."""
+    """Compute the logsumexp of each row's masked values, (R, M) -> (R,); no row may be empty."""
     # The lowest finite number, not -inf, whose gradient would be NaN in an empty row.
     return values.masked_fill(~mask, torch.finfo(values.dtype).min).logsumexp(dim=1)

@@ -1,4 +1,4 @@
-"""The learned temperature of a loss."""
+"""Losses with a temperature, which may be learned."""
 
 import math
 
@@ -8,17 +8,18 @@ from torch import Tensor, nn
 from fashret.errors import ConfigError
 
 
-class Tempered(nn.Module):
-    """Holds a temperature, learned or not.
+class TemperatureLoss(nn.Module):
+    """Base of losses that divide similarities by a temperature, learned or fixed.
 
-    A learned temperature is kept within its bound by `clamp_scale` after each optimizer step, as
+    A learned temperature is clamped to its bound by `clamp_scale` after each optimizer step, as
     open_clip does it. Clamping in the forward pass instead would give it no gradient at the bound,
     so that it could never leave it.
 
     Args:
-        temperature: what similarities are divided by at the start; above 0.
-        learn_temperature: whether it is trained.
-        max_scale: the largest 1 / temperature of a learned one (CLIP's 100 keeps training stable).
+        temperature: initial temperature, which divides similarities; above 0.
+        learn_temperature: whether the temperature is trained.
+        max_scale: largest value of 1 / temperature, if it is trained (CLIP's 100 keeps training
+            stable).
 
     Raises:
         ConfigError: the temperature is not above 0, or a learned one starts beyond its bound.
@@ -41,20 +42,27 @@ class Tempered(nn.Module):
 
     @property
     def temperature(self) -> Tensor:
-        """What similarities are divided by now, a scalar."""
+        """Current temperature, a scalar that divides similarities."""
         return 1.0 / self.scale()
 
     def scale(self) -> Tensor:
-        """What similarities are multiplied by now, a scalar."""
+        """Return the current factor of similarities, a scalar: 1 / temperature."""
         return self.log_scale.exp()
 
     def clamp_scale(self) -> None:
-        """Bring a learned temperature back within its bound; called after each optimizer step."""
+        """Clamp a learned temperature to its bound; called after each optimizer step."""
         clamp_log_scale(self.log_scale, self.max_scale)
 
 
 def check_scale(key: str, value: float, scale: float, max_scale: float) -> None:
-    """Raise ConfigError for a scale that is not above 0 or starts above its bound."""
+    """Raise ConfigError for an initial scale that is not above 0 or is above its bound.
+
+    Args:
+        key: config key of the value, for the message.
+        value: value of the key.
+        scale: the initial scale that follows from it.
+        max_scale: largest allowed scale.
+    """
     if scale <= 0.0 or scale > max_scale * (1.0 + 1e-6):
         raise ConfigError(
             f"{key}={value}: similarities would be multiplied by {scale:g}, which must be above 0 "
@@ -64,6 +72,6 @@ def check_scale(key: str, value: float, scale: float, max_scale: float) -> None:
 
 @torch.no_grad()
 def clamp_log_scale(log_scale: Tensor, max_scale: float) -> None:
-    """Bring the logarithm of a learned scale to at most that of `max_scale`, in place."""
+    """Clamp the logarithm of a learned scale in place, to at most that of `max_scale`."""
     if log_scale.requires_grad:
         log_scale.clamp_(max=math.log(max_scale))

@@ -8,7 +8,7 @@ from fashret.types import Relations
 
 
 class Triplet(nn.Module):
-    """Wants each positive nearer than each negative, by a margin.
+    """Keeps each positive closer than each negative, by a margin.
 
     For a row i, over its positives p and negatives n with similarities s:
 
@@ -18,10 +18,10 @@ class Triplet(nn.Module):
     Loss for Person Re-Identification, 2017: batch all, non-zero mean), then over rows and over
     both directions.
 
-    Use it with a miner: random negatives are soon all satisfied.
+    Use it with a miner: triplets of random negatives are soon all satisfied.
 
     Args:
-        margin: in cosine similarity.
+        margin: margin of the cosine similarity, at least 0.
     """
 
     several_positives = True
@@ -31,15 +31,15 @@ class Triplet(nn.Module):
         self.margin = margin
 
     def forward(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
-        """The loss of (B, D) rows and (M, D) columns, both L2-normalised."""
+        """Compute the loss of (B, D) rows and (M, D) columns, both L2-normalised."""
         return in_both_directions(self._per_row, rows, columns, relations)
 
     def _per_row(self, similarity: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        similarity = similarity.float()  # counts and sums, under mixed precision too
-        place, column = positive.nonzero(as_tuple=True)
-        gaps = self.margin + similarity[place] - similarity[place, column][:, None]
-        gaps = gaps.clamp(min=0.0) * negative[place]  # (pairs, M)
+        similarity = similarity.float()  # for exact counts and sums under mixed precision
+        row, column = positive.nonzero(as_tuple=True)
+        gaps = self.margin + similarity[row] - similarity[row, column][:, None]
+        gaps = gaps.clamp(min=0.0) * negative[row]  # (pairs, M)
         zeros = torch.zeros(len(similarity), dtype=similarity.dtype, device=similarity.device)
-        total = zeros.index_add(0, place, gaps.sum(dim=1))
-        unmet = zeros.index_add(0, place, (gaps > 0).sum(dim=1).to(similarity.dtype))
-        return total / unmet.clamp(min=1.0)
+        total = zeros.index_add(0, row, gaps.sum(dim=1))
+        num_violated = zeros.index_add(0, row, (gaps > 0).sum(dim=1).to(similarity.dtype))
+        return total / num_violated.clamp(min=1.0)

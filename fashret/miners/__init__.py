@@ -1,4 +1,4 @@
-"""Miners: which of the valid pairs a loss is to see, one idea a file."""
+"""Miners: selection of the valid pairs that a loss gets, one miner per file."""
 
 from fashret.miners.distance_weighted import DistanceWeightedMiner
 from fashret.miners.hard import HardMiner

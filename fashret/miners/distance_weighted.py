@@ -1,4 +1,4 @@
-"""Negatives of a batch drawn evenly over distances."""
+"""Distance-weighted sampling of a batch's negatives."""
 
 import torch
 from torch import Tensor
@@ -8,15 +8,16 @@ from fashret.types import Relations
 
 
 class DistanceWeightedMiner(OnlineMiner):
-    """Draws negatives with the inverse of the density of distances on the sphere.
+    """Samples negatives with the inverse of the density of distances on the sphere.
 
-    Random negatives are nearly all as far as random points are; drawn so, near and far ones come
-    equally often (Wu et al., Sampling Matters in Deep Embedding Learning, 2017, equation 2). The
-    draw follows from the batch itself, so that a resumed run draws the same.
+    Random negatives are nearly all as far as random points are; sampled this way, close and
+    distant ones are equally likely (Wu et al., Sampling Matters in Deep Embedding Learning, 2017,
+    equation 2). The sample depends on the batch alone, so that a resumed run draws the same.
 
     Args:
-        keep: negatives of each row, and of each column.
-        cutoff: distances below it count as it, so that noise is not drawn all the time.
+        keep: number of negatives to keep per row, and per column.
+        cutoff: Euclidean distance of L2-normalised embeddings, 0 to 2; smaller distances count as
+            this one, so that mislabelled negatives are not drawn all the time.
     """
 
     def __init__(self, *, keep: int = 32, cutoff: float = 0.5) -> None:
@@ -24,7 +25,7 @@ class DistanceWeightedMiner(OnlineMiner):
         self.cutoff = cutoff
 
     def of_rows(self, similarity: Tensor, relations: Relations, *, dim: int) -> Relations:
-        """Narrow the negatives of each row."""
+        """Sample the negatives of each row."""
         distance = (
             (2.0 - 2.0 * similarity.float()).clamp(min=1e-6, max=3.99).sqrt().clamp(min=self.cutoff)
         )

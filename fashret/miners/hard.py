@@ -1,4 +1,4 @@
-"""Hard negatives from the baseline's catalog."""
+"""Mining of hard negatives from the untrained model's embeddings, before training."""
 
 import json
 import logging
@@ -14,8 +14,8 @@ from torch import Tensor
 from fashret.errors import ConfigError
 from fashret.functional.mining import HardPairs, hard_negatives
 from fashret.launch_env import is_first
-from fashret.loading.mined_sampler import MinedBatches
-from fashret.loading.samplers import RowBatches
+from fashret.loading.mined_sampler import MinedSampler
+from fashret.loading.samplers import RowBatchSampler
 from fashret.names import listed
 from fashret.types import Baseline, Relations, TrainingItems
 
@@ -23,18 +23,18 @@ log = logging.getLogger(__name__)
 
 
 class HardMiner:
-    """Puts the nearest items of the same category that differ in a known attribute into a batch.
+    """Adds hard negatives to batches: nearest items of the category that differ in an attribute.
 
-    They are what the untrained model takes for the same, and is wrong about. Batches move from
-    random to mined ones over the first epochs.
+    These are items that the untrained model confuses. The share of mined items in a batch grows
+    over the first epochs.
 
     Args:
-        folder: where `hard_negatives.parquet` and its counts are written; None writes neither.
-        depth: how many nearest of its category an item looks at.
-        keep: how many hard negatives it keeps at most.
-        attributes: which attributes count as a difference; null for all.
-        ramp: epochs until the batches are as hard as they become.
-        random: the share of a batch that stays random, 0 to 1.
+        folder: folder for `hard_negatives.parquet` and its counts; null writes neither.
+        depth: number of nearest items of its category that are looked at for each item, at least 1.
+        keep: largest number of hard negatives per item, at least 1.
+        attributes: names of the attributes that count as a difference; null for all.
+        ramp: epochs until the share of mined items has its full size, at least 0.
+        random: share of a batch that stays random, 0 to 1.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class HardMiner:
                 f"miner: random={random} must be within 0 and 1, ramp={ramp} at least 0, "
                 f"depth={depth} and keep={keep} at least 1"
             )
-        # Every process mines the same; the first has the run folder.
+        # Every process mines the same items; the first one writes them.
         self.folder = None if folder is None or not is_first() else Path(folder)
         self.depth = depth
         self.keep = keep
@@ -62,31 +62,36 @@ class HardMiner:
         self._partners = np.zeros((0, 0), dtype=np.int64)
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
-        """Mine the training items, and write what was found.
+        """Mine the training items' hard negatives and write them.
 
         Raises:
-            ConfigError: an attribute is none of the data's.
+            ConfigError: the data does not have one of the attributes.
         """
         pairs = self.mine(items, baseline)
         anchor, negative = items.rows[pairs.anchor].numpy(), items.rows[pairs.negative].numpy()
         self._partners = partner_table(anchor, negative, len(items.ids))
 
     def mine(self, items: TrainingItems, baseline: Baseline) -> HardPairs:
-        """Find and write the hard negatives; rows count among `items.rows`.
+        """Find the hard negatives and write them.
+
+        Returns:
+            The pairs; their rows are positions in `items.rows`.
 
         Raises:
-            ConfigError: an attribute is none of the data's.
+            ConfigError: the data does not have one of the attributes.
         """
-        known = [name for name in items.described if name != "category"]
-        names = known if self.attributes is None else self.attributes
+        existing = [name for name in items.labels if name != "category"]
+        names = existing if self.attributes is None else self.attributes
         for name in names:
-            if name not in known:
-                raise ConfigError(f"miner.attributes names {name}; there are {listed(name, known)}")
+            if name not in existing:
+                raise ConfigError(
+                    f"miner.attributes names {name}; the data has {listed(name, existing)}"
+                )
         rows = items.rows
-        values = [items.described[name][0][rows] for name in names]
+        values = [items.labels[name][0][rows] for name in names]
         pairs = hard_negatives(
             baseline.image[rows].float(),
-            items.described["category"][0][rows],
+            items.labels["category"][0][rows],
             items.product[rows],
             items.caption[rows],
             torch.stack(values, dim=1) if values else torch.zeros(len(rows), 0, dtype=torch.long),
@@ -113,20 +118,29 @@ class HardMiner:
         log.info("hard negatives: %s", ", ".join(f"{n} {what}" for what, n in pairs.counts.items()))
         return pairs
 
-    def compose(self, batches: RowBatches, *, seed: int) -> RowBatches:
-        """Batches of anchors and their hard negatives."""
-        return MinedBatches(batches, self._partners, ramp=self.ramp, random=self.random, seed=seed)
+    def compose(self, batches: RowBatchSampler, *, seed: int) -> RowBatchSampler:
+        """Wrap a sampler, so that its batches are anchors and their hard negatives."""
+        return MinedSampler(batches, self._partners, ramp=self.ramp, random=self.random, seed=seed)
 
     def select(self, rows: Tensor, columns: Tensor, relations: Relations) -> Relations:
-        """The relations as they are: what is hard is in the batch."""
+        """Return the relations unchanged: the hard negatives are in the batch already."""
         return relations
 
 
 def partner_table(
     anchor: NDArray[np.int64], other: NDArray[np.int64], count: int
 ) -> NDArray[np.int64]:
-    """Pairs in the order of their anchors as (count, K) rows, -1 where there are fewer than K."""
-    place = np.arange(len(anchor)) - np.searchsorted(anchor, anchor, side="left")
-    table = np.full((count, int(place.max(initial=-1)) + 1), -1, dtype=np.int64)
-    table[anchor, place] = other
+    """Arrange pairs as a table of each row's partners.
+
+    Args:
+        anchor: (P,) long rows of the anchors, ascending.
+        other: (P,) long rows of their partners.
+        count: number N of rows.
+
+    Returns:
+        (N, K) long rows of partners, -1 where a row has fewer than K.
+    """
+    column = np.arange(len(anchor)) - np.searchsorted(anchor, anchor, side="left")
+    table = np.full((count, int(column.max(initial=-1)) + 1), -1, dtype=np.int64)
+    table[anchor, column] = other
     return table

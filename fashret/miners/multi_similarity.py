@@ -1,4 +1,4 @@
-"""The pairs of a batch that carry information, by multi-similarity mining."""
+"""Multi-similarity mining of a batch's informative pairs."""
 
 from torch import Tensor
 
@@ -7,21 +7,21 @@ from fashret.types import Relations
 
 
 class MultiSimilarityMiner(OnlineMiner):
-    """Keeps near negatives and far positives.
+    """Keeps close negatives and distant positives.
 
-    A negative is kept that is nearer than the farthest positive, a positive that is farther than
-    the nearest negative, each with a margin to spare (Wang et al., Multi-Similarity Loss with
-    General Pair Weighting for Deep Metric Learning, 2019, equations 8 and 9).
+    A negative is kept if it is closer than the farthest positive, a positive if it is farther than
+    the closest negative, both within a margin (Wang et al., Multi-Similarity Loss with General
+    Pair Weighting for Deep Metric Learning, 2019, equations 8 and 9).
 
     Args:
-        margin: in cosine similarity.
+        margin: margin of the cosine similarity, at least 0.
     """
 
     def __init__(self, *, margin: float = 0.1) -> None:
         self.margin = margin
 
     def of_rows(self, similarity: Tensor, relations: Relations, *, dim: int) -> Relations:
-        """Narrow the positives and the negatives of each row."""
+        """Select the positives and the negatives of each row."""
         farthest = similarity.masked_fill(~relations.positive, 2.0).min(dim=1, keepdim=True)[0]
         nearest = similarity.masked_fill(~relations.negative, -2.0).max(dim=1, keepdim=True)[0]
         negative = relations.negative & (similarity + self.margin > farthest)

@@ -1,21 +1,21 @@
-"""No mining, and what miners that only look at a batch have in common."""
+"""No mining; the base of miners that do not need all of these steps."""
 
 from torch import Tensor
 
-from fashret.loading.samplers import RowBatches
+from fashret.loading.samplers import RowBatchSampler
 from fashret.types import Baseline, Relations, TrainingItems
 
 
 class NoMiner:
-    """Leaves every valid pair to the loss."""
+    """Passes every valid pair to the loss."""
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
-        """Mine nothing before training."""
+        """Do nothing: nothing is mined before training."""
 
-    def compose(self, batches: RowBatches, *, seed: int) -> RowBatches:
-        """The batches as they are."""
+    def compose(self, batches: RowBatchSampler, *, seed: int) -> RowBatchSampler:
+        """Return the sampler unchanged."""
         return batches
 
     def select(self, rows: Tensor, columns: Tensor, relations: Relations) -> Relations:
-        """The relations as they are."""
+        """Return the relations unchanged."""
         return relations

@@ -1,4 +1,4 @@
-"""What miners that look at one batch have in common."""
+"""The base of online miners, which select pairs within one batch."""
 
 from abc import abstractmethod
 
@@ -9,16 +9,24 @@ from fashret.types import Relations
 
 
 class OnlineMiner(NoMiner):
-    """Keeps the pairs of a batch that are worth it to their row or to their column."""
+    """Keeps the pairs of a batch that are selected for their row or for their column."""
 
     def select(self, rows: Tensor, columns: Tensor, relations: Relations) -> Relations:
-        """Narrow the relations of one batch."""
+        """Select pairs of one batch, in both directions; see `Miner.select`."""
         similarity = rows @ columns.T
-        one = self.of_rows(similarity, relations, dim=rows.shape[1])
-        turned = Relations(relations.positive.T, relations.negative.T)
-        other = self.of_rows(similarity.T, turned, dim=rows.shape[1])
-        return Relations(one.positive | other.positive.T, one.negative | other.negative.T)
+        by_row = self.of_rows(similarity, relations, dim=rows.shape[1])
+        transposed = Relations(relations.positive.T, relations.negative.T)
+        by_column = self.of_rows(similarity.T, transposed, dim=rows.shape[1])
+        return Relations(
+            by_row.positive | by_column.positive.T, by_row.negative | by_column.negative.T
+        )
 
     @abstractmethod
     def of_rows(self, similarity: Tensor, relations: Relations, *, dim: int) -> Relations:
-        """The pairs of a (B, M) matrix of `dim`-wide embeddings that are worth it to their row."""
+        """Select pairs for their rows.
+
+        Args:
+            similarity: (B, M) cosine similarities.
+            relations: (B, M) masks of the valid pairs.
+            dim: dimension of the embeddings.
+        """

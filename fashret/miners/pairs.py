@@ -1,4 +1,4 @@
-"""Pairs of every tier, from the same product to something else."""
+"""Mining of training pairs of every tier, from the same product to another category."""
 
 import json
 import logging
@@ -18,23 +18,25 @@ log = logging.getLogger(__name__)
 
 
 class PairMiner(HardMiner):
-    """Puts items into a batch beside partners that are alike, or only look so.
+    """Adds partners of every tier to batches: similar items, and hard and easy negatives.
 
     Besides the hard negatives of `miner=hard` an anchor's partners are items of its product or
-    with the same attributes (strong), of its category and material (medium), of its category and
-    a design attribute (weak), and of other categories (easy). Which attributes those are stands
-    under `data.tiers`.
+    with the same attributes (strong), of its category with the same medium attribute, such as
+    material (medium), of its category with the same weak attribute, such as pattern (weak), and of
+    other categories (easy). `data.tiers` lists the medium and weak attributes.
 
     Args:
-        folder: where `pairs.parquet` and its counts are written, beside the hard negatives.
-        count: pairs that are drawn.
-        shares: of each tier among them.
-        seed: of the draw.
-        depth: how many nearest of its category an item looks at for hard negatives.
-        keep: how many of those it keeps at most.
-        attributes: which attributes count as a difference; null for all.
-        ramp: epochs until as much of a batch are partners as will be.
-        random: the share of a batch that stays random, 0 to 1.
+        folder: folder for `pairs.parquet` and its counts, and for the hard negatives; null writes
+            none of them.
+        count: number of pairs to draw, at least 1.
+        shares: share of each tier in `count`, by tier; they add up to 1.
+        seed: seed of the sampling.
+        depth: number of nearest items of its category that are looked at for each item's hard
+            negatives, at least 1.
+        keep: largest number of hard negatives per item, at least 1.
+        attributes: names of the attributes that count as a difference; null for all.
+        ramp: epochs until the share of partners in a batch has its full size, at least 0.
+        random: share of a batch that stays random, 0 to 1.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class PairMiner(HardMiner):
         """Mine and draw the pairs of the training items, and write them.
 
         Raises:
-            ConfigError: an attribute is none of the data's.
+            ConfigError: the data does not have one of the attributes.
         """
         mined = self.mine(items, baseline)
         codes = TierCodes.from_items(items)[items.rows]
@@ -77,7 +79,7 @@ class PairMiner(HardMiner):
         )
         if len(pairs.anchor) < len(items.rows):
             log.warning(
-                "pairs: %d of %d training items; miner.count=%d asks for too few to fill batches",
+                "pairs: only %d for %d training items; miner.count=%d is too small to fill batches",
                 len(pairs.anchor),
                 len(items.rows),
                 self.count,
@@ -113,15 +115,15 @@ class PairMiner(HardMiner):
         )
         stats = {}
         for code, name in enumerate(TIERS):
-            of_tier = pairs.tier == code
-            asked, made = round(self.shares.get(name, 0.0) * self.count), int(of_tier.sum())
-            if made < asked:
-                log.warning("pairs: %d of %d %s pairs were found", made, asked, name)
+            in_tier = pairs.tier == code
+            requested, drawn = round(self.shares.get(name, 0.0) * self.count), int(in_tier.sum())
+            if drawn < requested:
+                log.warning("pairs: found %d of %d %s pairs", drawn, requested, name)
             stats[name] = {
-                "asked": asked,
-                "made": made,
-                "anchors": len(np.unique(anchor[of_tier])),
-                "mean_similarity": float(similarity[of_tier].mean()) if of_tier.any() else None,
+                "asked": requested,
+                "made": drawn,
+                "anchors": len(np.unique(anchor[in_tier])),
+                "mean_similarity": float(similarity[in_tier].mean()) if in_tier.any() else None,
             }
         if self.folder is not None:
             frame.to_parquet(self.folder / "pairs.parquet", index=False)
@@ -129,5 +131,5 @@ class PairMiner(HardMiner):
 
 
 def _chunks(rows: "np.typing.NDArray[np.int64]") -> list["np.typing.NDArray[np.int64]"]:
-    """An array in parts, so that embeddings are not held for all of it; at least one."""
+    """Split an array, so that the embeddings of one part at a time are in memory."""
     return np.array_split(rows, 1 + len(rows) // 65536)

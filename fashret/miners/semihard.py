@@ -1,4 +1,4 @@
-"""Semi-hard negatives of a batch."""
+"""Semi-hard mining of a batch's negatives."""
 
 import torch
 from torch import Tensor
@@ -8,20 +8,20 @@ from fashret.types import Relations
 
 
 class SemiHardMiner(OnlineMiner):
-    """Keeps the negatives that are farther than a row's nearest positive, but not by a margin.
+    """Keeps negatives that are farther than a row's closest positive, by less than a margin.
 
-    Where a row has none of those, it keeps the nearest that is farther, else the nearest of all
-    (Schroff et al., FaceNet, 2015). Harder ones are often mistakes of the labels.
+    A row without such negatives keeps the closest one that is farther than the positive, else the
+    closest of all (Schroff et al., FaceNet, 2015). Harder ones are often label errors.
 
     Args:
-        margin: in cosine similarity.
+        margin: margin of the cosine similarity, at least 0.
     """
 
     def __init__(self, *, margin: float = 0.2) -> None:
         self.margin = margin
 
     def of_rows(self, similarity: Tensor, relations: Relations, *, dim: int) -> Relations:
-        """Narrow the negatives of each row."""
+        """Select the negatives of each row."""
         positive = similarity.masked_fill(~relations.positive, -2.0).max(dim=1, keepdim=True)[0]
         farther = relations.negative & (similarity < positive)
         near = farther & (similarity > positive - self.margin)

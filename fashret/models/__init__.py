@@ -1,1 +1,1 @@
-"""Models: an open_clip backbone and linear heads that begin as its own projections."""
+"""Models: an open_clip backbone and linear heads that are initialised with its projections."""

@@ -1,4 +1,4 @@
-"""Low-rank adapters in the towers' blocks, by peft."""
+"""Low-rank adapters (LoRA) in the towers' transformer blocks, by peft."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,13 +11,13 @@ _MARK = ".lora_"
 def add_adapters(
     towers: nn.Module, blocks: Iterable[Iterable[nn.Module]], *, rank: int, alpha: float
 ) -> None:
-    """Put an adapter beside every attention, linear map and convolution of the blocks.
+    """Add a LoRA adapter to every attention, linear map and convolution of the blocks.
 
-    They begin by adding nothing (Hu et al., LoRA: Low-Rank Adaptation of Large Language Models,
-    2021). Towers that have adapters keep them.
+    New adapters do not change the output (Hu et al., LoRA: Low-Rank Adaptation of Large Language
+    Models, 2021). Towers that have adapters keep them.
 
     Args:
-        towers: changed in place.
+        towers: module of both towers; modified in place.
         blocks: the transformer blocks, or stages, of each tower, which get adapters.
         rank: LoRA rank of the update of each weight.
         alpha: LoRA alpha; the update is scaled by alpha / rank.
@@ -34,7 +34,7 @@ def add_adapters(
         name
         for block_name, block in towers.named_modules()
         if id(block) in inside
-        for name in _maps(block, block_name)
+        for name in _adaptable_layers(block, block_name)
     ]
     inject_adapter_in_model(
         LoraConfig(r=rank, lora_alpha=alpha, target_modules=names),  # type: ignore[arg-type]  # a float serves
@@ -43,12 +43,12 @@ def add_adapters(
 
 
 def adapter_parameters(backbone: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters of the adapters."""
+    """Yield the parameters of the adapters."""
     return (p for name, p in backbone.named_parameters() if _MARK in name)
 
 
 def merge_adapters(backbone: nn.Module) -> None:
-    """Add what the adapters add to the weights themselves, and take the adapters away."""
+    """Merge the adapters' updates into the weights in place, and remove the adapters."""
     if not any(True for _ in adapter_parameters(backbone)):
         return
     from peft.tuners.lora.layer import LoraLayer, MultiheadAttention
@@ -57,7 +57,7 @@ def merge_adapters(backbone: nn.Module) -> None:
         name: module for name, module in backbone.named_modules() if isinstance(module, LoraLayer)
     }
     for name, layer in layers.items():
-        if isinstance(layer, MultiheadAttention):  # which holds a layer of its own, merged with it
+        if isinstance(layer, MultiheadAttention):  # has an inner layer, which is merged with it
             merged = layer.unload_and_optionally_merge_module(
                 merge=True, safe_merge=False, adapter_names=None
             )
@@ -69,15 +69,15 @@ def merge_adapters(backbone: nn.Module) -> None:
         backbone.set_submodule(name, merged)
 
 
-def _maps(block: nn.Module, path: str) -> Iterator[str]:
-    """The names of a block's maps; an attention counts as one."""
+def _adaptable_layers(block: nn.Module, path: str) -> Iterator[str]:
+    """Yield the paths of a block's layers that get adapters; an attention counts as one."""
     for name, module in block.named_children():
-        where = f"{path}.{name}"
-        if isinstance(module, nn.MultiheadAttention | nn.Linear) or _is_plain(module):
-            yield where
+        child = f"{path}.{name}"
+        if isinstance(module, nn.MultiheadAttention | nn.Linear) or _is_plain_convolution(module):
+            yield child
         else:
-            yield from _maps(module, where)
+            yield from _adaptable_layers(module, child)
 
 
-def _is_plain(module: nn.Module) -> bool:
+def _is_plain_convolution(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and module.groups == 1

@@ -1,4 +1,4 @@
-"""A retriever as a folder that open_clip reads: `local-dir:<folder>`."""
+"""Export of a retriever as a folder that open_clip reads: `local-dir:<folder>`."""
 
 import json
 import logging
@@ -21,6 +21,7 @@ from fashret.models.spec import BUNDLE_CONFIG, VOCABULARY, ModelSpec
 log = logging.getLogger(__name__)
 
 WEIGHTS = "open_clip_model.safetensors"
+"""The weights file of a bundle."""
 
 
 def write_bundle(
@@ -31,17 +32,18 @@ def write_bundle(
     half: bool,
     log_scale: Tensor | None = None,
 ) -> None:
-    """Write architecture, preprocessing, tokenizer and weights, the heads folded in.
+    """Write architecture, preprocessing, tokenizer and weights, with the heads folded in.
 
     Args:
-        retriever: with its towers; it is used up.
-        spec: that it was made of.
-        folder: a new one, or one that holds a bundle already, which is replaced.
-        half: whether weights are stored in half precision.
-        log_scale: the loss's, for the model's own.
+        retriever: a retriever with its towers; modified in place, do not use it afterwards.
+        spec: the spec that the retriever was created from.
+        folder: folder to write; a bundle that is in it already is replaced.
+        half: whether weights are stored as float16.
+        log_scale: scalar, logarithm of the loss's scale, stored as the model's `logit_scale`;
+            None leaves the model's own.
 
     Raises:
-        ConfigError: the folder holds something else; a head has no place in the model.
+        ConfigError: the folder has other files in it, or a head cannot be stored in the model.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / BUNDLE_CONFIG).is_file():
         raise ConfigError(f"out={folder} holds other files; give a new folder")
@@ -63,18 +65,18 @@ def write_bundle(
     partial.mkdir(parents=True)
     (partial / BUNDLE_CONFIG).write_text(json.dumps(config, indent=4) + "\n")
     save_file(state, str(partial / WEIGHTS))
-    (partial / WEIGHTS).chmod(0o644)  # safetensors lets only its owner read
+    (partial / WEIGHTS).chmod(0o644)  # safetensors makes it readable for its owner only
     if spec.folder is not None and (spec.folder / VOCABULARY).is_file():
         shutil.copyfile(spec.folder / VOCABULARY, partial / VOCABULARY)
     if isinstance(backbone.tokenizer, HFTokenizer):
         backbone.tokenizer.tokenizer.save_pretrained(str(partial))
-    if folder.is_dir():  # another model's bundle: none of its files may stay
+    if folder.is_dir():  # an older bundle, none of whose files may stay
         shutil.rmtree(folder)
     partial.rename(folder)
 
 
 def _model_config(spec: ModelSpec) -> dict[str, Any]:
-    """The architecture, as open_clip describes it."""
+    """Read the architecture as open_clip's configuration."""
     if spec.folder is not None:
         config: dict[str, Any] = json.loads((spec.folder / BUNDLE_CONFIG).read_text())["model_cfg"]
     elif spec.name.startswith("hf-hub:"):
@@ -82,12 +84,12 @@ def _model_config(spec: ModelSpec) -> dict[str, Any]:
     else:
         config = open_clip.get_model_config(spec.name)
     if not config:
-        raise CheckpointError(f"open_clip knows no configuration of '{spec.name}'")
+        raise CheckpointError(f"open_clip has no configuration of the architecture '{spec.name}'")
     return config
 
 
 def _preprocess(settings: Any) -> dict[str, Any]:
-    """The preprocessing, but for what the architecture decides."""
+    """List the preprocessing settings that do not follow from the architecture."""
     return {name: value for name, value in asdict(settings).items() if name not in ("size", "mode")}
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of runs: finding one, reading it as data, and the weights that it holds."""
+"""Checkpoints of runs: finding, reading without executing code, and loading their weights."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,41 +12,41 @@ from fashret.errors import CheckpointError
 from fashret.models.spec import ModelSpec
 
 RETRIEVER = "retriever."
-"""What the names of the retriever's weights begin with."""
+"""The prefix of the retriever's weights in a checkpoint's state dict."""
 
 
-class Learner(Protocol):
-    """A model that says which of its weights learn: a `Retriever`."""
+class Trainable(Protocol):
+    """A model that knows which of its weights are trained, such as a `Retriever`."""
 
     def add_blocks(self, spec: ModelSpec) -> Any:
-        """Add the attribute heads that a spec asks for."""
+        """Add the attribute heads that a spec lists."""
         ...
 
     def set_training(self, spec: ModelSpec) -> None:
-        """Let learn what the spec says."""
+        """Set the parameters that are trained, by the spec."""
         ...
 
     def learned_state(self) -> dict[str, Tensor]:
-        """What a checkpoint holds."""
+        """Return the trained weights, which a checkpoint stores."""
         ...
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = ...) -> Any:
-        """Take weights."""
+        """Load weights."""
         ...
 
 
-Model = TypeVar("Model", bound=Learner)
+Model = TypeVar("Model", bound=Trainable)
 
 
 def checkpoint_path(run: str | None, ckpt: str) -> Path:
     """Find the checkpoint that `run` and `ckpt` name.
 
     Args:
-        run: a run folder; None where `ckpt` is a file.
+        run: path of a run folder; None where `ckpt` is a file.
         ckpt: last, best, or the path of a checkpoint file.
 
     Raises:
-        CheckpointError: there is no such run or checkpoint.
+        CheckpointError: the run folder or the checkpoint does not exist.
     """
     if run is None:
         path = Path(ckpt).expanduser()
@@ -61,23 +61,23 @@ def checkpoint_path(run: str | None, ckpt: str) -> Path:
         raise CheckpointError(f"run={run}: folder not found; give the folder that train.py wrote")
     path = folder / "checkpoints" / f"{ckpt}.ckpt" if ckpt in ("last", "best") else Path(ckpt)
     if not path.is_file():
-        held = sorted(p.name for p in (folder / "checkpoints").glob("*.ckpt"))
+        existing = sorted(p.name for p in (folder / "checkpoints").glob("*.ckpt"))
         raise CheckpointError(
-            f"checkpoint not found: {path}; the run has {', '.join(held) or 'no checkpoint'}"
+            f"checkpoint not found: {path}; the run has {', '.join(existing) or 'no checkpoint'}"
         )
     return path
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read the configuration and the learned weights; nothing in the file is executed.
+    """Read the configuration and the trained weights; nothing in the file is executed.
 
     Raises:
         CheckpointError: it cannot be read, or was not written by fashret.
     """
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(held["hyper_parameters"]["config"]), held["state_dict"]
-    except Exception as e:  # torch has no one error for a broken file
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(loaded["hyper_parameters"]["config"]), loaded["state_dict"]
+    except Exception as e:  # torch raises various errors for a broken file
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint of fashret ({type(e).__name__}: "
             f"{str(e).splitlines()[0][:200]})"
@@ -85,25 +85,28 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def trained_epochs(path: Path) -> int:
-    """Count the whole epochs that a checkpoint has trained.
+    """Return the number of complete epochs that a checkpoint was trained for.
 
     Raises:
         CheckpointError: it cannot be read.
     """
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return int(held["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-    except Exception as e:  # torch has no one error for a broken file
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return int(loaded["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    except Exception as e:  # torch raises various errors for a broken file
         raise CheckpointError(f"{path} cannot be read as a checkpoint of fashret: {e}") from e
 
 
 def with_weights(state: Mapping[str, Tensor], retriever: Model, spec: ModelSpec) -> Model:
-    """Give a retriever the heads of a spec and the learned weights of a checkpoint.
+    """Add the heads of a spec to a retriever, and load the trained weights of a checkpoint.
 
     Args:
-        state: as `read_checkpoint` gives it.
-        retriever: changed in place.
-        spec: of the checkpoint's model.
+        state: the checkpoint's state dict, from `read_checkpoint`.
+        retriever: the untrained model; modified in place.
+        spec: the spec of the checkpoint's model.
+
+    Returns:
+        The retriever.
 
     Raises:
         CheckpointError: the checkpoint is of another model.
@@ -113,31 +116,35 @@ def with_weights(state: Mapping[str, Tensor], retriever: Model, spec: ModelSpec)
     return retriever
 
 
-def load_learned(state: Mapping[str, Tensor], retriever: Learner) -> None:
-    """Give a retriever the weights of a checkpoint.
+def load_learned(state: Mapping[str, Tensor], retriever: Trainable) -> None:
+    """Load the trained weights of a checkpoint into a retriever.
+
+    Args:
+        state: the checkpoint's state dict, from `read_checkpoint`.
+        retriever: modified in place.
 
     Raises:
         CheckpointError: see `check_state`.
     """
     check_state(state, retriever)
-    held = {
+    weights = {
         name.removeprefix(RETRIEVER): value
         for name, value in state.items()
         if name.startswith(RETRIEVER)
     }
-    retriever.load_state_dict(held, strict=False)
+    retriever.load_state_dict(weights, strict=False)
 
 
-def check_state(state: Mapping[str, Tensor], retriever: Learner) -> None:
-    """Compare the names and shapes of a checkpoint with what learns.
+def check_state(state: Mapping[str, Tensor], retriever: Trainable) -> None:
+    """Compare the names and shapes of a checkpoint's weights with those that are trained.
 
     Raises:
-        CheckpointError: they differ, so that loading would leave weights as they were.
+        CheckpointError: they differ, so that loading would leave some weights untrained.
     """
     expected = {RETRIEVER + name: value for name, value in retriever.learned_state().items()}
-    held = {name: value for name, value in state.items() if name.startswith(RETRIEVER)}
-    missing, unexpected = expected.keys() - held.keys(), held.keys() - expected.keys()
-    shapes = [n for n in expected.keys() & held.keys() if expected[n].shape != held[n].shape]
+    stored = {name: value for name, value in state.items() if name.startswith(RETRIEVER)}
+    missing, unexpected = expected.keys() - stored.keys(), stored.keys() - expected.keys()
+    shapes = [n for n in expected.keys() & stored.keys() if expected[n].shape != stored[n].shape]
     if missing or unexpected or shapes:
         raise CheckpointError(
             f"the checkpoint is of another model: missing {sorted(missing)[:3]}, unexpected "
@@ -146,7 +153,7 @@ def check_state(state: Mapping[str, Tensor], retriever: Learner) -> None:
 
 
 def learned_digest(state: Mapping[str, Tensor]) -> str:
-    """Hash the learned weights of a retriever: what a trained model's catalog is keyed by."""
+    """Hash the trained weights of a retriever: the key of a trained model's catalog."""
     digest = hashlib.sha256()
     for name in sorted(state):
         if name.startswith(RETRIEVER):

@@ -1,4 +1,4 @@
-"""The device that a name stands for."""
+"""Selection of a torch device by name."""
 
 import torch
 
@@ -6,13 +6,13 @@ from fashret.errors import ConfigError
 
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """Return the device that a name stands for; `auto` takes a GPU where there is one.
+    """Return the device of a name; `auto` takes a GPU if there is one.
 
     Args:
         name: auto, cpu, cuda, cuda:<number> or mps.
 
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: the device is not available on this machine.
     """
     if str(name) == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""Linear heads that begin as the projection they replace."""
+"""Linear heads that are initialised with the projection that they replace."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,32 +13,32 @@ class Projection:
     """A linear map from features to an embedding.
 
     Attributes:
-        weight: (D, F) float.
-        bias: (D,) float, or None.
+        weight: (D, F) float weight.
+        bias: (D,) float bias; None for none.
     """
 
     weight: Tensor
     bias: Tensor | None
 
     @classmethod
-    def of(cls, linear: nn.Linear) -> "Projection":
-        """A copy of a linear layer's weights."""
+    def from_linear(cls, linear: nn.Linear) -> "Projection":
+        """Copy the weights of a linear layer."""
         bias = None if linear.bias is None else linear.bias.detach().clone()
         return cls(linear.weight.detach().clone(), bias)
 
     @classmethod
     def identity(cls, width: int) -> "Projection":
-        """The map that changes nothing."""
+        """Make the identity of `width` dimensions."""
         return cls(torch.eye(width), None)
 
 
 class Heads(NamedTuple):
-    """What turns a model's features into embeddings.
+    """The linear maps that turn a model's features into embeddings.
 
     Attributes:
-        image: of the general block.
-        text: of it.
-        blocks: of each attribute's block, image and text.
+        image: image head of the general block.
+        text: text head of the general block.
+        blocks: image and text head of each attribute's block, by attribute.
     """
 
     image: Projection
@@ -46,17 +46,23 @@ class Heads(NamedTuple):
     blocks: Mapping[str, tuple[Projection, Projection]] = {}
 
 
-def narrowed(projection: Projection, width: int, seed: int) -> Projection:
-    """A projection to `width` random directions of another's embedding, at right angles."""
+def random_subspace(projection: Projection, width: int, seed: int) -> Projection:
+    """Project further onto a random subspace of a projection's embedding.
+
+    Args:
+        projection: a projection to D dimensions.
+        width: dimensions of the subspace, at most D.
+        seed: seed of the orthonormal basis.
+    """
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(len(projection.weight), width, generator=generator)
-    basis = torch.linalg.qr(drawn)[0].T
+    vectors = torch.randn(len(projection.weight), width, generator=generator)
+    basis = torch.linalg.qr(vectors)[0].T
     bias = None if projection.bias is None else basis @ projection.bias
     return Projection(basis @ projection.weight, bias)
 
 
 def make_head(projection: Projection) -> nn.Linear:
-    """A trainable head that begins as a projection; it has a bias only where that has one."""
+    """Make a trainable head that is initialised with a projection; a bias only if that has one."""
     width, features = projection.weight.shape
     head = nn.Linear(features, width, bias=projection.bias is not None)
     with torch.no_grad():

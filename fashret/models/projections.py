@@ -1,4 +1,4 @@
-"""The last linear map of each kind of tower: taken off, so that a head stands in its place."""
+"""Removal of a tower's last linear projection, which a trainable head replaces."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from fashret.models.heads import Projection
 
 @dataclass(frozen=True)
 class Cut:
-    """A projection that was taken off a tower.
+    """A projection that was removed from a tower.
 
     Attributes:
-        projection: what it computed.
-        put_back: gives the tower a projection again.
+        projection: the removed weights.
+        put_back: puts a linear layer into the tower in place of the removed projection.
     """
 
     projection: Projection
@@ -25,7 +25,7 @@ class Cut:
 
 
 def cut_image_projection(visual: Any) -> Cut | None:
-    """Take the last linear map off an image tower; None where there is none to take."""
+    """Remove the last linear map of an image tower; None if the tower does not end in one."""
     if isinstance(getattr(visual, "proj", None), Tensor):  # open_clip's own ViT, CoCa's too
         return _cut_matrix(visual, "proj")
     if isinstance(getattr(visual, "attnpool", None), AttentionPool2d):  # open_clip's ResNet
@@ -40,21 +40,23 @@ def cut_image_projection(visual: Any) -> Cut | None:
 
 
 def cut_text_projection(clip: Any) -> Cut | None:
-    """Take the last linear map off the text tower; None where there is none to take."""
+    """Remove the last linear map of the text tower; None if the tower does not end in one."""
     tower = getattr(clip, "text", clip)
     proj = getattr(tower, "text_projection", None)
     if isinstance(proj, Tensor):
         return _cut_matrix(tower, "text_projection")
     if isinstance(proj, nn.Linear):
         tower.text_projection = None
-        return Cut(Projection.of(proj), lambda head: setattr(tower, "text_projection", head))
+        return Cut(
+            Projection.from_linear(proj), lambda head: setattr(tower, "text_projection", head)
+        )
     if isinstance(getattr(tower, "proj", None), nn.Linear):  # a tower of transformers
         return _cut_module(tower, tower.proj)
     return None
 
 
 def _cut_matrix(tower: Any, name: str) -> Cut:
-    """Take off a matrix that is applied from the right: features @ matrix."""
+    """Remove a matrix that is applied from the right: features @ matrix."""
     matrix = getattr(tower, name)
     setattr(tower, name, None)
 
@@ -65,16 +67,16 @@ def _cut_matrix(tower: Any, name: str) -> Cut:
 
 
 def _cut_module(parent: nn.Module, linear: nn.Linear) -> Cut:
-    """Put an identity in the place of a linear layer somewhere in a module."""
+    """Replace a linear layer somewhere in a module by an identity."""
     name = next(name for name, module in parent.named_modules() if module is linear)
     path, _, leaf = name.rpartition(".")
     owner = parent.get_submodule(path)
     setattr(owner, leaf, nn.Identity())
-    return Cut(Projection.of(linear), lambda head: setattr(owner, leaf, head))
+    return Cut(Projection.from_linear(linear), lambda head: setattr(owner, leaf, head))
 
 
 def _cut_attention_pool(visual: Any) -> Cut:
-    """Take off the map that ends attention pooling."""
+    """Remove the linear map at the end of attention pooling."""
     pool = visual.attnpool
     visual.attnpool = AttentionPool(pool)
 
@@ -82,14 +84,17 @@ def _cut_attention_pool(visual: Any) -> Cut:
         pool.c_proj = head
         visual.attnpool = pool
 
-    return Cut(Projection.of(pool.c_proj), put_back)
+    return Cut(Projection.from_linear(pool.c_proj), put_back)
 
 
 class AttentionPool(nn.Module):
-    """The pooling of CLIP's ResNets without the linear map that ends it.
+    """The attention pooling of CLIP's ResNets without its final linear map.
 
-    Equal to open_clip's up to rounding; it computes the one token that is used, not all of them.
-    Parameters keep open_clip's names.
+    The result equals open_clip's up to rounding; only the token that is used is computed, not all
+    of them. Parameters keep open_clip's names.
+
+    Args:
+        pool: open_clip's pooling layer, whose parameters are shared.
     """
 
     def __init__(self, pool: AttentionPool2d) -> None:
@@ -101,7 +106,7 @@ class AttentionPool(nn.Module):
         self.num_heads = pool.num_heads
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, F, H, W) feature maps -> (B, F) features."""
+        """Pool (B, F, H, W) feature maps to (B, F) features."""
         tokens = maps.flatten(2).transpose(1, 2)
         mean = tokens.mean(dim=1, keepdim=True)
         tokens = torch.cat([mean, tokens], dim=1) + self.positional_embedding
@@ -113,6 +118,6 @@ class AttentionPool(nn.Module):
         return pooled.transpose(1, 2).flatten(1)
 
     def _heads(self, tokens: Tensor) -> Tensor:
-        """(B, L, F) -> (B, heads, L, F / heads)."""
+        """Split (B, L, F) tokens into attention heads: (B, heads, L, F / heads)."""
         heads: Tensor = tokens.unflatten(2, (self.num_heads, -1))
         return heads.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""What fashret trains: towers, and heads that turn their features into embeddings."""
+"""The retriever: towers, and linear heads that turn their features into embeddings."""
 
 import math
 import os
@@ -22,42 +22,44 @@ from fashret.models.adapters import adapter_parameters, add_adapters
 from fashret.models.backbone import Backbone, load_backbone
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint, with_weights
 from fashret.models.device import pick_device
-from fashret.models.heads import Heads, Projection, make_head, narrowed
+from fashret.models.heads import Heads, Projection, make_head, random_subspace
 from fashret.models.spec import BUNDLE_CONFIG, ModelSpec
 from fashret.progress import progress
 from fashret.types import UNKNOWN, Batch
 
 Photo = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
-"""What `Retriever.encode_image` takes for a photo."""
+"""A photo for `Retriever.encode_image`: a path, the file's bytes, a PIL image or an array."""
 
 TINY = "tiny"
 """The name of the small model that comes with fashret."""
 
-_FEW_BATCHES = 4
-"""So many batches need no progress bar."""
+_QUIET_BATCHES = 4
+"""Up to this many batches are encoded without a progress bar."""
 
 
 class Retriever(nn.Module):
-    """Embeds photos and texts into one space.
+    """A model that embeds photos and texts into one space.
 
-    A head is one linear map from a tower's features before its own projection, begun as that
-    projection, so that an untrained retriever is its backbone. Without a backbone it embeds
-    stored features.
+    A head is one linear map from a tower's features before its own projection, initialised with
+    that projection, so that an untrained retriever equals its backbone. Without a backbone it
+    embeds stored features.
 
-    Beside the general block it may have a block an attribute: another linear map of the same
-    features. The blocks' unit vectors stand side by side, divided by the root of their number, so
-    that the whole is a unit vector too; `layout` says which columns are whose, and a query that is
-    weighted by block searches one catalog with any weights.
+    Besides the general block an embedding may have a block for each of some attributes, by another
+    linear head on the same features. The blocks' unit vectors are concatenated and divided by the
+    square root of their number, so that the whole embedding is a unit vector too. `layout` has the
+    columns of each block; `layout.weighted` scales the blocks of a query, so that one catalog is
+    searched with any weights.
 
     Args:
-        image: where the image head begins.
-        text: where the text head begins.
-        blocks: where the heads of each attribute's block begin, image and text.
-        backbone: the towers; None where only stored features are embedded.
+        image: initial image head.
+        text: initial text head.
+        blocks: initial image and text head of each attribute's block, by attribute.
+        backbone: the towers; None if only stored features are embedded.
 
     Attributes:
-        chunk: items that the towers encode at a time while they learn; None for a whole batch.
-        last_batch: items in the batch that was encoded last.
+        chunk: items that the towers encode at a time while they are trained; None for the whole
+            batch.
+        last_batch: number of items in the batch that was encoded last.
     """
 
     def __init__(
@@ -81,10 +83,10 @@ class Retriever(nn.Module):
             self._add_block(name, pair)
 
     @classmethod
-    def on(cls, backbone: Backbone) -> "Retriever":
-        """The untrained retriever of a backbone."""
+    def from_backbone(cls, backbone: Backbone) -> "Retriever":
+        """Create the untrained retriever of a backbone."""
         image, text = backbone.image_projection, backbone.text_projection
-        cut = image or text  # a tower without a projection ends in the space of the other's
+        cut = image or text  # a tower without a projection ends in the other one's space
         width = len(cut.weight) if cut else _text_width(backbone)
         return cls(
             image or Projection.identity(width),
@@ -94,17 +96,19 @@ class Retriever(nn.Module):
 
     @property
     def heads(self) -> Heads:
-        """Copies of the heads as they are."""
+        """Copies of the current heads."""
         pairs = zip(_linear(self.block_images), _linear(self.block_texts), strict=True)
         blocks = {
-            name: (Projection.of(image), Projection.of(text))
+            name: (Projection.from_linear(image), Projection.from_linear(text))
             for name, (image, text) in zip(self.block_names, pairs, strict=True)
         }
-        return Heads(Projection.of(self.image_head), Projection.of(self.text_head), blocks)
+        return Heads(
+            Projection.from_linear(self.image_head), Projection.from_linear(self.text_head), blocks
+        )
 
     @property
     def layout(self) -> Layout:
-        """Which columns of an embedding are whose."""
+        """The columns of an embedding that each block takes."""
         widths = {GENERAL: self.image_head.out_features}
         for name, head in zip(self.block_names, _linear(self.block_images), strict=True):
             widths[name] = head.out_features
@@ -112,14 +116,20 @@ class Retriever(nn.Module):
 
     @property
     def dim(self) -> int:
-        """The width of an embedding."""
+        """The dimension of an embedding."""
         return self.layout.dim
 
     def add_blocks(self, spec: ModelSpec) -> "Retriever":
-        """Add the blocks that a spec asks for, each begun as directions of the general block.
+        """Add the attribute heads that a spec lists, initialised with a subspace of the embedding.
+
+        Args:
+            spec: the spec whose `attribute_blocks` are added.
+
+        Returns:
+            The retriever itself.
 
         Raises:
-            ConfigError: a block is wider than the general one.
+            ConfigError: a block has more dimensions than the general one.
         """
         image, text, _ = self.heads
         for number, (name, width) in enumerate(spec.block_widths.items()):
@@ -129,7 +139,8 @@ class Retriever(nn.Module):
                     f"{len(image.weight)}, the width of the embedding itself"
                 )
             seed = spec.seed + number
-            self._add_block(name, (narrowed(image, width, seed), narrowed(text, width, seed)))
+            heads = random_subspace(image, width, seed), random_subspace(text, width, seed)
+            self._add_block(name, heads)
         return self
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -143,7 +154,11 @@ class Retriever(nn.Module):
         return self.embed_image(images), self.embed_text(texts, batch["caption"] != UNKNOWN)
 
     def features(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The towers' outputs before their projections: stored, or computed now."""
+        """Get the towers' features before their projections: stored in the batch, or computed.
+
+        Returns:
+            (B, F) image and (B, G) text features.
+        """
         if "image_features" in batch:
             return batch["image_features"], batch["text_features"]
         assert self.backbone is not None, "photos need towers"
@@ -152,11 +167,19 @@ class Retriever(nn.Module):
         return images, self._in_chunks(self.backbone.encode_text, batch["tokens"])
 
     def embed_image(self, features: Tensor) -> Tensor:
-        """(B, F) features -> (B, D) embeddings, L2-normalised."""
+        """Embed (B, F) image features: (B, D), L2-normalised."""
         return self._embed(features, self.image_head, self.block_images)
 
     def embed_text(self, features: Tensor, has_text: Tensor) -> Tensor:
-        """(B, G) features and (B,) bool -> (B, D) embeddings, L2-normalised or zero."""
+        """Embed text features.
+
+        Args:
+            features: (B, G) float text features.
+            has_text: (B,) bool; the embedding of an item without text is zero.
+
+        Returns:
+            (B, D) float, L2-normalised or zero.
+        """
         return self._embed(features, self.text_head, self.block_texts) * has_text[:, None]
 
     @classmethod
@@ -173,36 +196,36 @@ class Retriever(nn.Module):
             source: a run folder (its last checkpoint), a checkpoint file, an exported folder,
                 "tiny" for the small model that comes with fashret, or a `ModelSpec` for any
                 open_clip model.
-            device: where it encodes: auto, cpu, cuda, mps.
-            cache_dir: where downloaded weights are kept; by default FASHRET_CACHE or
+            device: device that encodes: auto, cpu, cuda, cuda:<number> or mps.
+            cache_dir: folder for downloaded weights; by default FASHRET_CACHE or
                 ~/.cache/fashret.
 
         Returns:
             The retriever with its towers, in evaluation mode.
 
         Raises:
-            CheckpointError: there is no such model, or its weights cannot be read.
-            ConfigError: there is no such device.
+            CheckpointError: the model is not found, or its weights cannot be read.
+            ConfigError: the device is not available on this machine.
 
         Example:
             >>> Retriever.load("tiny", device="cpu").encode_text(["a red dress"]).shape
             (1, 256)
         """
         folder = default_cache_dir() if cache_dir is None else Path(cache_dir).expanduser()
-        spec, state = _found(source)
-        retriever = cls.on(load_backbone(spec, folder))
+        spec, state = _resolve_source(source)
+        retriever = cls.from_backbone(load_backbone(spec, folder))
         if state is not None:
             with_weights(state, retriever, spec)
         return retriever.eval().requires_grad_(False).to(pick_device(device))
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the model's weights."""
         return self.image_head.weight.device
 
     @torch.inference_mode()
     def embed_photos(self, photos: Sequence[Image.Image]) -> Tensor:
-        """Embed one batch of photos: (n, D) float on the model's device, L2-normalised."""
+        """Embed one batch of upright RGB photos: (n, D) on the model's device, L2-normalised."""
         assert self.backbone is not None, "new photos need towers"
         transform = self.backbone.photo_transform()
         prepared = torch.stack([transform(photo) for photo in photos]).to(self.device)
@@ -220,7 +243,7 @@ class Retriever(nn.Module):
         """Encode photos.
 
         Args:
-            photos: files, PIL images, encoded bytes, or (H, W, 3) uint8 arrays.
+            photos: paths of files, PIL images, encoded bytes, or (H, W, 3) uint8 arrays.
             batch_size: photos that are encoded at a time.
 
         Returns:
@@ -265,7 +288,7 @@ class Retriever(nn.Module):
             total=len(inputs),
             desc=f"encoding {what}",
             unit=f" {what}",
-            disable=len(inputs) <= _FEW_BATCHES * batch_size,
+            disable=len(inputs) <= _QUIET_BATCHES * batch_size,
         ) as bar:
             for start in range(0, len(inputs), batch_size):
                 part = inputs[start : start + batch_size]
@@ -274,11 +297,14 @@ class Retriever(nn.Module):
         return encoded
 
     def set_training(self, spec: ModelSpec) -> None:
-        """Let learn what the spec says, and freeze the rest.
+        """Unfreeze the parameters that the spec trains, and freeze all others.
+
+        Args:
+            spec: the spec whose `train`, `heads` and memory options apply.
 
         Raises:
-            ConfigError: train=blocks or lora with a tower that has no blocks; a way to save memory
-                that the towers do not know.
+            ConfigError: train=blocks or lora with a tower that has no list of blocks; chunk or
+                checkpointing with towers that do not support it.
         """
         if spec.train == "lora" and self.backbone is not None:
             add_adapters(
@@ -293,34 +319,34 @@ class Retriever(nn.Module):
         if self.backbone is None:
             return
         self.chunk = spec.chunk
-        counts = any(_learns_statistics(m) for m in self.backbone.modules())
-        if counts and spec.chunk is not None:
+        has_batch_norm = any(_learns_statistics(m) for m in self.backbone.modules())
+        if has_batch_norm and spec.chunk is not None:
             raise ConfigError(
-                f"model.chunk={spec.chunk}: batch normalisation looks at the whole batch, which "
+                f"model.chunk={spec.chunk}: batch normalisation depends on the whole batch, which "
                 "chunks would change; use model.train=lora, or a model without it"
             )
         if spec.checkpointing and not spec.frozen:
-            if counts:
+            if has_batch_norm:
                 raise ConfigError(
-                    "model.checkpointing=true: batch normalisation that learns would count every "
+                    "model.checkpointing=true: trained batch normalisation would count every "
                     "batch twice; use model.train=lora, or a model without it"
                 )
-            self.backbone.checkpoint_activations()
+            self.backbone.enable_gradient_checkpointing()
 
     @property
     def encodes_while_training(self) -> bool:
-        """Whether towers compute in a training step, and not only heads over stored features."""
+        """Whether training steps encode with the towers, not only with heads on stored features."""
         return self.backbone is not None
 
     def halve_chunk(self, size: int) -> int | None:
-        """Encode in chunks of half the size from now on.
+        """Halve the chunk size of encoding, to save memory.
 
         Args:
-            size: items in a batch.
+            size: number of items in a batch.
 
         Returns:
-            The new chunk, or None where it cannot be halved: no towers compute, one item is encoded
-            at a time already, or batch normalisation learns from the whole batch.
+            The new chunk size, or None if it cannot be halved: there are no towers, one item is
+            encoded at a time already, or batch normalisation depends on the whole batch.
         """
         chunk = min(self.chunk or size, size)
         if self.backbone is None or chunk < 2 or any(map(_learns_statistics, self.modules())):
@@ -329,7 +355,10 @@ class Retriever(nn.Module):
         return self.chunk
 
     def learned_state(self) -> dict[str, Tensor]:
-        """What a checkpoint holds: the parameters that learn, and their modules' buffers."""
+        """Return the weights that a checkpoint stores.
+
+        They are the trained parameters, and the buffers of their modules, by name.
+        """
         parameters = dict(self.named_parameters())
         frozen = {name for name, p in parameters.items() if not p.requires_grad}
         learning = {name.rpartition(".")[0] for name in parameters.keys() - frozen}
@@ -340,20 +369,24 @@ class Retriever(nn.Module):
         }
 
     def train(self, mode: bool = True) -> "Retriever":
-        """Training mode for what learns; frozen modules keep their running statistics."""
+        """Set the training mode; frozen modules stay in evaluation mode and keep their statistics.
+
+        Args:
+            mode: True for training, False for evaluation.
+        """
         super().train(mode)
         if mode and self.backbone is not None:
-            for module in list(self.backbone.modules())[2:]:  # itself and open_clip's model apart
-                own = list(module.parameters(recurse=False))
-                if own and not any(p.requires_grad for p in own):
+            for module in list(self.backbone.modules())[2:]:  # without itself and open_clip's model
+                parameters = list(module.parameters(recurse=False))
+                if parameters and not any(p.requires_grad for p in parameters):
                     module.training = False  # not eval(), which its children would follow
         return self
 
     def _in_chunks(self, encode: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        """Encode (B, ...) inputs; where gradients are wanted, keep the activations of a chunk only.
+        """Encode (B, ...) inputs; with gradients, keep the activations of one chunk at a time.
 
-        The gradient of the whole batch's loss then flows through one chunk after another, each
-        encoded again: the same sum in another order.
+        The backward pass then encodes one chunk after another again: the same gradient, summed in
+        another order.
         """
         if self.chunk is None or not torch.is_grad_enabled():
             return encode(inputs)
@@ -361,7 +394,7 @@ class Retriever(nn.Module):
         return torch.cat(parts)
 
     def _embed(self, features: Tensor, head: nn.Linear, blocks: nn.ModuleList) -> Tensor:
-        """The unit vectors of the general head and of the blocks, over the root of their number."""
+        """Concatenate the heads' unit vectors, divided by the square root of their number."""
         features = features.to(head.weight.dtype)
         parts = [nn.functional.normalize(h(features), dim=-1) for h in (head, *blocks)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1) / math.sqrt(len(parts))
@@ -372,7 +405,7 @@ class Retriever(nn.Module):
         self.block_texts.append(make_head(pair[1]))
 
     def _heads(self) -> list[tuple[nn.Linear, Projection | None]]:
-        """The heads and what they began as; None for the identity."""
+        """List the general heads with their initial projections; None for the identity."""
         towers = self.backbone
         image = None if towers is None else towers.image_projection
         text = None if towers is None else towers.text_projection
@@ -383,8 +416,8 @@ class Retriever(nn.Module):
         yield from self.block_texts.parameters()
         if spec.heads:
             for head, projection in self._heads():
-                # Behind a tower that learns whole, a head that began as the identity only adds
-                # a second way to do the same, and unsettles training from nothing.
+                # After a fully trained tower, a head that is initialised with the identity is
+                # redundant, and makes training from random weights unstable.
                 if projection is not None or spec.train != "all":
                     yield from head.parameters()
         if spec.frozen or self.backbone is None:
@@ -401,19 +434,19 @@ class Retriever(nn.Module):
 
 
 def _learns_statistics(module: nn.Module) -> bool:
-    """Whether it normalises by the batch at hand; `train` leaves frozen ones out."""
+    """Return whether a module is a trained batch normalisation; `Retriever.train` skips others."""
     return isinstance(module, _BatchNorm) and any(p.requires_grad for p in module.parameters())
 
 
 def _text_width(backbone: Backbone) -> int:
-    """The width of the features of a model whose towers both end without a projection."""
+    """Feature dimension of a model whose towers both end without a projection."""
     with torch.no_grad():
         device = next(backbone.parameters()).device
         return int(backbone.encode_text(backbone.tokenize(["a"]).to(device)).shape[1])
 
 
 def _linear(heads: nn.ModuleList) -> list[nn.Linear]:
-    """The heads that a list holds."""
+    """List the heads of a module list with their type."""
     return list(heads)  # type: ignore[arg-type]  # a ModuleList may hold any module
 
 
@@ -435,8 +468,10 @@ def open_photo(photo: Photo) -> Image.Image:
         raise DataError(f"photo {photo} cannot be read: {e}") from e
 
 
-def _found(source: str | Path | ModelSpec) -> tuple[ModelSpec, Mapping[str, Tensor] | None]:
-    """The spec and the learned weights that a name stands for."""
+def _resolve_source(
+    source: str | Path | ModelSpec,
+) -> tuple[ModelSpec, Mapping[str, Tensor] | None]:
+    """Find the spec of a model source, and the trained weights if it is a checkpoint."""
     if isinstance(source, ModelSpec):
         return source, None
     path = Path(source).expanduser()

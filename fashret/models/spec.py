@@ -1,7 +1,7 @@
-"""Which model, from which weights, and what of it learns: what `model=` composes.
+"""The specification of a model, its weights, and the parts of it that are trained: `model=`.
 
-Light to build: the towers are loaded when something has to be encoded, so that a run over stored
-features never reads them.
+A spec is cheap to create: the towers are loaded when something has to be encoded, so that a run
+over stored features never reads them.
 """
 
 import hashlib
@@ -16,17 +16,17 @@ from fashret.allowlist import target_faults
 from fashret.errors import CheckpointError, ConfigError
 from fashret.instantiate import instantiate
 
-OWN = {path.name: path for path in (Path(__file__).parent / "architectures").iterdir()}
-"""Architectures of our own, by name: bundles that open_clip's `local-dir:` reads."""
+SHIPPED_BUNDLES = {path.name: path for path in (Path(__file__).parent / "architectures").iterdir()}
+"""Folders of the models that come with fashret, by name: bundles for open_clip's `local-dir:`."""
 
 SHIPPED = "fashion"
-"""The tag of the weights that lie in such a bundle."""
+"""The tag of the weights in these bundles."""
 
 BUNDLE_CONFIG = "open_clip_config.json"
-"""What a folder is known by that open_clip's `local-dir:` reads."""
+"""The file by which a folder is recognised as a bundle for open_clip's `local-dir:`."""
 
 VOCABULARY = "vocabulary.txt.gz"
-"""The merges of a bundle whose tokenizer knows fewer words than CLIP's."""
+"""The BPE merges of a bundle whose tokenizer has fewer words than CLIP's."""
 
 _WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 
@@ -38,37 +38,41 @@ RESIZE_MODES = ("longest", "shortest", "squash")
 
 @dataclass(kw_only=True)
 class ModelSpec:
-    """An open_clip model and what of it learns.
+    """An open_clip model, and the parts of it that are trained.
 
     Args:
-        name: an open_clip architecture, one of ours, `hf-hub:<repository>` or
+        name: an open_clip architecture, `fashret-tiny`, `hf-hub:<repository>` or
             `local-dir:<folder>`.
         pretrained: a tag of open_clip (`fashion` for fashret-tiny), a local file of weights, or
-            null for random weights. Must be null with `hf-hub:` and `local-dir:`, which carry
+            null for random weights. Must be null with `hf-hub:` and `local-dir:`, which come with
             their weights.
-        train: heads, blocks (the heads and the last blocks of each tower), lora (the heads and
-            low-rank adapters in every block: Hu et al., LoRA, 2021) or all.
-        train_blocks: how many blocks of each tower, for train=blocks.
-        lora_rank: of the adapters, for train=lora.
-        lora_alpha: what they add is multiplied by this over the rank.
-        attribute_blocks: a block beside the embedding for each of these attributes, and its width;
-            null for none.
-        heads: false leaves the projections as they are; with train=heads nothing then learns.
-        resize: how a photo becomes a square: longest (the whole garment, padded), shortest
-            (CLIP's own crop of the middle) or squash.
-        fill: the grey of the padding, 0 to 255.
-        seed: of random weights.
-        decode: reduced decodes a JPEG that is much larger than the towers' input no larger than
-            they need (twice the input); exact decodes all there is.
-        precision: of the arithmetic in which a catalog is encoded: float32, or bfloat16 or float16
-            by autocast, faster on a GPU that has them. Towers that learn follow trainer.precision.
-        chunk: items whose activations are held at once while towers learn; the others' are computed
-            again in the backward pass, so that the batch of a contrastive loss may be larger than
-            what fits (Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited
-            Setup, 2021); null for the whole batch.
-        checkpointing: whether each block's activations are computed again in the backward pass
-            (Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016).
-        compile: whether torch.compile is given the image tower.
+        train: parts that are trained: heads, blocks (the heads and the last transformer blocks of
+            each tower), lora (the heads and low-rank adapters in every block: Hu et al., LoRA,
+            2021) or all.
+        train_blocks: number of transformer blocks of each tower that are trained, at least 1, for
+            train=blocks.
+        lora_rank: LoRA rank of the adapters, at least 1, for train=lora.
+        lora_alpha: LoRA alpha; the update is scaled by lora_alpha / lora_rank.
+        attribute_blocks: dimensions of an extra embedding block by attribute, each with its own
+            linear head; null for none.
+        heads: whether the projections (heads) are trained; with train=heads and false, nothing is
+            trained.
+        resize: how a photo is made square: longest (the full photo, padded), shortest (CLIP's
+            centre crop) or squash.
+        fill: grey level of the padding, 0 to 255.
+        seed: seed of random weights.
+        decode: reduced (decode a large JPEG at a smaller size, no less than twice the towers'
+            input) or exact (decode at full size).
+        precision: floating-point type in which a catalog is encoded: float32, or bfloat16 or
+            float16 by autocast, faster on a GPU that supports them. Training follows
+            trainer.precision.
+        chunk: items whose activations are in memory at once while towers are trained; the others'
+            are recomputed in the backward pass, so that the batch of a contrastive loss may be
+            larger than what fits into memory (Gao et al., Scaling Deep Contrastive Learning Batch
+            Size under Memory Limited Setup, 2021); null for the whole batch.
+        checkpointing: gradient checkpointing: recompute each block's activations in the backward
+            pass (Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016).
+        compile: whether the image tower is compiled with torch.compile.
     """
 
     name: str = "fashret-tiny"
@@ -108,70 +112,73 @@ class ModelSpec:
                 raise ConfigError(f"model.attribute_blocks.{name}={width}: it must be at least 1")
         if self.carries_weights and self.pretrained is not None:
             raise ConfigError(
-                f"model.pretrained={self.pretrained}: '{self.name}' carries its own weights, set "
-                "model.pretrained=null"
+                f"model.pretrained={self.pretrained}: '{self.name}' comes with its own weights, "
+                "set model.pretrained=null"
             )
-        if self.looks_like_a_file and not Path(str(self.pretrained)).expanduser().is_file():
+        if self.pretrained_is_file and not Path(str(self.pretrained)).expanduser().is_file():
             raise CheckpointError(
-                f"model.pretrained={self.pretrained} is no file; it takes a tag of open_clip "
+                f"model.pretrained={self.pretrained}: file not found; give a tag of open_clip "
                 "(such as openai), a local file of weights, or null"
             )
 
     @property
     def block_widths(self) -> Mapping[str, int]:
-        """The width of each attribute's block."""
+        """Dimensions of each attribute's embedding block, by attribute."""
         return self.attribute_blocks or {}
 
     @property
     def frozen(self) -> bool:
-        """Whether the towers stay as they are, so that features can be stored."""
+        """Whether the towers are not trained, so that their features can be stored."""
         return self.train == "heads"
 
     @property
     def learns(self) -> bool:
-        """Whether anything is trained at all."""
+        """Whether any part of the model is trained."""
         return self.heads or not self.frozen or bool(self.block_widths)
 
     @property
     def random(self) -> bool:
-        """Whether the towers begin without weights."""
+        """Whether the towers start from random weights."""
         return self.pretrained is None and not self.carries_weights
 
     @property
     def carries_weights(self) -> bool:
-        """Whether the name itself says where the weights are."""
+        """Whether the name is a bundle with weights: `hf-hub:` or `local-dir:`."""
         return self.name.startswith(("hf-hub:", "local-dir:"))
 
     @property
-    def own(self) -> Path | None:
-        """The bundle of an architecture of ours."""
-        return OWN.get(self.name)
+    def shipped_bundle(self) -> Path | None:
+        """The folder of a model that comes with fashret; None for any other model."""
+        return SHIPPED_BUNDLES.get(self.name)
 
     @property
     def folder(self) -> Path | None:
-        """The bundle on disk that the architecture is read from."""
+        """The bundle's folder on disk; None for a model that is not a local bundle."""
         if self.name.startswith("local-dir:"):
             return Path(self.name.removeprefix("local-dir:")).expanduser()
-        return self.own
+        return self.shipped_bundle
 
     @property
-    def looks_like_a_file(self) -> bool:
-        """Whether `pretrained` names a file, not a tag."""
+    def pretrained_is_file(self) -> bool:
+        """Whether `pretrained` is the path of a weights file, not a tag."""
         if self.pretrained is None:
             return False
         path = Path(self.pretrained).expanduser()
         return path.suffix in _WEIGHTS or path.is_file()
 
     def identity(self, cache_dir: Path) -> dict[str, Any]:
-        """Everything that could change a feature: the part of a catalog's key that is the model.
+        """Collect everything that could change a feature: the model's part of a catalog's key.
 
-        A file of weights counts by its content; its hash is kept in the cache, by path, size and
-        time, since a large one takes seconds.
+        A file of weights counts by the hash of its content. The hash is cached by the file's path,
+        size and time of change, since that of a large file takes seconds.
+
+        Args:
+            cache_dir: folder of the cache.
         """
         files = [] if self.folder is None else sorted(self.folder.glob("*.*"))
         bundle = {p.name: _file_hash(p, cache_dir) for p in files if p.suffix not in _WEIGHTS}
         weights: object = self.pretrained
-        if self.looks_like_a_file:
+        if self.pretrained_is_file:
             weights = _file_hash(Path(str(self.pretrained)).expanduser(), cache_dir)
         elif self.random:
             weights = {"random": self.seed}
@@ -189,18 +196,18 @@ class ModelSpec:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], name: str) -> "ModelSpec":
-        """Make the spec that a checkpoint's configuration holds, which may be somebody else's.
+        """Create the spec from a checkpoint's configuration, which need not be trusted.
 
         Args:
-            config: as `models.checkpoint.read_checkpoint` gives it.
-            name: what messages call the checkpoint.
+            config: the configuration, from `models.checkpoint.read_checkpoint`.
+            name: name of the checkpoint in messages.
 
         Raises:
-            CheckpointError: there is none, or it names a target that is not allowed.
+            CheckpointError: it has no model, or names a target that is not allowed.
         """
         node = config.get("model")
         if not isinstance(node, dict):
-            raise CheckpointError(f"{name}: the checkpoint names no model")
+            raise CheckpointError(f"{name}: the checkpoint's configuration has no model")
         if faults := list(target_faults(node, "model")):
             lines = "\n".join(f"  - {fault}" for fault in faults)
             raise CheckpointError(
@@ -213,7 +220,7 @@ class ModelSpec:
 
     @property
     def label(self) -> str:
-        """The model as a part of a file name."""
+        """Short name of the model for file names."""
         return self.name.split(":")[-1].rstrip("/").split("/")[-1]
 
 
@@ -223,17 +230,17 @@ def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:
 
 
 def _file_hash(path: Path, cache_dir: Path) -> str:
-    """The hash of a file's content, from the cache where the file has not changed."""
+    """Hash a file's content; unchanged files are looked up in the cache."""
     stat = path.stat()
     stamp = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
     name = hashlib.blake2b(stamp.encode(), digest_size=16).hexdigest()
-    known = cache_dir / "hashes" / name
-    if known.is_file():
-        return known.read_text()
+    cached = cache_dir / "hashes" / name
+    if cached.is_file():
+        return cached.read_text()
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    known.parent.mkdir(parents=True, exist_ok=True)
-    partial = known.with_name(f"{name}.{os.getpid()}")
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    partial = cached.with_name(f"{name}.{os.getpid()}")
     partial.write_text(digest)
-    partial.replace(known)
+    partial.replace(cached)
     return digest

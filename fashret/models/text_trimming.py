@@ -1,4 +1,4 @@
-"""Encoding texts that are shorter than a tower's context, without the padding behind them."""
+"""Encoding of texts that are shorter than a tower's context, without their padding."""
 
 from types import MethodType
 from typing import Any
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 
 def is_causal(clip: Any) -> bool:
-    """Whether a text's feature is its end token's, and no token sees what follows it.
+    """Return whether a text tower is causal: a text's feature does not depend on its padding.
 
-    Only open_clip's own classes are known to be so: a subclass may compute something else.
+    A text's feature is that of its end token, and no token attends to later ones. Only for
+    open_clip's own classes: a subclass may compute something else.
 
     Args:
         clip: an open_clip model.
@@ -31,7 +32,7 @@ def is_causal(clip: Any) -> bool:
 
 
 def encode_short(clip: Any, tokens: Tensor) -> Tensor:
-    """The features of texts by a model that `is_causal`; several threads may call it at once.
+    """Encode texts with a model that `is_causal`; several threads may call it at once.
 
     open_clip's own code runs, with a shorter attention mask and fewer positions in place of the
     model's. The model itself is not changed: `torch.func.functional_call` would swap its buffers
@@ -39,33 +40,34 @@ def encode_short(clip: Any, tokens: Tensor) -> Tensor:
 
     Args:
         clip: an open_clip model.
-        tokens: (B, L) long, of at most the context's length.
+        tokens: (B, L) long tokens, L at most the context length.
 
     Returns:
-        (B, G) features, not normalised.
+        (B, G) float features, not normalised.
     """
     length = tokens.shape[1]
     if isinstance(clip, CLIP):
-        shorter = _Replaced(
+        shorter = _WithAttributes(
             clip,
             attn_mask=clip.attn_mask[:length, :length],
             positional_embedding=clip.positional_embedding[:length],
         )
     else:
         mask = clip.text.attn_mask[:length, :length]
-        shorter = _Replaced(clip, text=_Replaced(clip.text, attn_mask=mask))
+        shorter = _WithAttributes(clip, text=_WithAttributes(clip.text, attn_mask=mask))
     features: Tensor = shorter.encode_text(tokens, normalize=False)
     return features
 
 
-class _Replaced:
-    """A module whose methods see other values for some attributes; the module does not change.
+class _WithAttributes:
+    """A view of a module with other values for some attributes; the module does not change.
 
-    Its class's own methods run; its forward hooks do not, those of its submodules do.
+    The methods of the module's class run with these values; forward hooks of the module do not
+    run, those of its submodules do.
 
     Args:
-        module: whose methods and other attributes are used.
-        values: by attribute name, what the methods see in place of the module's own.
+        module: the module, whose methods and other attributes are used.
+        values: replacing values by attribute name.
     """
 
     def __init__(self, module: nn.Module, **values: Any) -> None:
@@ -76,6 +78,6 @@ class _Replaced:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._module, name)
-        if getattr(value, "__self__", None) is self._module:  # a method, which is given this object
+        if getattr(value, "__self__", None) is self._module:  # a method: bind it to this view
             return MethodType(value.__func__, self)
         return value

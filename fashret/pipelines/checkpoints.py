@@ -47,7 +47,7 @@ def embedding_catalog(
     """
 
     def load() -> Retriever:
-        return Retriever.on(session.backbone)
+        return Retriever.from_backbone(session.backbone)
 
     if state is None:
         return session.catalog(session.identity, load, folder=folder)

@@ -41,7 +41,7 @@ def export(options: ExportOptions) -> tuple[str, ...]:
     spec, state = options.model, None
     if options.run is not None or options.ckpt not in ("last", "best"):
         state = read_checkpoint(checkpoint_path(options.run, options.ckpt))[1]
-    retriever = Retriever.on(load_backbone(spec, options.cache_dir))
+    retriever = Retriever.from_backbone(load_backbone(spec, options.cache_dir))
     if state is not None:
         with_weights(state, retriever, spec)
     names = ("loss.log_scale", "loss.contrastive.log_scale")

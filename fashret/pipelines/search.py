@@ -113,7 +113,7 @@ class Index:
     def from_system(cls, system: System) -> "Index":
         """Index all items of a trained or evaluated system's data set."""
         table, stored = system.session.table, system.embeddings
-        values = {name: _value_column(table.column(name)) for name in table.described}
+        values = {name: _value_column(table.column(name)) for name in table.categorical_columns}
         image, text = _embeddings(stored, system.towers.layout, system.session.device)
         ids, texts = table.column("item_id"), [each or "" for each in table.column("text")]
         return cls(system.towers, image, text, ids, texts, values, table.photo)

@@ -150,7 +150,7 @@ class Session:
         except CheckpointError as e:
             log.warning("comparing captions by their text instead of their tokens: %s", e)
             return None
-        tokens = CaptionTokens.of(captions, tokenizer)
+        tokens = CaptionTokens.from_captions(captions, tokenizer)
         cut = tokens.cut.numpy()[codes] & (codes != UNKNOWN)
         if cut.any():
             row = int(np.flatnonzero(cut)[0])
@@ -231,13 +231,13 @@ class Session:
             targets,
             metrics=metric_names(plan),
             sliced=self.options.retrieval.slice_metrics,
-            values={name: self.table.codes(name)[1] for name in self.table.described},
+            values={name: self.table.codes(name)[1] for name in self.table.categorical_columns},
             given=self.options.given_targets,
         )
 
     def baseline_catalog(self) -> Catalog:
         """Open the catalog of the untrained model, or build it first."""
-        return self.catalog(self.identity, lambda: Retriever.on(self.backbone))
+        return self.catalog(self.identity, lambda: Retriever.from_backbone(self.backbone))
 
     def catalog(
         self,

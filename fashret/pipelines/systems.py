@@ -114,7 +114,7 @@ class System:
         Raises:
             ConfigError: the system is a catalog of another model than the session's.
         """
-        retriever = Retriever.on(self.session.backbone)
+        retriever = Retriever.from_backbone(self.session.backbone)
         if self.state is not None:
             with_weights(self.state, retriever, self.session.spec)
         elif self.retriever is None and self.catalog.manifest["encoder"] != self.session.identity:

@@ -255,7 +255,9 @@ def make_module(
 ) -> RetrievalModule:
     """Make the Lightning module: heads over stored features, or with towers that are trained."""
     spec = session.spec
-    retriever = Retriever(*baseline.heads) if spec.frozen else Retriever.on(session.backbone)
+    retriever = (
+        Retriever(*baseline.heads) if spec.frozen else Retriever.from_backbone(session.backbone)
+    )
     retriever.add_blocks(spec).set_training(spec)
     options.miner.prepare(items, baseline)
     if isinstance(options.loss, Composite):

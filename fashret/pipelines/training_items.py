@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fashret.catalog.store import Catalog
-from fashret.data.leakage import leaking
+from fashret.data.leakage import find_leaking
 from fashret.data.learnable import check_learnable
 from fashret.errors import DataError
 from fashret.losses import AnchorToBaseline, Composite, Distillation, HardNegatives
@@ -47,10 +47,10 @@ def training_items(
     if (
         grouping is not None and by_title and not session.spec.random
     ):  # random towers see no similarity
-        product, joined = grouping.by_title(table.column("text"), baseline.image, product)
+        product, joined = grouping.join_by_title(table.column("text"), baseline.image, product)
         confidence = torch.where(joined, grouping.title_confidence, confidence)
     rows = torch.from_numpy(table.rows("train"))
-    leaks, copied = leaking(table, rows, product, joined, confidence)
+    leaks, copied = find_leaking(table, rows, product, joined, confidence)
     if bool(leaks.any()):
         log.warning(
             "dropping %d training items whose photo or product also occurs in validation or test "
@@ -68,7 +68,7 @@ def training_items(
         rows[~leaks],
         product,
         codes.caption,
-        codes.described,
+        codes.labels,
         table.column("item_id"),
         session.source.tiers,
     )
@@ -95,7 +95,7 @@ def check_items(session: Session, items: TrainingItems, loss: nn.Module, *, gath
         return
     captions, caption = session.source.captions, items.caption
     if captions is not None:
-        caption = torch.from_numpy(captions.over(session.table).codes)
+        caption = torch.from_numpy(captions.fill(session.table).codes)
     world = session.group.world_size
     terms: Iterable[nn.Module] = loss.terms.values() if isinstance(loss, Composite) else ()
     from_values = any(not isinstance(term, _NEED_PAIRS) for term in terms)

@@ -47,6 +47,6 @@ def jpeg(picture: Image.Image) -> bytes:
 def thumbnail(encoded: bytes, side: int) -> bytes:
     """Shrink an encoded photo to a JPEG that fits in a square of `side` pixels."""
     file = io.BytesIO()
-    photo = decode_photo(encoded, least=side)
+    photo = decode_photo(encoded, min_side=side)
     ImageOps.contain(photo, (side, side)).save(file, format="JPEG", quality=72)
     return file.getvalue()

@@ -11,14 +11,16 @@ from fashret.reports.web import data_uri
 
 def item_facts(table: ItemTable, rows: Sequence[int]) -> list[dict[str, Any]]:
     """Return the id, the text and the known values by attribute of each row of the table."""
-    columns = table.dataset.select_columns(["item_id", "text", *table.described])[list(rows)]
+    columns = table.dataset.select_columns(["item_id", "text", *table.categorical_columns])[
+        list(rows)
+    ]
     return [
         {
             "id": columns["item_id"][i],
             "text": columns["text"][i] or "",
             "values": {
                 name: columns[name][i]
-                for name in table.described
+                for name in table.categorical_columns
                 if columns[name][i] not in (None, "", "unknown")
             },
         }

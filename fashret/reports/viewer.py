@@ -104,7 +104,7 @@ class Viewer:
             source: the data source, with its corrections.
             near_duplicates: the suspected duplicates; None if they were not searched.
         """
-        overrides = Overrides.of(source)
+        overrides = Overrides.from_source(source)
         disagreements = self._disagreements(table, source, overrides)
         products = self._products(table)
         pairs = [] if near_duplicates is None else near_duplicates.pairs[: self.pairs].tolist()
@@ -117,7 +117,7 @@ class Viewer:
                     {"value": value, "count": count, "items": shown.positions(rows)}
                     for value, count, rows in self._values(table, name)
                 ]
-                for name in table.described
+                for name in table.categorical_columns
             },
             "disagreements": [
                 {
@@ -179,7 +179,9 @@ class Viewer:
         schema = source.parser
         if schema is None:
             return []
-        columns = {name: table.column(name) for name in (*table.described, "text", "item_id")}
+        columns = {
+            name: table.column(name) for name in (*table.categorical_columns, "text", "item_id")
+        }
         found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         for row in range(len(table)):
             from_text = schema.read(columns["text"][row] or "", columns["category"][row])

@@ -1,1 +1,1 @@
-"""Tasks: what a query is made of, what is searched, and what is relevant."""
+"""Tasks: queries, the gallery that they search, and the relevant items."""

@@ -1,4 +1,4 @@
-"""A task: what asks, what is searched, what is relevant, and which metrics count it."""
+"""Searches (queries and their gallery) and tasks (relevance and metrics of a search)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from fashret.functional.relevance import Relevance
 from fashret.functional.topk import Excluded
 
 NO_ROW = -1
-"""The row of a query that is not an item, such as a typed text."""
+"""The row of a query that is not an item of the table, such as a typed text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,15 +20,16 @@ class Search:
     """Queries and the gallery that they search.
 
     Attributes:
-        name: what keys and pages call it, such as image, text or fused.
-        query_rows: (Q,) rows of the item table, `NO_ROW` for a query that is not an item.
-        gallery_rows: (N,) rows of the item table, ascending.
-        groups: (Q,) long: queries with an equal code (of one product) are one unit for intervals;
-            UNKNOWN is a unit of its own.
-        gallery_groups: (N,) long: codes of the gallery's items, where new products would bring a
-            new gallery as well; None where the gallery is fixed.
-        excluded: gallery positions that single queries must not find; None for none.
-        query_names: (Q,) what tables call the queries; None for the items' ids.
+        name: name in metric keys and reports, such as image, text or fused.
+        query_rows: (Q,) long rows of the queries in the item table, `NO_ROW` for a query that is
+            not an item.
+        gallery_rows: (N,) long rows of the gallery in the item table, ascending.
+        groups: (Q,) long: queries with an equal code (of one product) are one unit for confidence
+            intervals; UNKNOWN is a unit of its own.
+        gallery_groups: (N,) long product codes of the gallery, if a new sample of products would
+            also replace the gallery; None if the gallery is fixed.
+        excluded: gallery positions that are left out of single queries' rankings; None for none.
+        query_names: (Q,) names of the queries in reports; None for the items' ids.
     """
 
     name: str
@@ -40,16 +41,16 @@ class Search:
     query_names: Sequence[str] | None = None
 
     def subset(self, queries: NDArray[np.int64]) -> "Search":
-        """The same gallery, searched by some of the queries.
+        """Keep only some of the queries, and the full gallery.
 
         Args:
-            queries: (q,) positions, ascending.
+            queries: (q,) long positions of queries, ascending.
         """
         names, excluded = self.query_names, self.excluded
         if excluded is not None:
-            asked = excluded.queries.cpu().numpy()
-            kept = np.isin(asked, queries)
-            position = torch.from_numpy(np.searchsorted(queries, asked[kept]))
+            positions = excluded.queries.cpu().numpy()
+            kept = np.isin(positions, queries)
+            position = torch.from_numpy(np.searchsorted(queries, positions[kept]))
             excluded = Excluded(position, excluded.rows[torch.from_numpy(kept)])
         return replace(
             self,
@@ -62,19 +63,19 @@ class Search:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is relevant to the queries of a search, and how it is counted.
+    """The relevant items of a search's queries, and the metrics that are computed.
 
     Attributes:
         name: the task's part of a metric's key, such as image/product.
-        search: the name of its search.
-        relevance: how right each gallery item is for each query.
-        metrics: such as hit@10 or ndcg@5; `map` and `rprecision` are of the whole ranking.
-        headlines: those that a scoreboard shows.
-        values: (Q,) codes of the queries' own values and the values' names, where metrics are also
-            given by value; None for none.
-        zero_without_answer: whether a query without a relevant item counts as 0; else it does not
-            count.
-        notes: what a reader of its numbers should know.
+        search: name of its search.
+        relevance: relevance (gain) of each gallery item for each query.
+        metrics: names such as hit@10 or ndcg@5; `map` and `rprecision` are of the full ranking.
+        headlines: names of the metrics that a scoreboard shows.
+        values: (Q,) long codes of the queries' attribute values and the values' names, for metrics
+            by value; None for no such metrics.
+        zero_without_answer: whether a query without a relevant item counts as 0; if False, it does
+            not count.
+        notes: remarks for readers of the results.
     """
 
     name: str
@@ -87,7 +88,7 @@ class Task:
     notes: Sequence[str] = field(default_factory=tuple)
 
     def subset(self, queries: NDArray[np.int64]) -> "Task":
-        """The same task for some of its queries; see `Search.subset`."""
+        """Keep only some of the queries; see `Search.subset`."""
         chosen = torch.from_numpy(queries)
         values = None if self.values is None else (self.values[0][chosen], self.values[1])
         return replace(self, relevance=self.relevance.subset(chosen), values=values)

@@ -48,7 +48,7 @@ def test_a_killed_build_goes_on_and_encodes_nothing_twice(
             return encode(images)
 
         monkeypatch.setattr(backbone, "encode_image", encode_image)
-        return Retriever.on(backbone)
+        return Retriever.from_backbone(backbone)
 
     monkeypatch.setattr("fashret.catalog.encode._SAVE_EVERY", 2)
     with pytest.raises(KeyboardInterrupt):
@@ -77,7 +77,7 @@ def test_a_build_killed_after_encoding_encodes_nothing(
     def load() -> Retriever:
         backbone = load_backbone(SPEC, tmp_path)
         monkeypatch.setattr(backbone, "encode_image", lambda images: pytest.fail("encoded again"))
-        return Retriever.on(backbone)
+        return Retriever.from_backbone(backbone)
 
     built, whole = build(table, tmp_path, load=load), build(table, tmp_path / "whole")
     assert torch.equal(built.image, whole.image)

@@ -26,7 +26,7 @@ def test_equal_captions_are_encoded_once(
         return encode(tokens)
 
     monkeypatch.setattr(backbone, "encode_text", encode_text)
-    catalog = build(table, tmp_path, load=lambda: Retriever.on(backbone))
+    catalog = build(table, tmp_path, load=lambda: Retriever.from_backbone(backbone))
     texts = table.column("text")
     assert len(seen) == len(set(seen)) == len(set(texts)) < len(texts)
     for row in (0, 17, 299):
@@ -43,7 +43,7 @@ def test_a_lower_precision_is_near_and_has_a_key_of_its_own(
         table,
         tmp_path,
         identity=lower.identity(tmp_path),
-        load=lambda: Retriever.on(load_backbone(lower, tmp_path)),
+        load=lambda: Retriever.from_backbone(load_backbone(lower, tmp_path)),
     )
     assert near.folder != exact.folder
     for kind in ("image", "text"):
@@ -74,7 +74,7 @@ def test_features_that_are_not_finite_are_refused_with_their_items(
 
     monkeypatch.setattr(backbone, f"encode_{tower}", broken)
     with pytest.raises(CatalogError, match=rf"features contain NaN or Inf: {named}") as raised:
-        build(table, tmp_path, load=lambda: Retriever.on(backbone), dtype=dtype)
+        build(table, tmp_path, load=lambda: Retriever.from_backbone(backbone), dtype=dtype)
     assert not list((tmp_path / "catalogs").glob("*/manifest.json"))
     if tower == "image":
         items = table.column("item_id")

@@ -174,13 +174,13 @@ def test_a_schema_of_another_shape_is_answered() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"big": []}, r"size\.values\.big: \[\] is no list of phrases"),
-        ({"small": None}, r"size\.values\.small: None is no list of phrases"),
-        ({"red": "red"}, r"size\.values\.red: red is no list of phrases"),
-        ({"plus": ["+"]}, r"size\.values\.plus: the phrase '\+' holds no letter or digit"),
-        ({"stop": ["large", "."]}, r"size\.values\.stop: the phrase '\.' holds no letter"),
-        ({"no": [False]}, r"size\.values\.no: False is no phrase; put a word .* in quotes"),
-        ({"none": [None]}, r"size\.values\.none: None is no phrase"),
+        ({"big": []}, r"size\.values\.big: \[\] is not a list of phrases"),
+        ({"small": None}, r"size\.values\.small: None is not a list of phrases"),
+        ({"red": "red"}, r"size\.values\.red: red is not a list of phrases"),
+        ({"plus": ["+"]}, r"size\.values\.plus: the phrase '\+' has no letter or digit"),
+        ({"stop": ["large", "."]}, r"size\.values\.stop: the phrase '\.' has no letter"),
+        ({"no": [False]}, r"size\.values\.no: False is not a text; put words .* in quotes"),
+        ({"none": [None]}, r"size\.values\.none: None is not a text"),
         ({True: ["yes"]}, r"size\.values: True is no value; put it in quotes"),
         ({"one": ["large*"]}, r"size\.values\.one: 'large\*' counts only beside one of"),
     ],
@@ -393,7 +393,7 @@ def test_labels_state_values_and_values_have_phrases() -> None:
 
 def test_a_word_list_is_read_by_its_name_or_its_path(tmp_path: Path) -> None:
     """The named list, a copy of its file, and its content as a mapping are one schema."""
-    named = Schema.of("fashion")
+    named = Schema.from_config("fashion")
     packaged = Path(attribute_parser.__file__).parent / "schemas" / "fashion.yaml"
     copy = tmp_path / "mine.yaml"
     copy.write_text(packaged.read_text())
@@ -401,7 +401,7 @@ def test_a_word_list_is_read_by_its_name_or_its_path(tmp_path: Path) -> None:
     former = {"_target_": "fashret.data.attributes.Schema", **whole}
     assert len(named.attributes) == 6
     for other in (str(copy), whole, {"base": "fashion"}, named):
-        assert Schema.of(other) == named
+        assert Schema.from_config(other) == named
     for written in (
         former,
         {"_target_": "fashret.data.attribute_parser.Schema", "base": "fashion"},
@@ -421,19 +421,19 @@ def test_the_key_of_a_prepared_set_is_that_of_its_words_however_they_are_given()
 
 
 def test_single_words_of_a_word_list_are_changed(tmp_path: Path) -> None:
-    fashion = Schema.of("fashion")
+    fashion = Schema.from_config("fashion")
     (tmp_path / "shop.yaml").write_text(
         "base: fashion\nattributes:\n  material:\n    values: {denim: [denim, chambray]}\n"
         "  gender: null\n"
     )
     (tmp_path / "outlet.yaml").write_text("base: shop.yaml\nnames: [chambray house]\n")
-    outlet = Schema.of(str(tmp_path / "outlet.yaml"))
+    outlet = Schema.from_config(str(tmp_path / "outlet.yaml"))
     assert outlet.names == ["chambray house"]
     assert set(outlet.attributes) == set(fashion.attributes) - {"gender"}
     assert outlet.garments == fashion.garments
     assert outlet.read("a chambray shirt", "shirts") == {"material": "denim"}
     assert outlet.read("a chambray house wool shirt", "shirts") == {"material": "wool"}
-    assert Schema.of({"base": "fashion", "names": []}).names == []
+    assert Schema.from_config({"base": "fashion", "names": []}).names == []
 
 
 @pytest.mark.parametrize(
@@ -442,13 +442,13 @@ def test_single_words_of_a_word_list_are_changed(tmp_path: Path) -> None:
         ("nowhere.yaml", r"data\.schema=nowhere\.yaml: file not found; give one of fashion, or"),
         ({"names": []}, r"needs garments and attributes; to change .* data\.schema={base: fash"),
         ({"bas": "fashion"}, r"data\.schema has bas; a word list has garments, attributes, names"),
-        ({"base": 3}, r"data\.schema\.base=3: it is no word list"),
+        ({"base": 3}, r"data\.schema\.base=3: this is not a word list"),
         ({"garments": {}, "attributes": [1]}, r"data\.schema\.attributes: \[1\] is no mapping"),
     ],
 )  # fmt: skip
 def test_a_word_list_that_is_none_is_answered(value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Schema.of(value)  # type: ignore[arg-type]
+        Schema.from_config(value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -456,14 +456,14 @@ def test_a_word_list_that_is_none_is_answered(value: object, message: str) -> No
     [
         ("names: [a", "the file cannot be read"),
         ("- a", "a word list is a mapping of garments, attributes, names"),
-        ("names: [a]\nnames: [b]", r"names \(line 1\), names \(line 2\) stands twice"),
+        ("names: [a]\nnames: [b]", r"names \(line 1\), names \(line 2\) occurs twice"),
         ("base: mine.yaml", "the file names itself as its base"),
     ],
 )
 def test_a_file_that_is_no_word_list_is_answered(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        Schema.of(str(tmp_path / "mine.yaml"))
+        Schema.from_config(str(tmp_path / "mine.yaml"))
 
 
 def test_overrides_of_single_words_go_on_working() -> None:

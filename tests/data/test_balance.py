@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from fashret.data.balance import Balance, Described
+from fashret.data.balance import Balance, Labels
 from fashret.errors import ConfigError
 
 
 def test_boosts_of_an_item_are_multiplied() -> None:
-    described: Described = {
+    described: Labels = {
         "category": (np.array([0, 1, 0, -1]), ["tees", "skirts"]),
         "neckline": (np.array([0, 1, -1, 0]), ["round", "square"]),
     }

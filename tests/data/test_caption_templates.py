@@ -19,7 +19,7 @@ from fashret.data.sources import Folder
 from fashret.errors import ConfigError
 from fashret.functional.relations import pair_relations
 from fashret.loading.batches import PhotoDataset
-from fashret.loading.samplers import Rows
+from fashret.loading.samplers import BatchRows
 from support.commands import Run
 
 ITEMS = [  # text, category, colour
@@ -57,7 +57,7 @@ def rows_of(table: ItemTable) -> list[int]:
 
 
 def test_a_template_is_filled_where_all_its_values_are_known(table: ItemTable) -> None:
-    made = Captions(own=0.5, templates=["{colour} {category}", "a {category}"]).over(table)
+    made = Captions(own=0.5, templates=["{colour} {category}", "a {category}"]).fill(table)
     said = [[made.captions[c] if c >= 0 else None for c in made.codes[r]] for r in rows_of(table)]
     assert said == [
         ["A bright red shirt", "red shirts", "a shirts"],
@@ -68,7 +68,7 @@ def test_a_template_is_filled_where_all_its_values_are_known(table: ItemTable) -
 
 
 def test_own_texts_are_as_frequent_as_was_asked(table: ItemTable) -> None:
-    made = Captions(own=0.7, templates=["{colour} {category}", "a {category}"]).over(table)
+    made = Captions(own=0.7, templates=["{colour} {category}", "a {category}"]).fill(table)
     first, _, _, textless = rows_of(table)
     chosen = [made.choose(first, f"{seed}") for seed in range(4000)]
     shares = np.bincount(chosen, minlength=3) / len(chosen)
@@ -78,12 +78,12 @@ def test_own_texts_are_as_frequent_as_was_asked(table: ItemTable) -> None:
 
 
 def test_a_caption_is_not_wrong_for_another_item_that_it_fits(table: ItemTable) -> None:
-    captions = Captions(own=0.0, templates=["{colour} {category}"]).over(table)
+    captions = Captions(own=0.0, templates=["{colour} {category}"]).fill(table)
     codes = ItemCodes(table)
     tokens = torch.arange(len(captions.captions))[:, None]
     data = PhotoDataset(table, codes, lambda photo: torch.zeros(3, 2, 2), tokens, captions=captions)
     bright, another, plain, skirt = rows_of(table)
-    batch = data.__getitems__(Rows(np.array([bright, another, plain, skirt]), 0))
+    batch = data.__getitems__(BatchRows(np.array([bright, another, plain, skirt]), 0))
     said = [captions.captions[int(token)] for token in batch["tokens"][:, 0]]
     assert said == ["red shirts", "red shirts", "A shirt", "dark blue skirts"]
     wrong = pair_relations(batch, batch).negative
@@ -96,18 +96,18 @@ def test_a_caption_is_not_wrong_for_another_item_that_it_fits(table: ItemTable) 
 
 
 def test_words_are_left_out_as_often_as_was_asked(table: ItemTable) -> None:
-    made = Captions(own=1.0, templates=[], drop=0.25).over(table)
+    made = Captions(own=1.0, templates=[], drop=0.25).fill(table)
     bright = made.captions.index("A bright red shirt")
-    said = [made.worded(bright, f"{seed}").split() for seed in range(4000)]
+    said = [made.drop_words(bright, f"{seed}").split() for seed in range(4000)]
     assert sum(map(len, said)) / (4 * len(said)) == pytest.approx(0.75, abs=0.02)
     words = ["A", "bright", "red", "shirt"]
     assert all(text == [word for word in words if word in text] for text in said)  # in order
     assert all(said)  # 16 of the 4,000 would have lost all their words
-    assert said[:50] == [made.worded(bright, f"{seed}").split() for seed in range(50)]
+    assert said[:50] == [made.drop_words(bright, f"{seed}").split() for seed in range(50)]
 
 
 def test_a_batch_has_the_tokens_of_the_words_that_are_left(table: ItemTable) -> None:
-    captions = Captions(own=1.0, templates=[], drop=0.5).over(table)
+    captions = Captions(own=1.0, templates=[], drop=0.5).fill(table)
     seen: list[str] = []
 
     def tokenize(texts: Sequence[str]) -> torch.Tensor:
@@ -123,7 +123,7 @@ def test_a_batch_has_the_tokens_of_the_words_that_are_left(table: ItemTable) -> 
         tokenize=tokenize,
     )
     rows = np.array(rows_of(table)[:2])
-    batches = [data.__getitems__(Rows(rows, epoch)) for epoch in range(30)]
+    batches = [data.__getitems__(BatchRows(rows, epoch)) for epoch in range(30)]
     lengths = [len(text.split()) for text in seen]
     assert torch.cat([batch["tokens"][:, 0] for batch in batches]).tolist() == lengths
     assert set(lengths) == {1, 2, 3, 4}  # another number of words in each epoch
@@ -131,7 +131,7 @@ def test_a_batch_has_the_tokens_of_the_words_that_are_left(table: ItemTable) -> 
 
 def test_a_template_of_an_unknown_column_is_answered(table: ItemTable) -> None:
     with pytest.raises(ConfigError, match=r"'a \{fabric\}' names fabric; the data has category"):
-        Captions(own=0.5, templates=["a {fabric}"]).over(table)
+        Captions(own=0.5, templates=["a {fabric}"]).fill(table)
 
 
 def test_captions_need_towers_that_learn(run: Run) -> None:

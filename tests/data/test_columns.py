@@ -89,7 +89,7 @@ def test_numbers_are_written_as_people_write_them(shop: Shop) -> None:
 def test_a_list_in_a_cell_is_refused_by_column_and_row(shop: Shop, form: str) -> None:
     made = [{"image": f"{i}.jpg", "text": ["red tee", "cotton"]} for i in range(12)]
     table = pa.Table.from_pylist(made) if form == "parquet" else "\n".join(map(json.dumps, made))
-    with pytest.raises(DataError, match=r"items.\w+ (row|line) 1: column text holds a list"):
+    with pytest.raises(DataError, match=r"items.\w+ (row|line) 1: column text contains a list"):
         shop(table, f"items.{form}")
 
 
@@ -137,7 +137,7 @@ def test_a_list_in_a_hub_set_is_refused_by_column_and_row(tmp_path: Path) -> Non
     files = [str(photo(tmp_path / "raw" / f"{i}.png", seed=i)) for i in range(6)]
     made = datasets.Dataset.from_dict({"image": files, "colour": [["red", "blue"]] * 6})
     made.save_to_disk(str(tmp_path / "saved"))
-    with pytest.raises(DataError, match="data row 0: column colour holds a list"):
+    with pytest.raises(DataError, match="data row 0: column colour contains a list"):
         prepare(Hub(name=str(tmp_path / "saved"), attributes=["colour"], **COMMON), tmp_path)
 
 

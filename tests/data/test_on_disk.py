@@ -20,12 +20,12 @@ OFFICIAL = [
 def test_a_missing_root_says_where_the_set_is_to_be_had(name: str, tmp_path: Path) -> None:
     for root in ("null", str(tmp_path / "nowhere")):
         cfg = composed("evaluate", [f"data={name}", f"data.root={root}"])
-        with pytest.raises(DataError, match=r"it should hold .*; to be had from http"):
+        with pytest.raises(DataError, match=r"expected .*; download it from http"):
             prepare(build(cfg.data), tmp_path)
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_an_empty_root_names_what_it_lacks(name: str, tmp_path: Path, made: Prepare) -> None:
     (tmp_path / "set").mkdir()
-    with pytest.raises(DataError, match=r"holds no .*: it should hold"):
+    with pytest.raises(DataError, match=r"has no .*: expected"):
         made(name)

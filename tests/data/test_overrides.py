@@ -93,7 +93,7 @@ def test_corrections_make_another_table(shop: Path) -> None:
 
 def test_an_item_that_is_not_there_is_named(shop: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = corrected(shop, "item_id,colour", "i0,red", "i99,red")
-    assert "1 of its items are not here: i99" in caplog.text
+    assert "1 of its items are not in the data: i99" in caplog.text
     assert any("i99" in note for note in table.report["notes"])
 
 
@@ -103,7 +103,7 @@ def test_an_item_that_is_not_there_is_named(shop: Path, caplog: pytest.LogCaptur
         (["item_id,color", "i0,red"], "color; the columns are item_id, drop"),
         (["id,colour", "i0,red"], "id; the columns are item_id"),
         (["colour", "red"], "without a column item_id"),
-        (["item_id,colour", "i0,red", "i0,blue"], "line 3: i0 stands there twice"),
+        (["item_id,colour", "i0,red", "i0,blue"], "line 3: i0 occurs twice"),
         (["item_id,colour", ",red"], "line 2: no item_id"),
         (["item_id,drop", "i0,no"], "line 2: drop is no: yes, or empty"),
     ],
@@ -114,7 +114,7 @@ def test_a_bad_file_is_answered(shop: Path, lines: list[str], message: str) -> N
 
 
 def test_a_missing_file_is_answered(shop: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere\.csv: there is no such file"):
+    with pytest.raises(DataError, match=r"nowhere\.csv: file not found"):
         prepare(source(shop, "nowhere.csv"), shop / "cache")
 
 

@@ -133,11 +133,11 @@ def test_copies_without_a_stated_product_are_one_product() -> None:
     confidences = [0.0, 0.0, 0.9, 0.0, 0.5, 0.5, 1.0, 0.0]
     photos = np.array([0, 0, 1, 1, 1, 5, 6, 6])  # z has a second photo; h is a copy of a stated one
     free = [False] * 8
-    joined, sure = join_copies(ids, products, confidences, photos, largest=3, settled=free)
+    joined, sure = join_copies(ids, products, confidences, photos, max_group_size=3, fixed=free)
     assert joined == ["copies of a", "copies of a", "x", "x", "x", "x", "stated", None]
     assert sure == [0.99] * 6 + [1.0, 0.0]
     # a photo of more than `largest` items is a placeholder
-    joined, _ = join_copies(ids, products, confidences, photos, largest=2, settled=free)
+    joined, _ = join_copies(ids, products, confidences, photos, max_group_size=2, fixed=free)
     assert joined[2:6] == list("xyzz")
 
 

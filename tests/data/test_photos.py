@@ -134,10 +134,10 @@ def large(side: int = 900) -> bytes:
 def test_a_large_jpeg_is_decoded_no_larger_than_enough() -> None:
     encoded = large()
     assert decode_photo(encoded).size == (1200, 900)
-    assert decode_photo(encoded, least=400).size == (600, 450)
-    assert decode_photo(encoded, least=128).size == (300, 225)  # 1/8 would be too small
-    assert decode_photo(encoded, least=500).size == (1200, 900)
-    half, whole = decode_photo(encoded, least=400), decode_photo(encoded)
+    assert decode_photo(encoded, min_side=400).size == (600, 450)
+    assert decode_photo(encoded, min_side=128).size == (300, 225)  # 1/8 would be too small
+    assert decode_photo(encoded, min_side=500).size == (1200, 900)
+    half, whole = decode_photo(encoded, min_side=400), decode_photo(encoded)
     small = [np.asarray(p.resize((64, 48), Image.Resampling.BICUBIC), float) for p in (half, whole)]
     assert np.abs(small[0] - small[1]).mean() < 1.0  # of 255
 
@@ -145,7 +145,7 @@ def test_a_large_jpeg_is_decoded_no_larger_than_enough() -> None:
 def test_only_a_jpeg_has_a_smaller_self() -> None:
     file = io.BytesIO()
     Image.new("RGB", (640, 480), "red").save(file, "PNG")
-    assert decode_photo(file.getvalue(), least=32).size == (640, 480)
+    assert decode_photo(file.getvalue(), min_side=32).size == (640, 480)
 
 
 def test_orientation_holds_for_what_is_decoded_small() -> None:
@@ -153,4 +153,4 @@ def test_orientation_holds_for_what_is_decoded_small() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned
     Image.new("RGB", (640, 480), "red").save(file, "JPEG", exif=exif)
-    assert decode_photo(file.getvalue(), least=64).size == (60 * 2, 80 * 2)
+    assert decode_photo(file.getvalue(), min_side=64).size == (60 * 2, 80 * 2)

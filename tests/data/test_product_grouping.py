@@ -44,30 +44,30 @@ def test_names_tell_products(grouping: Grouping) -> None:
         "a/front.jpg": ("a/front", 0.0),
         "1164.jpg": ("1164", 0.0),
     }
-    assert {name: grouping.by_name(name) for name in expected} == expected
+    assert {name: grouping.product_from_name(name) for name in expected} == expected
 
 
 def test_a_product_is_as_sure_as_its_surest_photo(grouping: Grouping) -> None:
     names = ["a/4711.jpg", "a/4711-front.jpg", "a/4712.jpg", "b/4711.jpg"]
     products, confidences = zip(*map(grouping.by_name, names), strict=True)
-    found = grouping.settled([*products, "stated", None], [*confidences, 1.0, 1.0])
+    found = grouping.final_products([*products, "stated", None], [*confidences, 1.0, 1.0])
     nothing = (None, 0.0)
     assert found == [("a/4711", 0.9), ("a/4711", 0.9), nothing, nothing, ("stated", 1.0), nothing]
 
 
 def test_a_name_of_many_photos_is_no_product(grouping: Grouping) -> None:
-    few = [grouping.by_name(f"photo_{i}.jpg") for i in range(grouping.largest)]
-    assert grouping.settled(*zip(*few, strict=True)) == few
-    more = [*few, grouping.by_name("photo_99.jpg")]
-    assert set(grouping.settled(*zip(*more, strict=True))) == {(None, 0.0)}
+    few = [grouping.product_from_name(f"photo_{i}.jpg") for i in range(grouping.largest)]
+    assert grouping.final_products(*zip(*few, strict=True)) == few
+    more = [*few, grouping.product_from_name("photo_99.jpg")]
+    assert set(grouping.final_products(*zip(*more, strict=True))) == {(None, 0.0)}
     stated = ["p"] * 50
-    assert set(grouping.settled(stated, [1.0] * 50)) == {("p", 1.0)}
+    assert set(grouping.final_products(stated, [1.0] * 50)) == {("p", 1.0)}
 
 
 def test_a_point_in_an_id_ends_no_product(grouping: Grouping) -> None:
-    assert grouping.by_name("4711.10-front") == ("4711.10", 0.9)
-    assert grouping.by_name("4711.abc-d") == ("4711.abc-d", 0.0)
-    assert grouping.by_name("4711-front.JPEG") == ("4711", 0.9)
+    assert grouping.product_from_name("4711.10-front") == ("4711.10", 0.9)
+    assert grouping.product_from_name("4711.abc-d") == ("4711.abc-d", 0.0)
+    assert grouping.product_from_name("4711-front.JPEG") == ("4711", 0.9)
 
 
 def test_the_ids_of_a_hub_set_group_photos(grouping: Grouping, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_titles_join_photos_that_look_alike(grouping: Grouping) -> None:
     images = torch.stack([look[0], near, look[1], look[0], look[2], look[2], look[3], look[3]])
     titles = ["Red Shirt", "red  shirt!", "Red Shirt", "Blue Shirt", "Bag", "Bag", "", ""]
     products = torch.tensor([-1, 7, -1, -1, 3, 5, -1, -1])
-    found, joined = grouping.by_title(titles, images, products)
+    found, joined = grouping.join_by_title(titles, images, products)
     assert joined.tolist() == [True, True, False, False, True, True, False, False]
     assert found[0] == found[1] == 7
     assert found[4] == found[5] == 3
@@ -114,14 +114,14 @@ def test_titles_join_photos_that_look_alike(grouping: Grouping) -> None:
 
     kind = ["T-shirt"] * (grouping.largest + 1)  # a title that many share names no product
     unknown = torch.full((len(kind),), -1)
-    found, joined = grouping.by_title(kind, look[:1].expand(len(kind), -1), unknown)
+    found, joined = grouping.join_by_title(kind, look[:1].expand(len(kind), -1), unknown)
     assert not joined.any()
-    assert grouping.by_title(kind[1:], look[:1].expand(12, -1), unknown[1:])[1].all()
+    assert grouping.join_by_title(kind[1:], look[:1].expand(12, -1), unknown[1:])[1].all()
 
 
 def test_a_pattern_without_a_product_is_answered() -> None:
     rule = {"pattern": "(.*)_front", "confidence": 0.9}
-    with pytest.raises(ConfigError, match=r"data\.groups\.names\.view\.pattern has no part"):
+    with pytest.raises(ConfigError, match=r"data\.groups\.names\.view\.pattern needs a group"):
         Grouping(min_confidence=0.6, names={"view": rule}, largest=12, title_similarity=0.9,
                  title_confidence=0.7)  # fmt: skip
 

@@ -161,7 +161,7 @@ def test_what_unclear_names_mean_can_be_said(tmp_path: Path) -> None:
             photo(tmp_path / "photos" / top / f"{i}.jpg", seed=10 * place + i)
     table = prepare(folder(tmp_path / "photos", split_names=names), tmp_path)
     assert len(table) == 18
-    with pytest.raises(DataError, match=r"data.split_names.extra=more: this is no name of a split"):
+    with pytest.raises(DataError, match=r"data.split_names.extra=more: use train, validation"):
         prepare(folder(tmp_path / "photos", split_names={"extra": "more"}), tmp_path)
 
 

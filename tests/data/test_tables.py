@@ -135,7 +135,7 @@ def test_a_column_that_nobody_uses_is_not_read(shop: Shop) -> None:
     names = [f"{i}.jpg" for i in range(12)]
     beyond = pa.array([2**62] * 12, pa.timestamp("us"))  # no date that Python knows
     assert len(shop(pa.table({"image": names, "made": beyond}), "items.parquet")) == 12
-    with pytest.raises(DataError, match=r"used.parquet cannot be read behind row 0"):
+    with pytest.raises(DataError, match=r"used.parquet cannot be read after row 0"):
         shop(pa.table({"image": names, "text": beyond}), "used.parquet")
 
 

@@ -48,7 +48,7 @@ def test_captions_of_equal_tokens_have_the_code_of_the_first() -> None:
         "a b d",
         "x",
     ]
-    found = CaptionTokens.of(captions, Words())
+    found = CaptionTokens.from_captions(captions, Words())
     assert found.first.tolist() == [0, 0, 2, 0, 2, 5, 6]
     assert found.cut.tolist() == [False, True, False, True, False, False, False]
 
@@ -56,9 +56,11 @@ def test_captions_of_equal_tokens_have_the_code_of_the_first() -> None:
 def test_short_captions_of_their_own_letters_are_not_tokenized() -> None:
     words = Words()
     words.context_length = 20
-    CaptionTokens.of(["red", "blue", "RED", "a text of many letters", "caf\u00e9"], words)
+    CaptionTokens.from_captions(
+        ["red", "blue", "RED", "a text of many letters", "caf\u00e9"], words
+    )
     assert set(words.seen) == {"red", "RED", "a text of many letters", "caf\u00e9", ""}
-    assert CaptionTokens.of([], words).first.tolist() == []
+    assert CaptionTokens.from_captions([], words).first.tolist() == []
 
 
 def test_equal_tokens_and_cuts_are_those_of_tokenizing_everything(tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_equal_tokens_and_cuts_are_those_of_tokenizing_everything(tmp_path: Path
     )
     tokens = [tuple(row) for row in tokenizer(captions).tolist()]
     long = [tuple(row) for row in tokenizer(captions, context_length=400).tolist()]
-    found = CaptionTokens.of(captions, tokenizer)
+    found = CaptionTokens.from_captions(captions, tokenizer)
     assert found.first.tolist() == [tokens.index(row) for row in tokens]
     assert found.cut.tolist() == [sum(t != 0 for t in row) > length for row in long]
     assert 0 < int(found.cut.sum()) < len(captions)
@@ -97,7 +99,7 @@ def test_equal_tokens_and_cuts_are_those_of_tokenizing_everything(tmp_path: Path
 
 def test_captions_that_vary_share_the_code_of_equal_tokens() -> None:
     table = CaptionTable(["a", "b", "c"], torch.tensor([[2, 1], [0, -1]]).numpy(), 0.5, 0.0)
-    merged = table.by_tokens(torch.tensor([[7, 7], [8, 8], [7, 7]]))
+    merged = table.merge_equal_tokens(torch.tensor([[7, 7], [8, 8], [7, 7]]))
     assert merged.codes.tolist() == [[0, 1], [0, -1]]
     assert merged.captions == table.captions
 

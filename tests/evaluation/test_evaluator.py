@@ -59,7 +59,7 @@ def check_columns(
         codes["pair"] = (torch.tensor(texts), torch.full((len(of_item),), -1))
     exclude = Excluded(*torch.tensor(excluded, dtype=torch.long).view(-1, 2).T)
     known: Any = SimpleNamespace(
-        product=codes["product"], caption=codes.get("pair", codes["product"]), described={}
+        product=codes["product"], caption=codes.get("pair", codes["product"]), labels={}
     )
     split = _Given(
         "validation",

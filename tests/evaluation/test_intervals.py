@@ -52,7 +52,7 @@ def drawn(products: int, seed: int, **changes: Any) -> tuple[SplitSearch, SplitE
     codes: Any = SimpleNamespace(
         product=unit,
         caption=torch.arange(2 * products),
-        described={"category": (category[unit], list("abcde"))},
+        labels={"category": (category[unit], list("abcde"))},
     )
     rows = np.arange(2 * products)
     plan = SplitSearch("test", options(**changes), rows, rows, codes, ("category",))
@@ -228,7 +228,7 @@ def test_what_is_relevant_within_a_half_is_counted_as_in_a_search_of_the_half(
 def searched(plan: SplitSearch, image: Tensor, products: list[int], exclude: str) -> Tensor:
     """(2 P, 12) metrics of the photos of some products that search one another."""
     rows = [row for product in products for row in (2 * product, 2 * product + 1)]
-    category = plan.codes.described["category"][0]
+    category = plan.codes.labels["category"][0]
     values = []
     for row in rows:
         barred = {

@@ -31,7 +31,7 @@ def test_a_copy_of_the_query_is_no_hit(exclude: str) -> None:
     known: Any = SimpleNamespace(
         product=torch.tensor([0, 0, 0, 1, 1, 2]),
         caption=torch.arange(6),
-        described={"category": (torch.zeros(6, dtype=torch.long), ["shirts"])},
+        labels={"category": (torch.zeros(6, dtype=torch.long), ["shirts"])},
     )
     rows, photos = np.arange(6), np.array([0, 0, 2, 3, 3, 0])
     plan = SplitSearch("test", options, rows, rows, known, ("category",), photos)
@@ -73,7 +73,7 @@ def test_official_roles_exclude_no_more_than_before() -> None:
         photo_codes=np.zeros(4, dtype=np.int64),
         dataset=SimpleNamespace(column_names=["role"]),
         column=lambda name: ["query", "gallery", "query", "gallery"],
-        described=("category",),
+        categorical_columns=("category",),
     )
     given: Any = SimpleNamespace(
         catalog_splits=None, max_items=None, max_queries=None, seed=0, exclude="self"

@@ -37,7 +37,7 @@ def found(image: Tensor, text: Tensor, mode: str = "fused") -> Tensor:
         k=[10], exclude="self", weight_image=0.7, candidates=None, catalog_splits=None,
         slice_metrics=[], max_queries=None, max_items=None, seed=0, resamples=100,
     )  # fmt: skip
-    codes: Any = SimpleNamespace(product=torch.arange(count) // 2, caption=None, described={})
+    codes: Any = SimpleNamespace(product=torch.arange(count) // 2, caption=None, labels={})
     rows = np.arange(count)
     plan = SplitSearch("test", options, rows, rows, codes, ())
     rows_found = rank_split(plan, SplitEmbeddings(image, text, PLAIN), modes=(mode,))[mode][1].rows

@@ -7,16 +7,22 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fashret.data.balance import Balance, Described
+from fashret.data.balance import Balance, Labels
 from fashret.errors import ConfigError
-from fashret.loading.balanced_sampler import BalancedBatches
-from fashret.loading.mined_sampler import MinedBatches
-from fashret.loading.samplers import DUE_EVERY, RowBatches, Rows, ShuffledBatches, due_in_epoch
+from fashret.loading.balanced_sampler import BalancedSampler
+from fashret.loading.mined_sampler import MinedSampler
+from fashret.loading.samplers import (
+    DUE_EVERY,
+    BatchRows,
+    RowBatchSampler,
+    ShuffledSampler,
+    due_in_epoch,
+)
 from support.commands import Run
 
 RNG = np.random.default_rng(0)
 ROWS = np.arange(100, 700)
-DESCRIBED: Described = {
+DESCRIBED: Labels = {
     # 60 % tees, 30 % dresses, 10 % cardigans
     "category": (RNG.choice(3, 800, p=[0.6, 0.3, 0.1]), ["tees", "dresses", "cardigans"]),
     # known for half
@@ -25,7 +31,9 @@ DESCRIBED: Described = {
 
 
 def batches(balance: Balance, *, epoch: int = 0, rank: int = 0, world: int = 1) -> list[list[int]]:
-    made = BalancedBatches(ROWS, balance, DESCRIBED, batch_size=20, seed=3, rank=rank, world=world)
+    made = BalancedSampler(
+        ROWS, balance, DESCRIBED, batch_size=20, seed=3, rank=rank, world_size=world
+    )
     made.set_epoch(epoch)
     assert len(made) == 30 // world
     return [batch.rows.tolist() for batch in made]
@@ -78,14 +86,14 @@ def test_seed_and_epoch_decide_everything() -> None:
     assert [batch for pair in zip(*halves, strict=True) for batch in pair] == whole
 
 
-def mined(inner: RowBatches, *, random: float = 0.3, seed: int = 1) -> MinedBatches:
+def mined(inner: RowBatchSampler, *, random: float = 0.3, seed: int = 1) -> MinedSampler:
     """Batches with partners of which most are tees, the value that is limited."""
     rng = np.random.default_rng(seed)
     tees = ROWS[DESCRIBED["category"][0][ROWS] == 0]
     partners = np.full((800, 6), -1)
     partners[ROWS, :4] = rng.choice(tees, (len(ROWS), 4))
     partners[ROWS, 4] = rng.choice(ROWS, len(ROWS))
-    return MinedBatches(inner, partners, ramp=3, random=random, seed=seed)
+    return MinedSampler(inner, partners, ramp=3, random=random, seed=seed)
 
 
 BALANCES = [
@@ -99,7 +107,7 @@ BALANCES = [
 def test_mined_batches_respect_the_balance(balance: Balance, batch_size: int) -> None:
     """No value above ceil(most x B) rows after mining, and no row twice."""
     counted = 0
-    batches = mined(BalancedBatches(ROWS, balance, DESCRIBED, batch_size=batch_size, seed=0))
+    batches = mined(BalancedSampler(ROWS, balance, DESCRIBED, batch_size=batch_size, seed=0))
     for epoch in range(6):
         batches.set_epoch(epoch)
         for batch in batches:
@@ -117,9 +125,9 @@ def test_mined_batches_respect_the_balance(balance: Balance, batch_size: int) ->
 def test_every_item_is_seen_within_the_epochs_in_which_it_is_due(balance: Balance | None) -> None:
     """With all rows but the due ones replaced, and from any epoch on."""
     size = 46  # 600 = 13 x 46 + 2: rows are left over in every epoch
-    inner: RowBatches = ShuffledBatches(ROWS, batch_size=size, seed=0)
+    inner: RowBatchSampler = ShuffledSampler(ROWS, batch_size=size, seed=0)
     if balance is not None:
-        inner = BalancedBatches(ROWS, balance, DESCRIBED, batch_size=size, seed=0)
+        inner = BalancedSampler(ROWS, balance, DESCRIBED, batch_size=size, seed=0)
     batches = mined(inner, random=0.0)
     for first in (0, 5):
         seen = set()
@@ -133,14 +141,14 @@ def test_every_item_is_seen_within_the_epochs_in_which_it_is_due(balance: Balanc
 def test_anchors_are_a_fair_sample_of_a_balanced_batch() -> None:
     """A value's share among the anchors is its share in the batches, not its rank in them."""
     balance = Balance(boosts={"category": {"cardigans": 10.0}}, most=0.4)
-    inner = BalancedBatches(ROWS, balance, DESCRIBED, batch_size=60, seed=0)
+    inner = BalancedSampler(ROWS, balance, DESCRIBED, batch_size=60, seed=0)
     batches = mined(inner)
     before, anchors = [], []
     for epoch in range(3, 3 + DUE_EVERY):
         batches.set_epoch(epoch)
         for old, new in zip(inner, batches, strict=True):
             before.append(np.mean(DESCRIBED["category"][0][old.rows] == 2))
-            kept = new.rows[: 60 - int(batches.share(epoch) * 60)]
+            kept = new.rows[: 60 - int(batches.replaced_share(epoch) * 60)]
             assert set(kept.tolist()) <= set(old.rows.tolist())
             anchors.append(np.mean(DESCRIBED["category"][0][kept] == 2))
     # Cardigans are 10 % of the items, drawn ten times as often, at most 24 of the 60 rows. 5 rows
@@ -154,10 +162,10 @@ def test_anchors_are_a_fair_sample_of_a_balanced_batch() -> None:
 def test_partners_come_in_where_the_limit_has_room() -> None:
     """Without a binding limit, as many rows are replaced as `random` and `ramp` say."""
     balance = Balance(boosts={"category": {"cardigans": 2.0}}, most=1.0)
-    batches = mined(BalancedBatches(ROWS, balance, DESCRIBED, batch_size=40, seed=0))
+    batches = mined(BalancedSampler(ROWS, balance, DESCRIBED, batch_size=40, seed=0))
     for epoch, replaced in enumerate([0, 9, 18, 28, 28]):  # 40 x 0.7 x epoch / 3
         batches.set_epoch(epoch)
-        inner = BalancedBatches(ROWS, balance, DESCRIBED, batch_size=40, seed=0)
+        inner = BalancedSampler(ROWS, balance, DESCRIBED, batch_size=40, seed=0)
         inner.set_epoch(epoch)
         for old, new in zip(inner, batches, strict=True):
             gone = set(old.rows.tolist()) - set(new.rows.tolist())
@@ -231,23 +239,23 @@ def test_the_log_of_a_balanced_and_mined_run_counts_its_final_batches(run: Run) 
 
 def of_codes(
     codes: list[int], *, most: float, batch_size: int, epoch: int = 0, **boosts: float
-) -> list[Rows]:
+) -> list[BatchRows]:
     """Balanced batches of items with the values a, b, c, ..., all of them rows."""
-    described: Described = {"category": (np.array(codes), list("abcdef"))}
+    described: Labels = {"category": (np.array(codes), list("abcdef"))}
     balance = Balance(boosts={"category": boosts or {"a": 1.0}}, most=most)
-    made = BalancedBatches(np.arange(len(codes)), balance, described, batch_size=batch_size, seed=0)
+    made = BalancedSampler(np.arange(len(codes)), balance, described, batch_size=batch_size, seed=0)
     made.set_epoch(epoch)
     return list(made)
 
 
 def test_without_boosts_every_item_comes_equally_often() -> None:
-    made = BalancedBatches(ROWS, Balance(boosts={}, most=0.5), DESCRIBED, batch_size=60, seed=0)
+    made = BalancedSampler(ROWS, Balance(boosts={}, most=0.5), DESCRIBED, batch_size=60, seed=0)
     times = Counter(row for epoch in range(DUE_EVERY) for row in epoch_rows(made, epoch))
     assert set(times) == set(ROWS.tolist())
     assert max(times.values()) <= DUE_EVERY + 2
 
 
-def epoch_rows(batches: RowBatches, epoch: int) -> list[int]:
+def epoch_rows(batches: RowBatchSampler, epoch: int) -> list[int]:
     batches.set_epoch(epoch)
     return [row for batch in batches for row in batch.rows.tolist()]
 
@@ -333,11 +341,11 @@ def test_a_limit_that_data_cannot_keep_gives_way_with_one_warning(
 
 
 def test_batches_are_no_larger_than_what_each_process_can_have() -> None:
-    described: Described = {"category": (np.zeros(30, dtype=np.int64), ["a"])}
+    described: Labels = {"category": (np.zeros(30, dtype=np.int64), ["a"])}
     balance = Balance(boosts={"category": {"a": 1.0}}, most=1.0)
     for world, size in ((1, 30), (2, 15), (7, 4), (40, 1)):
-        made = BalancedBatches(
-            np.arange(30), balance, described, batch_size=100, seed=0, world=world
+        made = BalancedSampler(
+            np.arange(30), balance, described, batch_size=100, seed=0, world_size=world
         )
         assert made.batch_size == size
         assert len(made) == (0 if world == 40 else 1)

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from fashret.loading.mined_sampler import MinedBatches
-from fashret.loading.samplers import RowBatches, Rows, ShareLimit, ShuffledBatches
+from fashret.loading.mined_sampler import MinedSampler
+from fashret.loading.samplers import BatchRows, RowBatchSampler, ShareLimit, ShuffledSampler
 
 
-class Given(RowBatches):
+class Given(RowBatchSampler):
     """Batches of ten rows: 0 to 9, 10 to 19, and so on.
 
     Args:
@@ -28,9 +28,9 @@ class Given(RowBatches):
     def __len__(self) -> int:
         return self.num_batches
 
-    def epoch_batches(self) -> Iterator[Rows]:
+    def epoch_batches(self) -> Iterator[BatchRows]:
         for number in range(self.num_batches):
-            yield Rows(np.arange(10) + 10 * number, self.epoch, self.due)
+            yield BatchRows(np.arange(10) + 10 * number, self.epoch, self.due)
 
 
 def partners(per_row: int, num_rows: int = 10) -> np.ndarray:
@@ -46,11 +46,11 @@ def owner(row: int) -> int:
 
 
 def test_the_replaced_share_grows_to_what_is_not_random() -> None:
-    batches = MinedBatches(Given(), partners(1), ramp=4, random=0.2, seed=0)
-    shares = [batches.share(epoch) for epoch in (0, 1, 2, 4, 5, 40)]
+    batches = MinedSampler(Given(), partners(1), ramp=4, random=0.2, seed=0)
+    shares = [batches.replaced_share(epoch) for epoch in (0, 1, 2, 4, 5, 40)]
     assert shares == pytest.approx([0.0, 0.2, 0.4, 0.8, 0.8, 0.8])
-    at_once = MinedBatches(Given(), partners(1), ramp=0, random=0.2, seed=0)
-    assert [at_once.share(epoch) for epoch in (0, 3)] == pytest.approx([0.8, 0.8])
+    at_once = MinedSampler(Given(), partners(1), ramp=0, random=0.2, seed=0)
+    assert [at_once.replaced_share(epoch) for epoch in (0, 3)] == pytest.approx([0.8, 0.8])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_as_many_rows_give_way_as_there_can_be_partners(
     anchors_seen, mined_seen = set(), set()
     for seed in range(150):
         inner = Given(due=due)
-        batches = MinedBatches(inner, partners(per_row), ramp=0, random=random, seed=seed)
+        batches = MinedSampler(inner, partners(per_row), ramp=0, random=random, seed=seed)
         assert len(batches) == 1
         (batch,) = batches
         rows = batch.rows.tolist()
@@ -95,7 +95,7 @@ def test_rows_stay_where_their_anchors_have_too_few_partners() -> None:
     table = np.full((1000, 3), -1)
     table[:10, 1] = 500 + np.arange(10) % 2  # two different partners in all
     for seed in range(20):
-        (batch,) = MinedBatches(Given(), table, ramp=0, random=0.3, seed=seed)
+        (batch,) = MinedSampler(Given(), table, ramp=0, random=0.3, seed=seed)
         rows = batch.rows.tolist()
         assert len(rows) == len(set(rows)) == 10
         # Seven rows may give way to the partners of three: to one or two, and five or six stay.
@@ -107,7 +107,7 @@ def test_a_partner_that_is_in_the_batch_already_is_not_taken_twice() -> None:
     table = np.full((1000, 2), -1)
     table[:10] = np.stack([(np.arange(10) + 1) % 10, 100 + np.arange(10)], axis=1)
     for seed in range(30):
-        (batch,) = MinedBatches(Given(), table, ramp=0, random=0.0, seed=seed)
+        (batch,) = MinedSampler(Given(), table, ramp=0, random=0.0, seed=seed)
         rows = batch.rows.tolist()
         assert len(rows) == len(set(rows)) == 10
         anchors = rows[:4]
@@ -120,7 +120,7 @@ def test_a_partner_that_is_in_the_batch_already_is_not_taken_twice() -> None:
 
 def test_the_choice_follows_from_seed_epoch_and_batch() -> None:
     def drawn(seed: int, epoch: int) -> list[list[int]]:
-        batches = MinedBatches(Given(3), partners(3, 30), ramp=0, random=0.4, seed=seed)
+        batches = MinedSampler(Given(3), partners(3, 30), ramp=0, random=0.4, seed=seed)
         batches.set_epoch(epoch)
         made = list(batches)
         assert {batch.epoch for batch in made} == {epoch}
@@ -136,7 +136,7 @@ def test_the_choice_follows_from_seed_epoch_and_batch() -> None:
 
 def test_lightning_sets_the_epoch_of_both() -> None:
     inner = Given()
-    batches = MinedBatches(inner, partners(1), ramp=2, random=0.0, seed=0)
+    batches = MinedSampler(inner, partners(1), ramp=2, random=0.0, seed=0)
     batches.sampler.set_epoch(1)
     assert inner.epoch == 1
     (batch,) = batches
@@ -153,7 +153,7 @@ def limited(
     for row, others in table.items():
         found[row, : len(others)] = others
     inner = Given(due=due, limit=ShareLimit(np.array(codes), most))
-    (batch,) = MinedBatches(inner, found, ramp=0, random=0.0, seed=seed)
+    (batch,) = MinedSampler(inner, found, ramp=0, random=0.0, seed=seed)
     assert set(due) <= set(batch.rows.tolist())
     return sorted(batch.rows.tolist())
 
@@ -218,7 +218,7 @@ def test_mined_batches_stay_within_any_limit_that_they_began_in(seed: int) -> No
     most = int(max(count.max() for count in before))
     table = rng.integers(-1, 60, (60, 5))
     inner = Given(due=[0, 1], limit=ShareLimit(codes, most))
-    (batch,) = MinedBatches(inner, table, ramp=0, random=0.0, seed=seed)
+    (batch,) = MinedSampler(inner, table, ramp=0, random=0.0, seed=seed)
     rows = batch.rows.tolist()
     assert len(rows) == len(set(rows)) == 10
     assert set(rows) > {0, 1}
@@ -231,8 +231,8 @@ def test_mined_batches_stay_within_any_limit_that_they_began_in(seed: int) -> No
 def test_batches_move_from_random_to_hard() -> None:
     partners = np.full((100, 3), -1)
     partners[:50] = np.arange(50, 100)[:, None]  # the partner of 0 is 50, of 1 is 51
-    batches = MinedBatches(
-        ShuffledBatches(np.arange(50), batch_size=20, seed=0),
+    batches = MinedSampler(
+        ShuffledSampler(np.arange(50), batch_size=20, seed=0),
         partners,
         ramp=4,
         random=0.5,
@@ -253,8 +253,8 @@ def test_batches_move_from_random_to_hard() -> None:
 def test_batches_keep_the_anchors_of_what_is_mined() -> None:
     partners = np.full((100, 1), -1)
     partners[:50, 0] = np.arange(50, 100)
-    inner = ShuffledBatches(np.arange(50), batch_size=20, seed=0)
-    for batch in MinedBatches(inner, partners, ramp=0, random=0.0, seed=0):
+    inner = ShuffledSampler(np.arange(50), batch_size=20, seed=0)
+    for batch in MinedSampler(inner, partners, ramp=0, random=0.0, seed=0):
         rows = batch.rows.tolist()
         assert sum(row >= 50 for row in rows) == 10  # one partner each: half can be mined
         assert all(row - 50 in rows for row in rows if row >= 50)
@@ -262,6 +262,6 @@ def test_batches_keep_the_anchors_of_what_is_mined() -> None:
 
 def test_a_batch_without_partners_keeps_its_rows() -> None:
     partners = np.full((50, 2), -1)
-    inner = ShuffledBatches(np.arange(50), batch_size=10, seed=0)
-    batches = MinedBatches(inner, partners, ramp=0, random=0.2, seed=0)
+    inner = ShuffledSampler(np.arange(50), batch_size=10, seed=0)
+    batches = MinedSampler(inner, partners, ramp=0, random=0.2, seed=0)
     assert [sorted(b.rows.tolist()) for b in batches] == [sorted(b.rows.tolist()) for b in inner]

@@ -6,8 +6,8 @@ import pytest
 from fashret.loading.samplers import (
     DUE_EVERY,
     EVALUATION_BATCH,
-    EvaluationBatches,
-    ShuffledBatches,
+    EvaluationSampler,
+    ShuffledSampler,
     due_in_epoch,
 )
 
@@ -15,7 +15,7 @@ ROWS = np.arange(1000, 1050)
 
 
 def drawn(epoch: int = 0, **options: int) -> list[list[int]]:
-    batches = ShuffledBatches(ROWS, **({"batch_size": 5, "seed": 3} | options))  # type: ignore[arg-type]
+    batches = ShuffledSampler(ROWS, **({"batch_size": 5, "seed": 3} | options))  # type: ignore[arg-type]
     batches.set_epoch(epoch)
     return [batch.rows.tolist() for batch in batches]
 
@@ -40,7 +40,7 @@ def test_an_epoch_has_every_row_once_in_an_order_of_its_own() -> None:
 
 
 def test_without_reshuffling_every_epoch_is_the_first() -> None:
-    batches = ShuffledBatches(ROWS, batch_size=5, seed=3, reshuffle=False)
+    batches = ShuffledSampler(ROWS, batch_size=5, seed=3, reshuffle=False)
     first = [batch.rows.tolist() for batch in batches]
     batches.set_epoch(4)
     again = list(batches)
@@ -52,9 +52,9 @@ def test_processes_share_the_batches_of_one() -> None:
     # 50 rows are 10 batches of 5: two processes have every other one each.
     whole = drawn(epoch=2)
     for rank in range(2):
-        assert drawn(epoch=2, rank=rank, world=2) == whole[rank::2]
+        assert drawn(epoch=2, rank=rank, world_size=2) == whole[rank::2]
     # Three processes have 3 batches each, and 5 rows are left over.
-    parts = [drawn(epoch=2, rank=rank, world=3) for rank in range(3)]
+    parts = [drawn(epoch=2, rank=rank, world_size=3) for rank in range(3)]
     assert [len(part) for part in parts] == [3, 3, 3]
     assert len({row for part in parts for batch in part for row in batch}) == 45
 
@@ -68,7 +68,7 @@ def test_rows_that_are_due_are_never_left_over(world: int) -> None:
         due = set(rows[due_in_epoch(26, epoch, 0)].tolist())
         inside: list[int] = []
         for rank in range(world):
-            batches = ShuffledBatches(rows, batch_size=8, seed=0, rank=rank, world=world)
+            batches = ShuffledSampler(rows, batch_size=8, seed=0, rank=rank, world_size=world)
             batches.set_epoch(epoch)
             assert len(batches) == len(list(batches)) == {1: 3, 2: 1}[world]
             for batch in batches:
@@ -84,23 +84,23 @@ def test_rows_that_are_due_are_never_left_over(world: int) -> None:
 
 def test_a_batch_is_at_most_what_each_process_can_have() -> None:
     for world, expected in ((1, 50), (2, 25), (7, 7), (50, 1)):
-        batches = ShuffledBatches(ROWS, batch_size=1000, seed=0, world=world)
+        batches = ShuffledSampler(ROWS, batch_size=1000, seed=0, world_size=world)
         assert batches.batch_size == expected
         assert len(batches) == 1
-    none = ShuffledBatches(ROWS[:3], batch_size=4, seed=0, world=5)
+    none = ShuffledSampler(ROWS[:3], batch_size=4, seed=0, world_size=5)
     assert len(none) == 0
     assert list(none) == []
 
 
 def test_batches_that_were_seen_before_an_interruption_are_left_out_once() -> None:
-    batches = ShuffledBatches(ROWS, batch_size=5, seed=3)
-    batches.done = 7
+    batches = ShuffledSampler(ROWS, batch_size=5, seed=3)
+    batches.num_done = 7
     assert [batch.rows.tolist() for batch in batches] == drawn()[7:]
     assert [batch.rows.tolist() for batch in batches] == drawn()
 
 
 def test_lightning_finds_where_to_set_the_epoch() -> None:
-    batches = ShuffledBatches(ROWS, batch_size=5, seed=3)
+    batches = ShuffledSampler(ROWS, batch_size=5, seed=3)
     assert batches.sampler is batches
 
 
@@ -108,7 +108,7 @@ PARTS = [np.arange(600), np.arange(700, 710), np.arange(2000, 2000 + EVALUATION_
 """Batches of 256, 256 and 88 rows, of 10, and of 256."""
 
 
-def cut(batches: EvaluationBatches) -> list[tuple[int, int]]:
+def cut(batches: EvaluationSampler) -> list[tuple[int, int]]:
     """The first row and the length of each batch."""
     found = list(batches)
     assert len(batches) == len(found)
@@ -122,24 +122,28 @@ WHOLE = [(0, 256), (256, 256), (512, 88), (700, 10), (2000, 256)]
 
 
 def test_evaluation_batches_are_cut_from_the_start_of_each_split() -> None:
-    batches = EvaluationBatches(PARTS)
+    batches = EvaluationSampler(PARTS)
     assert cut(batches) == WHOLE
-    assert batches.own.tolist() == [row for part in PARTS for row in part.tolist()]
+    assert batches.own_rows.tolist() == [row for part in PARTS for row in part.tolist()]
     batches.set_epoch(3)
     assert cut(batches) == WHOLE
 
 
 def test_evaluation_batches_are_dealt_to_processes_in_turn() -> None:
-    assert cut(EvaluationBatches(PARTS, rank=0, world=2)) == WHOLE[0::2]
-    odd = EvaluationBatches(PARTS, rank=1, world=2)
+    assert cut(EvaluationSampler(PARTS, rank=0, world_size=2)) == WHOLE[0::2]
+    odd = EvaluationSampler(PARTS, rank=1, world_size=2)
     assert cut(odd) == WHOLE[1::2]
-    assert odd.own.tolist() == [*range(256, 512), *range(700, 710)]
-    assert cut(EvaluationBatches(PARTS, rank=6, world=7)) == [WHOLE[-1]]  # it has none of its own
+    assert odd.own_rows.tolist() == [*range(256, 512), *range(700, 710)]
+    assert cut(EvaluationSampler(PARTS, rank=6, world_size=7)) == [
+        WHOLE[-1]
+    ]  # it has none of its own
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 5, 8])
 def test_evaluation_batches_may_be_equally_many_on_every_process(world: int) -> None:
-    dealt = [cut(EvaluationBatches(PARTS, rank=r, world=world, even=True)) for r in range(world)]
+    dealt = [
+        cut(EvaluationSampler(PARTS, rank=r, world_size=world, even=True)) for r in range(world)
+    ]
     most = -(-5 // world)
     for rank, batches in enumerate(dealt):
         own = WHOLE[rank::world] or [WHOLE[-1]]
@@ -148,33 +152,33 @@ def test_evaluation_batches_may_be_equally_many_on_every_process(world: int) -> 
 
 def test_rows_that_come_again_and_again_are_listed_in_order() -> None:
     parts = [np.arange(500, 505), np.arange(3)]
-    assert EvaluationBatches(parts, rank=1, world=2, even=True).own.tolist() == [0, 1, 2]
-    assert EvaluationBatches(parts).own.tolist() == [0, 1, 2, 500, 501, 502, 503, 504]
+    assert EvaluationSampler(parts, rank=1, world_size=2, even=True).own_rows.tolist() == [0, 1, 2]
+    assert EvaluationSampler(parts).own_rows.tolist() == [0, 1, 2, 500, 501, 502, 503, 504]
 
 
 def test_nothing_to_evaluate_is_no_batch() -> None:
     for even in (False, True):
-        batches = EvaluationBatches([np.empty(0, dtype=np.int64)], even=even)
+        batches = EvaluationSampler([np.empty(0, dtype=np.int64)], even=even)
         assert list(batches) == []
-        assert batches.own.tolist() == []
+        assert batches.own_rows.tolist() == []
 
 
 def test_what_is_behind_the_first_batches_is_left() -> None:
-    batches = EvaluationBatches(PARTS)
-    assert cut(batches.behind(3)) == WHOLE[3:]
+    batches = EvaluationSampler(PARTS)
+    assert cut(batches.skip_first(3)) == WHOLE[3:]
     assert cut(batches) == WHOLE
-    assert cut(batches.behind(0)) == WHOLE
+    assert cut(batches.skip_first(0)) == WHOLE
 
 
 def test_two_processes_train_on_every_item_once() -> None:
     import numpy as np
 
-    from fashret.loading.samplers import ShuffledBatches
+    from fashret.loading.samplers import ShuffledSampler
 
     rows = np.arange(50, 114)
     seen: list[int] = []
     for rank in range(2):
-        batches = ShuffledBatches(rows, batch_size=8, seed=1, rank=rank, world=2)
+        batches = ShuffledSampler(rows, batch_size=8, seed=1, rank=rank, world_size=2)
         batches.set_epoch(3)
         assert len(batches) == 4
         for batch in batches:

@@ -32,7 +32,7 @@ def test_the_anchor_lets_captions_go_that_were_made_of_attributes() -> None:
     before, said = (part.detach() for part in embeddings(7))
     term = AnchorToBaseline(weight=1.0)
     term.prepare(items({}), catalog(before, said))
-    given = Batch(index=torch.arange(6), stated=torch.tensor([0, 1, 0, 2, 0, 0]))
+    given = Batch(index=torch.arange(6), caption_choice=torch.tensor([0, 1, 0, 2, 0, 0]))
     value = term(images, texts, given)
     photo = sum(1 - float(images[i] @ before[i]) for i in range(6)) / 6
     text = sum(1 - float(texts[i] @ said[i]) for i in (0, 2, 4, 5)) / 6  # of all 6

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 from fashret.losses import (
     AttributeClassification,
 )
-from fashret.types import Batch, Described
+from fashret.types import Batch, Labels
 from support.batches import catalog, classification, embeddings, items
 
 
@@ -49,7 +49,7 @@ def test_an_unknown_value_gives_no_gradient_and_a_known_one_does() -> None:
 
 
 def test_every_attribute_of_the_data_is_classified_by_default() -> None:
-    described: Described = {
+    described: Labels = {
         "category": (torch.tensor([0, 1, 0, 1, 0, 1]), ["shirts", "skirts"]),
         "sleeve.length": (torch.tensor([0, -1, 1, -1, 0, 1]), ["short", "long", "other"]),
     }

@@ -118,7 +118,9 @@ def test_distillation_equals_a_loop() -> None:
 def test_distillation_leaves_out_made_captions_and_survives_none() -> None:
     images, texts = (torch.eye(8)[:2].clone().requires_grad_() for _ in range(2))
     batch = Batch(
-        index=torch.tensor([1, 3]), caption=torch.tensor([1, 2]), stated=torch.tensor([1, 2])
+        index=torch.tensor([1, 3]),
+        caption=torch.tensor([1, 2]),
+        caption_choice=torch.tensor([1, 2]),
     )
     value = distilled(images, texts, batch)
     value.backward()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fashret.errors import ConfigError
-from fashret.loading.samplers import ShuffledBatches
+from fashret.loading.samplers import ShuffledSampler
 from fashret.miners import (
     HardMiner,
 )
@@ -125,7 +125,7 @@ def test_a_miner_at_its_bounds_is_accepted(tmp_path: Path) -> None:
 
 
 def test_an_attribute_that_the_data_lacks_is_named(tmp_path: Path) -> None:
-    message = "miner.attributes names collar; there are neckline, material"
+    message = "miner.attributes names collar; the data has neckline, material"
     with pytest.raises(ConfigError, match=message):
         HardMiner(folder=str(tmp_path), attributes=["collar"]).prepare(items(), catalog())
     with pytest.raises(ConfigError, match=r"miner.attributes names category"):
@@ -135,11 +135,13 @@ def test_an_attribute_that_the_data_lacks_is_named(tmp_path: Path) -> None:
 def test_batches_are_composed_as_the_miner_was_asked(tmp_path: Path) -> None:
     miner = HardMiner(folder=str(tmp_path), ramp=4, random=0.25)
     miner.prepare(items(), catalog())
-    inner = ShuffledBatches(np.arange(1, 9), batch_size=4, seed=0)
+    inner = ShuffledSampler(np.arange(1, 9), batch_size=4, seed=0)
     batches: Any = miner.compose(inner, seed=7)
     assert batches.batches is inner
     assert batches.seed == 7
-    assert [batches.share(epoch) for epoch in (0, 2, 4, 9)] == pytest.approx([0, 0.375, 0.75, 0.75])
+    assert [batches.replaced_share(epoch) for epoch in (0, 2, 4, 9)] == pytest.approx(
+        [0, 0.375, 0.75, 0.75]
+    )
     given = Relations(torch.eye(2).bool(), ~torch.eye(2).bool())
     assert miner.select(torch.eye(2), torch.eye(2), given) is given
 

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from fashret.errors import ConfigError
 from fashret.functional.tiers import TIERS, TierCodes, pair_tiers
-from fashret.loading.samplers import ShuffledBatches
+from fashret.loading.samplers import ShuffledSampler
 from fashret.miners import PairMiner
 from fashret.types import TrainingItems
 from support.commands import Run
@@ -101,7 +101,7 @@ def test_hard_pairs_differ_in_the_attributes_that_are_asked_for(tmp_path: Path) 
     miner.prepare(table, baseline)
     frame = pd.read_parquet(tmp_path / "pairs.parquet")
     assert (frame["rank"] == 0).any()  # mined ones were not enough
-    material = table.described["material"][0].tolist()
+    material = table.labels["material"][0].tolist()
     for a, b in zip(frame["anchor_id"], frame["other_id"], strict=True):
         assert material[int(a[1:])] != material[int(b[1:])]
 
@@ -116,8 +116,8 @@ def test_tiers_that_come_short_are_told(tmp_path: Path, caplog: pytest.LogCaptur
     assert "pairs: " not in caplog.text
     miner = PairMiner(folder=str(tmp_path), count=7, shares={"strong": 1.0}, seed=0)
     miner.prepare(items(), catalog())
-    assert "pairs: 4 of 7 strong pairs were found" in caplog.text
-    assert "pairs: 4 of 8 training items; miner.count=7 asks for too few" in caplog.text
+    assert "pairs: found 4 of 7 strong pairs" in caplog.text
+    assert "pairs: only 4 for 8 training items; miner.count=7 is too small" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_partners_are_seen_beside_their_anchors(tmp_path: Path) -> None:
     miner = PairMiner(folder=str(tmp_path), count=2000, shares=SHARES, seed=0, ramp=0, random=0.0)
     miner.prepare(table, baseline)
     known = partners(miner)
-    batches = miner.compose(ShuffledBatches(np.arange(100), batch_size=20, seed=0), seed=0)
+    batches = miner.compose(ShuffledSampler(np.arange(100), batch_size=20, seed=0), seed=0)
     seen = 0
     for batch in islice(batches, 5):
         rows = set(batch.rows.tolist())

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("stand_ins")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_bundle_is_the_trained_model_as_open_clip_reads_it(family: str, tmp_path: Path) -> None:
     model = spec(f"stand-in-{family}")
-    retriever = Retriever.on(load_backbone(model, tmp_path)).eval()
+    retriever = Retriever.from_backbone(load_backbone(model, tmp_path)).eval()
     generator = torch.Generator().manual_seed(0)
     heads = [retriever.text_head]
     heads += [] if family in NO_IMAGE_PROJECTION else [retriever.image_head]
@@ -50,7 +50,7 @@ def test_a_bundle_is_the_trained_model_as_open_clip_reads_it(family: str, tmp_pa
 
 def test_a_head_without_a_place_in_the_model_is_not_exported(tmp_path: Path) -> None:
     model = spec("stand-in-sigmoid")
-    retriever = Retriever.on(load_backbone(model, tmp_path))
+    retriever = Retriever.from_backbone(load_backbone(model, tmp_path))
     retriever.image_head.weight.data += 0.1
     with pytest.raises(ConfigError, match="image tower ends without a linear projection"):
         write_bundle(retriever, model, tmp_path / "bundle", half=True)
@@ -61,7 +61,7 @@ def test_a_bundle_whose_tokenizer_is_code_does_not_run_it(tmp_path: Path) -> Non
     pytest.importorskip("transformers")
     marker, bundle = tmp_path / "executed", tmp_path / "bundle"
     write_bundle(
-        Retriever.on(load_backbone(spec("stand-in-vit"), tmp_path)),
+        Retriever.from_backbone(load_backbone(spec("stand-in-vit"), tmp_path)),
         spec("stand-in-vit"),
         bundle,
         half=True,
@@ -92,7 +92,7 @@ def test_a_bundle_with_a_vocabulary_of_its_own_uses_it(tmp_path: Path) -> None:
     for text, row in zip(texts, tokens, strict=True):
         said = backbone.tokenizer.decode(row[1 : int(row.argmax())].tolist())
         assert said.replace(" ", "") == text.lower().replace(" ", "")
-    write_bundle(Retriever.on(backbone), model, tmp_path / "bundle", half=True)
+    write_bundle(Retriever.from_backbone(backbone), model, tmp_path / "bundle", half=True)
     again = load_backbone(spec(f"local-dir:{tmp_path / 'bundle'}"), tmp_path)
     assert torch.equal(again.tokenize(texts), tokens)
     assert (tmp_path / "bundle" / "open_clip_model.safetensors").stat().st_size < 12e6

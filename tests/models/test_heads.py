@@ -3,14 +3,14 @@
 import torch
 from torch.nn.functional import normalize
 
-from fashret.models.heads import Projection, narrowed
+from fashret.models.heads import Projection, random_subspace
 from fashret.models.retriever import Retriever
 
 
 def test_blocks_stand_beside_an_embedding_that_stays_as_it_was() -> None:
     torch.manual_seed(0)
     image, text = Projection(torch.randn(6, 9), torch.randn(6)), Projection(torch.randn(6, 7), None)
-    block = narrowed(image, 4, 0), narrowed(text, 4, 0)
+    block = random_subspace(image, 4, 0), random_subspace(text, 4, 0)
     plain, blocked = Retriever(image, text), Retriever(image, text, {"neckline": block})
     features, said = torch.randn(5, 9), torch.randn(5, 7)
     has_text = torch.tensor([True, True, False, True, True])

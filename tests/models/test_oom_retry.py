@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fashret.models.oom_retry import WithinMemory
+from fashret.models.oom_retry import OOMSafeEncoder
 
 
 class Small:
@@ -25,7 +25,7 @@ class Small:
 
 def test_half_as_many_until_they_fit_and_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
     encoder = Small(most=70)
-    encode = WithinMemory(encoder, "cpu")
+    encode = OOMSafeEncoder(encoder, "cpu")
     inputs = torch.arange(256.0)[:, None]
     with caplog.at_level(logging.WARNING):
         assert torch.equal(encode(inputs), inputs * 2)
@@ -39,4 +39,4 @@ def test_half_as_many_until_they_fit_and_from_then_on(caplog: pytest.LogCaptureF
 
 def test_one_item_that_does_not_fit_is_an_error() -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        WithinMemory(Small(most=0), "cpu")(torch.ones(4, 1))
+        OOMSafeEncoder(Small(most=0), "cpu")(torch.ones(4, 1))

@@ -46,7 +46,9 @@ def test_chunks_hold_fewer_activations(tmp_path: Path) -> None:
 
 
 def test_chunks_of_a_batch_that_is_normalised_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"model.chunk=4: batch normalisation looks at the whole"):
+    with pytest.raises(
+        ConfigError, match=r"model.chunk=4: batch normalisation depends on the whole"
+    ):
         towers("resnet", tmp_path, chunk=4)
     towers("resnet", tmp_path, chunk=4, train="lora")  # whose norms are frozen
 
@@ -59,7 +61,7 @@ def test_checkpointed_activations_give_the_same_gradient(family: str, tmp_path: 
 
 
 def test_a_tower_that_cannot_checkpoint_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"batch normalisation that learns would count every"):
+    with pytest.raises(ConfigError, match=r"trained batch normalisation would count every"):
         towers("resnet", tmp_path, checkpointing=True)
     with pytest.raises(ConfigError, match=r"model.checkpointing=true: the image tower \(ModifiedR"):
         towers("resnet", tmp_path, checkpointing=True, train="lora")

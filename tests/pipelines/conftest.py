@@ -6,7 +6,7 @@ import open_clip
 import pytest
 import torch
 
-from fashret.models.spec import OWN
+from fashret.models.spec import SHIPPED_BUNDLES
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +15,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "tiny.pt"
     with torch.random.fork_rng():
         torch.manual_seed(11)
-        clip = open_clip.create_model(f"local-dir:{OWN['fashret-tiny']}", load_weights=False)
+        clip = open_clip.create_model(
+            f"local-dir:{SHIPPED_BUNDLES['fashret-tiny']}", load_weights=False
+        )
         torch.save(clip.state_dict(), path)
     return path

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from fashret.losses import AttributeClassification
-from fashret.types import Batch, Described, TrainingItems
+from fashret.types import Batch, Labels, TrainingItems
 
 
 def batch() -> Batch:
@@ -33,7 +33,7 @@ def catalog(image: Tensor, text: Tensor) -> Any:
     return SimpleNamespace(image=image, text=text)
 
 
-def items(described: Described, **tiers: list[str]) -> TrainingItems:
+def items(described: Labels, **tiers: list[str]) -> TrainingItems:
     """Those of `batch`; the last is not trained on."""
     known = batch()
     return TrainingItems(
@@ -61,7 +61,7 @@ def classification(**attributes: float) -> AttributeClassification:
     return term
 
 
-GARMENTS: Described = {
+GARMENTS: Labels = {
     "category": (torch.tensor([0, 0, 0, 0, 1, 0]), ["shirts", "skirts"]),
     "material": (torch.tensor([0, 0, 0, 1, 1, -1]), ["cotton", "silk"]),
     "neckline": (torch.tensor([0, 1, 1, 1, -1, -1]), ["round", "v_neck"]),

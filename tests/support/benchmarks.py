@@ -54,11 +54,11 @@ def inputs(
         column=lambda name: ids if name == "item_id" else roles,
         dataset=SimpleNamespace(column_names=["role"] if roles else []),
         attributes=tuple(columns),
-        described=("category", *columns),
+        categorical_columns=("category", *columns),
     )
     return EvaluationInputs(
         table=table,  # type: ignore[arg-type]  # as much of a table as is read
-        codes=SimpleNamespace(product=product, caption=caption, described=described),  # type: ignore[arg-type]
+        codes=SimpleNamespace(product=product, caption=caption, labels=described),  # type: ignore[arg-type]
         rows=np.arange(count),
         image=images,
         text=at(*[0.0] * count) if texts is None else texts,

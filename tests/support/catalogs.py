@@ -18,5 +18,5 @@ SPEC = ModelSpec(
 
 def build(table: ItemTable, cache: Path, **options: Any) -> Catalog:
     identity = options.pop("identity", SPEC.identity(cache))
-    load = options.pop("load", lambda: Retriever.on(load_backbone(SPEC, cache)))
+    load = options.pop("load", lambda: Retriever.from_backbone(load_backbone(SPEC, cache)))
     return ensure_catalog(table, identity, load, cache, label="tiny", **options)

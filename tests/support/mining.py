@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fashret.loading.samplers import ShuffledBatches
+from fashret.loading.samplers import ShuffledSampler
 from fashret.miners import HardMiner
 from fashret.types import TrainingItems
 
@@ -43,5 +43,5 @@ def catalog() -> Any:
 
 def partners(miner: HardMiner) -> list[set[int]]:
     """The partners of each row of the table, as they come into batches."""
-    batches: Any = miner.compose(ShuffledBatches(np.arange(1, 9), batch_size=4, seed=0), seed=0)
+    batches: Any = miner.compose(ShuffledSampler(np.arange(1, 9), batch_size=4, seed=0), seed=0)
     return [set(row.tolist()) - {-1} for row in batches.partners]

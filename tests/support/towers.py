@@ -17,7 +17,7 @@ CAPTIONS = ["a dress", "a red dress with a round neck and long sleeves", "shoes"
 
 def towers(family: str, tmp_path: Path, **changes: Any) -> Retriever:
     given = spec(f"stand-in-{family}", **changes)
-    retriever = Retriever.on(load_backbone(given, tmp_path))
+    retriever = Retriever.from_backbone(load_backbone(given, tmp_path))
     retriever.set_training(given)
     return retriever.train()
 

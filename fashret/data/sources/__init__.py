@@ -1,4 +1,4 @@
-"""Where items come from, one format a file."""
+"""Data sources, one format per file."""
 
 from fashret.data.sources.deepfashion_attributes import DeepFashionAttributes
 from fashret.data.sources.deepfashion_consumer2shop import DeepFashionConsumer2Shop

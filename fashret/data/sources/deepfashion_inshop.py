@@ -42,7 +42,7 @@ class DeepFashionInshop(OnDisk):
 
     @property
     def photo_folder(self) -> str:
-        """Img or img_highres."""
+        """Name of the photo folder: `img` or `img_highres`."""
         return "img_highres" if self.highres else self.photos
 
     def items(self, report: Report) -> Iterator[Item]:
@@ -114,20 +114,24 @@ class DeepFashionInshop(OnDisk):
 def official_attributes(
     source: OnDisk, names: Path, rows: Path, name_fields: int, report: Report
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """What a DeepFashion list of 1, 0 and -1 states of each item or photo.
+    """Read the attributes of each item or photo from a DeepFashion list of 1, 0 and -1.
 
     Args:
-        source: whose attributes and schema decide what is understood.
-        names: the list of the attributes' names.
-        rows: the list of an id and a number for each attribute.
-        name_fields: in a row of `names`; the name is the first, and may hold blanks.
-        report: where broken rows are counted.
+        source: the source whose attributes and schema translate the names.
+        names: path of the list of the attributes' names.
+        rows: path of the list of an id and a number for each attribute.
+        name_fields: number of fields in a row of `names`; the name is the first, and may contain
+            blanks.
+        report: counts broken rows.
+
+    Yields:
+        The id, and values by attribute.
     """
     labels = [fields[0] for _, fields in read_list(names, name_fields, report)]
-    meanings = source.official(labels)
+    meanings = source.label_meanings(labels)
     for _, (key, *marks) in read_list(rows, 1 + len(labels), report):
-        found: dict[str, str] = {}
-        for place, (name, value) in meanings.items():
-            if marks[place] == "1":
-                found.setdefault(name, value)
-        yield key, found
+        values: dict[str, str] = {}
+        for index, (name, value) in meanings.items():
+            if marks[index] == "1":
+                values.setdefault(name, value)
+        yield key, values

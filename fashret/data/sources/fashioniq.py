@@ -1,4 +1,4 @@
-"""FashionIQ (Wu et al., CVPR 2021): photos, and what one has that another has not."""
+"""FashionIQ (Wu et al., CVPR 2021): photos, and texts on how one photo differs from another."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _SUFFIXES = (".jpg", ".png", ".jpeg")
 
 
-class Wish(NamedTuple):
-    """A composed query: this photo, but as the texts say.
+class ComposedQuery(NamedTuple):
+    """A composed query: a reference photo, changed as the texts say.
 
     Attributes:
         kind: dress, shirt or toptee.
-        reference: item id of the photo that is asked with.
-        texts: two sentences about the wanted one.
-        target: item id of the right answer; None where it is kept secret.
+        reference: item id of the reference photo.
+        texts: two sentences on how the target differs from the reference.
+        target: item id of the target; None where it is not published.
     """
 
     kind: str
@@ -56,17 +56,17 @@ class FashionIQ(OnDisk):
                 if path is None:
                     report.expect(f"files {kind}.{split}", 1, 0)
                     continue
-                said: dict[str, str] = {}
-                for wish in wishes(root, kind, split):
-                    if wish.target is not None:
-                        said.setdefault(wish.target, " and ".join(wish.texts))
+                texts: dict[str, str] = {}
+                for query in composed_queries(root, kind, split):
+                    if query.target is not None:
+                        texts.setdefault(query.target, " and ".join(query.texts))
                 for name in read_json(path):
                     report.rows_in += 1
                     item_id = f"{kind}/{name}"
                     yield Item(
                         item_id=item_id,
                         image=_photo(root / "images", name),
-                        text=said.get(item_id, ""),
+                        text=texts.get(item_id, ""),
                         category=kind,
                         product_id=str(name),
                         split=ours,
@@ -74,17 +74,22 @@ class FashionIQ(OnDisk):
                     )
 
 
-def wishes(root: Path, kind: str, split: str) -> list[Wish]:
-    """The composed queries of a kind in a split (train, val or test); none where the file is not.
+def composed_queries(root: Path, kind: str, split: str) -> list[ComposedQuery]:
+    """Read the composed queries of a kind in a split; empty if their file does not exist.
+
+    Args:
+        root: the data set's folder.
+        kind: dress, shirt or toptee.
+        split: train, val or test.
 
     Raises:
-        DataError: the file is no JSON.
+        DataError: the file cannot be read as JSON.
     """
     path = root / "captions" / f"cap.{kind}.{split}.json"
     if not path.exists():
         return []
     return [
-        Wish(
+        ComposedQuery(
             kind,
             f"{kind}/{row['candidate']}",
             tuple(row["captions"]),
@@ -95,6 +100,6 @@ def wishes(root: Path, kind: str, split: str) -> list[Wish]:
 
 
 def _photo(folder: Path, name: str) -> Path:
-    """The file of a photo, whichever ending it has."""
+    """Find the file of a photo by its possible endings."""
     found = (folder / f"{name}{suffix}" for suffix in _SUFFIXES)
     return next((path for path in found if path.exists()), folder / f"{name}.jpg")

@@ -105,7 +105,7 @@ class Folder(Source):
         paths = list(walk_photos(root))
         if not paths:
             raise DataError(f"data.root={self.root} holds no photo ({', '.join(sorted(SUFFIXES))})")
-        folders = FolderLevels.of(
+        folders = FolderLevels.from_paths(
             paths,
             report,
             root=self.root,
@@ -189,7 +189,7 @@ class Folder(Source):
             photos=self.columns.get("image") or "image",
         )
         name = f"data.table={self.table}"
-        return table, ColumnMap.over(table.columns, self.columns, self.attributes, where=name)
+        return table, ColumnMap.match(table.columns, self.columns, self.attributes, where=name)
 
     def _root(self) -> Path:
         return existing_root(self.root, key="data.root", layout=_LAYOUT)
@@ -200,7 +200,10 @@ class Folder(Source):
         for path in (root / self.table, Path(self.table).expanduser()):
             if path.is_file():
                 return path
-        raise DataError(f"data.table={self.table} is neither a file in {root} nor one from here")
+        raise DataError(
+            f"data.table={self.table}: file not found, neither in {root} nor relative to the "
+            "current folder"
+        )
 
 
 def _below(root: Path, image: str) -> Path | None:

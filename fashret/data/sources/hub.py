@@ -135,7 +135,7 @@ class Hub(Source):
 
     def _column_map(self, rows: Dataset) -> ColumnMap:
         where = f"data.name={self.name}"
-        return ColumnMap.over(rows.column_names, self.columns, self.attributes, where=where)
+        return ColumnMap.match(rows.column_names, self.columns, self.attributes, where=where)
 
     @property
     def _is_folder(self) -> bool:

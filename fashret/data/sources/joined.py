@@ -1,4 +1,4 @@
-"""Several sets as one."""
+"""Several data sources joined into one data set."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,14 +14,14 @@ from fashret.errors import ConfigError
 
 @dataclass(kw_only=True)
 class Joined(Source):
-    """The items of other sources, one after another.
+    """The items of several sources, one source after another.
 
-    An item's id gets the name of its part in front. Each part is described and split as it is
-    alone, so that what it holds out stays out; a part with splits of its own needs its validation.
-    Categories and values are in lower case, since each set spells them its own way.
+    An item's id is prefixed with the name of its part. Each part is labelled and split as it would
+    be alone, so that its held-out items stay held out; a part with stated splits needs a validation
+    split. Categories and values are in lower case, since each data set spells them its own way.
 
     Args:
-        parts: the sources, by the names that their items are known by.
+        parts: the sources by name; the names are the prefixes of the items' ids.
     """
 
     name: str = "joined"
@@ -36,22 +36,22 @@ class Joined(Source):
         for name, part in self.parts.items():
             if part.overrides is not None:
                 raise ConfigError(
-                    f"data.parts.{name}.overrides: correct the whole, data.overrides, whose ids "
-                    f"are {name}/<item_id>"
+                    f"data.parts.{name}.overrides: set data.overrides of the joined data set "
+                    f"instead, with ids such as {name}/<item_id>"
                 )
 
     def identity(self) -> dict[str, Any]:
-        """What the parts are."""
-        return {name: [part.identity(), part.options()] for name, part in self.parts.items()}
+        """Collect the cache key parts of each part."""
+        return {name: part.cache_key_parts() for name, part in self.parts.items()}
 
     def files(self) -> Iterator[tuple[str, str | Path]]:
-        """The parts' own."""
+        """List the files of each part, with the part's name in front."""
         for part, source in self.parts.items():
             for name, path in source.files():
                 yield f"{part}/{name}", path
 
     def items(self, report: Report) -> Iterator[Item]:
-        """The items of each part, with the split that they have in it."""
+        """Yield the items of each part, with their splits in that part."""
         for name, part in self.parts.items():
             for item in part.items(report):
                 part.describe(item, report)
@@ -68,7 +68,7 @@ class Joined(Source):
                 )
 
     def join_key(self, item: Item, photo_hash: str) -> object:
-        """The part's own."""
+        """Delegate to the part that the item came from."""
         name = item.item_id.partition("/")[0]
         key = self.parts[name].join_key(item, photo_hash)
         return None if key is None else (name, key)

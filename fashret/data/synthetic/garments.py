@@ -1,4 +1,4 @@
-"""What the sample holds: garments, their attributes, and how often each occurs."""
+"""The products of the sample data set: garments, their attributes, and their frequencies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ class Kind:
     """A category of garment.
 
     Attributes:
-        noun: what a caption calls one.
-        slot: where on the body it is worn.
-        share: of all products.
+        noun: noun for one garment in captions.
+        slot: part of the body on which it is worn.
+        share: share of all products, 0 to 1.
         materials: shares by material.
-        necklines: shares by neckline; empty where it has none.
-        sleeves: shares by sleeve length; empty where it has none.
+        necklines: shares by neckline; empty for a category without necklines.
+        sleeves: shares by sleeve length; empty for a category without sleeves.
     """
 
     noun: str
@@ -130,7 +130,7 @@ KINDS: dict[str, Kind] = {
 PARTNERS: dict[str, Kind] = {
     "tights": Kind("tights", "lower", 0.0, {}, {}, {}),
 }
-"""What garments are worn with and the sample does not sell."""
+"""Categories that are only worn with the products, and are not products themselves."""
 
 WORN: dict[str, Kind] = KINDS | PARTNERS
 
@@ -189,11 +189,11 @@ class Product:
 
 
 def make_products(count: int, seed: int) -> list[Product]:
-    """The sample's products: shares are met exactly in every split, combinations are drawn.
+    """Generate the sample's products: exact shares in every split, in random combinations.
 
     Args:
-        count: products in all splits together.
-        seed: of the draw; another gives other garments.
+        count: number of products in all splits together.
+        seed: seed of the products.
     """
     rng = np.random.default_rng([seed, 0])
     products: list[Product] = []
@@ -215,21 +215,21 @@ def _dress(
 ) -> list[Garment]:
     """Attributes for each product, by quota within its split and category."""
     garments = [_blank(category) for category in categories]
-    places: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str], list[int]] = {}
     for i, product in enumerate(products):
-        places.setdefault((product.split, categories[i]), []).append(i)
-    for (_, category), members in places.items():
+        groups.setdefault((product.split, categories[i]), []).append(i)
+    for (_, category), members in groups.items():
         kind = KINDS[category]
         materials = _quota(kind.materials, len(members), rng)
         necklines = _quota(kind.necklines or {"unknown": 1.0}, len(members), rng)
         sleeves = _quota(kind.sleeves or {"unknown": 1.0}, len(members), rng)
         patterns = _quota(PATTERNS, len(members), rng)
         colours = _quota(_COLOUR_SHARES, len(members), rng)
-        for j, place in enumerate(members):
+        for j, index in enumerate(members):
             pattern = patterns[j]
             if materials[j] in ("leather", "furry"):
                 pattern = _draw(_HEAVY_PATTERNS, rng)
-            garments[place] = Garment(
+            garments[index] = Garment(
                 category,
                 materials[j],
                 pattern,

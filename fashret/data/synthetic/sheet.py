@@ -14,15 +14,19 @@ _PRODUCTS = 5
 
 
 def contact_sheet(*, seed: int = 0) -> Image.Image:
-    """A row a category: five products, two photos each."""
+    """Draw a contact sheet: one row per category, with five products of two photos each.
+
+    Args:
+        seed: seed of the products.
+    """
     products = make_products(3600, seed)
     sheet = Image.new("RGB", (2 * _PRODUCTS * WIDTH, len(KINDS) * HEIGHT), "white")
     for row, category in enumerate(KINDS):
         members = [p for p in products if p.garment.category == category][:_PRODUCTS]
         for column, product in enumerate(members):
             for view, (photo, _) in enumerate(draw_views(product, 2, seed)):
-                place = ((2 * column + view) * WIDTH, row * HEIGHT)
-                sheet.paste(Image.open(io.BytesIO(photo)), place)
+                corner = ((2 * column + view) * WIDTH, row * HEIGHT)
+                sheet.paste(Image.open(io.BytesIO(photo)), corner)
     return sheet
 
 

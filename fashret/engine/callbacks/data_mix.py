@@ -33,7 +33,7 @@ class DataMix(pl.Callback):
         device = pl_module.device
         self._boosted, self._limited = {}, {}
         for name in boosts:
-            codes, values = data.codes.described[name]
+            codes, values = data.codes.labels[name]
             self._limited[name] = (codes.to(device), len(values))
             for value in boosts[name]:
                 has = codes >= 0 if value == KNOWN else codes == values.index(value)

@@ -94,7 +94,7 @@ class EvaluationInputs:
             return self.codes.product[rows]
         if name == "caption":
             return self.codes.caption[rows]
-        return self.codes.described[name][0][rows]
+        return self.codes.labels[name][0][rows]
 
 
 class EmbeddedTask(NamedTuple):

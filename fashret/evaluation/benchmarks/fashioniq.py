@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fashret.data.sources.fashioniq import KINDS, Wish, wishes
+from fashret.data.sources.fashioniq import KINDS, ComposedQuery, composed_queries
 from fashret.errors import ConfigError
 from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs, mean_of
 from fashret.evaluation.evaluator import TaskResult
@@ -46,7 +46,7 @@ class FashionIQ(Benchmark):
                 "protocol=fashioniq needs data=fashioniq data.root=<folder of FashionIQ>"
             )
         root = Path(self.root).expanduser()
-        asked = {kind: wishes(root, kind, _SPLITS[self.split]) for kind in KINDS}
+        asked = {kind: composed_queries(root, kind, _SPLITS[self.split]) for kind in KINDS}
         if not any(w.target is not None for said in asked.values() for w in said):
             raise ConfigError(
                 f"protocol.split={self.split}: no caption in {root / 'captions'} has a target"
@@ -72,7 +72,7 @@ class FashionIQ(Benchmark):
         inputs: EvaluationInputs,
         kind: str,
         gallery: str,
-        wanted: Sequence[Wish],
+        wanted: Sequence[ComposedQuery],
         lost: int,
         known: Mapping[str, int],
     ) -> EmbeddedTask:

@@ -46,7 +46,7 @@ class Keyword(Benchmark):
             names = [name for _, name, _, _ in string.Formatter().parse(template) if name]
             if "category" not in names:
                 raise ConfigError(f"protocol.templates: '{template}' has no {{category}}")
-            if set(names) <= set(inputs.table.described):
+            if set(names) <= set(inputs.table.categorical_columns):
                 task = self._task(inputs, template, names)
                 if task is not None:
                     num_tasks += 1
@@ -54,7 +54,7 @@ class Keyword(Benchmark):
         if not num_tasks:
             raise ConfigError(
                 "protocol=keyword: no template of protocol.templates can be filled; the data has "
-                f"{', '.join(inputs.table.described)}"
+                f"{', '.join(inputs.table.categorical_columns)}"
             )
 
     def _task(
@@ -70,7 +70,7 @@ class Keyword(Benchmark):
             rng = np.random.default_rng(self.seed)
             chosen = np.sort(rng.choice(len(asked), self.max_queries, replace=False))
             asked = asked[torch.from_numpy(chosen)]
-        values = {name: inputs.codes.described[name][1] for name in names}
+        values = {name: inputs.codes.labels[name][1] for name in names}
         texts = [
             template.format_map(
                 {

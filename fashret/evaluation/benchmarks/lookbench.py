@@ -54,6 +54,6 @@ class LookBench(Benchmark):
 def _fine(inputs: EvaluationInputs) -> Tensor:
     """(n,) codes of the category with all attributes; what is not stated is a value here."""
     positions = torch.arange(len(inputs.rows))
-    parts = [inputs.code(name, positions) for name in inputs.table.described]
+    parts = [inputs.code(name, positions) for name in inputs.table.categorical_columns]
     codes = torch.stack(parts, dim=1).unique(dim=0, return_inverse=True)[1]
     return torch.where(parts[0] == UNKNOWN, UNKNOWN, codes)

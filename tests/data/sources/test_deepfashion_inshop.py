@@ -72,9 +72,11 @@ def test_inshop_quirks(inshop: Path, made: Prepare) -> None:
     tee = found["img/WOMEN/Graphic_Tees/id_00000004/01_1_front.jpg"]
     assert (tee["category"], tee["pattern"]) == ("Tees", "graphic")
     assert found["img/WOMEN/Skirts/id_00000005/01_1_front.jpg"]["text"] == ""
-    expected = "9 rows of list_eval_partition.txt, expected 52,712: continuing with what is there"
+    expected = (
+        "9 rows of list_eval_partition.txt, expected 52,712: continuing with an incomplete copy"
+    )
     assert expected in report["notes"]
-    assert "3 train photos, expected 25,882: continuing with what is there" in report["notes"]
+    assert "3 train photos, expected 25,882: continuing with an incomplete copy" in report["notes"]
     assert report["repaired"]["row of list_attr_items.txt without all fields left out"] == 1
 
 

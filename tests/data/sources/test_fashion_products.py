@@ -46,7 +46,7 @@ def test_another_header_is_named(products: FashionProducts, tmp_path: Path) -> N
 
 def test_a_folder_that_is_another_is_named(tmp_path: Path) -> None:
     source = FashionProducts(name="fp", attributes=[], root=str(tmp_path), **COMMON)
-    with pytest.raises(DataError, match=r"holds no styles.csv"):
+    with pytest.raises(DataError, match=r"has no styles.csv"):
         prepare(source, tmp_path)
 
 

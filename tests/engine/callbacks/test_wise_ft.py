@@ -36,7 +36,7 @@ def test_weights_between_before_and_after(run: Run) -> None:
         name="fashret-tiny", pretrained="fashion", train="heads", train_blocks=1, heads=True,
         resize="longest", fill=255, seed=0,
     )  # fmt: skip
-    before = Retriever.on(load_backbone(given, run.cache_dir)).image_head.weight
+    before = Retriever.from_backbone(load_backbone(given, run.cache_dir)).image_head.weight
     expected = (1 - alpha) * before + alpha * after[name]
     assert torch.allclose(state(mixed, "state_dict")[name], expected, atol=1e-7)
     assert not torch.allclose(after[name], before, atol=1e-4)
