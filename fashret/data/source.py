@@ -85,7 +85,7 @@ class Source(ABC):
         captions: captions from templates for training, besides the items' own texts; null for none.
         balance: sampling weights by value for training; null draws every item once per epoch.
         tiers: names of the attributes that make two items of a category a `medium` and a `weak`
-            pair, for losses and miners of pairs; attributes that the data does not have are ignored.
+            pair, for losses and miners of pairs; attributes that the data lacks are ignored.
         groups: rules that group photos into products if the data set has no product ids; null
             leaves the products unknown.
         schema: schema that extracts unstated attributes from texts: the name of a word list

@@ -91,8 +91,8 @@ def as_text(value: object, column: str, where: str) -> str:
     if isinstance(value, list | tuple | dict | set | bytes):
         kind = {"tuple": "list", "dict": "mapping"}.get(type(value).__name__, type(value).__name__)
         raise DataError(
-            f"{where}: column {column} contains a {kind}, but a text or a number is expected: write "
-            "one value into each cell, or leave the column out"
+            f"{where}: column {column} contains a {kind}, but a text or a number is expected: "
+            "write one value into each cell, or leave the column out"
         )
     if isinstance(value, float | Decimal) and value == int(value):
         return str(int(value))
