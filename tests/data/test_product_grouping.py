@@ -49,7 +49,7 @@ def test_names_tell_products(grouping: Grouping) -> None:
 
 def test_a_product_is_as_sure_as_its_surest_photo(grouping: Grouping) -> None:
     names = ["a/4711.jpg", "a/4711-front.jpg", "a/4712.jpg", "b/4711.jpg"]
-    products, confidences = zip(*map(grouping.by_name, names), strict=True)
+    products, confidences = zip(*map(grouping.product_from_name, names), strict=True)
     found = grouping.final_products([*products, "stated", None], [*confidences, 1.0, 1.0])
     nothing = (None, 0.0)
     assert found == [("a/4711", 0.9), ("a/4711", 0.9), nothing, nothing, ("stated", 1.0), nothing]
