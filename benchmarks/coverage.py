@@ -35,7 +35,7 @@ from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.intervals import list_depth
 from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.ranking import SplitEmbeddings, rank_split
-from fashret.evaluation.split_search import Protocol
+from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.blocks import Layout
 from fashret.functional.bootstrap import holm_adjust
 from fashret.functional.retrieval import METRICS
@@ -155,16 +155,18 @@ def measure(
         slice_metrics=[], max_queries=None, max_items=None, seed=seed, resamples=RESAMPLES,
     )  # fmt: skip
     rows = np.arange(len(codes.product))
-    protocol = Protocol("test", options, rows, rows, codes, tuple(codes.labels))
-    depth = list_depth(protocol)
+    plan = SplitSearch("test", options, rows, rows, codes, tuple(codes.labels))
+    depth = list_depth(plan.searches["image"], 10)
     made = []
     for image, text in systems:
         embedded = SplitEmbeddings(image, text, Layout.from_widths({"general": image.shape[1]}))
-        found = rank_split(protocol, embedded, depth=depth)
+        rankings = rank_split(plan, embedded, depth=depth)
         made.append(
-            Evaluation.of(protocol, {mode: ranking for mode, (_, ranking) in found.items()})
+            Evaluation.from_rankings(
+                plan, {mode: ranking for mode, (_, ranking) in rankings.items()}
+            )
         )
-    keys = headlines(protocol)
+    keys = headlines(plan)
     first, means = made[0].results(keys), [one.means() for one in made]
     change = compare(made[1], made[0], keys)
     result = {
@@ -183,11 +185,11 @@ def measure(
     return {name: np.array(numbers) for name, numbers in result.items()}
 
 
-def headlines(protocol: Protocol) -> list[str]:
+def headlines(plan: SplitSearch) -> list[str]:
     """The metrics that a scoreboard shows first."""
     keys = []
     for mode in ("image", "text", "fused"):
-        for relevance in protocol.relevances(mode):
+        for relevance in plan.relevances(mode):
             metric = "hit" if relevance in ("product", "pair") else "precision"
             keys.append(f"test/{mode}/{relevance}/{metric}@10")
     assert set(METRICS) >= {"hit", "precision"}
@@ -204,7 +206,7 @@ def table(
     held = {name: np.stack([one[name] for one in made]) for name in made[0]}
     codes, _ = population.draw(products, 0)
     rows = np.arange(len(codes.product))
-    keys = headlines(Protocol("test", None, rows, rows, codes, tuple(codes.labels)))  # type: ignore[arg-type]  # needs no options
+    keys = headlines(SplitSearch("test", None, rows, rows, codes, tuple(codes.labels)))  # type: ignore[arg-type]  # needs no options
     lines = [
         f"{products} products, {sets} sets",
         "",

@@ -2,7 +2,10 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +16,12 @@ from torch.nn.functional import normalize
 from fashret.data.synthetic.captions import caption
 from fashret.data.synthetic.draw import draw_views
 from fashret.data.synthetic.garments import Product, make_products
+from fashret.evaluation.evaluator import Evaluation
+from fashret.evaluation.options import RetrievalOptions
+from fashret.functional.relevance import CodeRelevance
 from fashret.functional.tiers import TierCodes
+from fashret.functional.topk import Ranking
+from fashret.tasks.base import NO_ROW, Search, Task
 from fashret.types import UNKNOWN
 
 _CHUNK = 65_536
@@ -118,3 +126,26 @@ def codes(items: int, seed: int = 0) -> TierCodes:
         medium=[0],
         weak=[1, 2, 3],
     )
+
+
+def evaluation(
+    ranking: Ranking, of_query: Tensor, of_item: Tensor, metrics: Sequence[str]
+) -> Evaluation:
+    """Evaluate the ranking of Q queries over N items of which those of an equal code are relevant.
+
+    Args:
+        ranking: (Q, K) gallery positions and scores.
+        of_query: (Q,) long codes.
+        of_item: (N,) long codes.
+        metrics: such as hit@10.
+    """
+    groups = torch.full((len(of_query),), UNKNOWN)
+    queries = np.full(len(of_query), NO_ROW)
+    plan: Any = SimpleNamespace(  # an `evaluation.plan.Plan`
+        options=RetrievalOptions(slice_metrics=()),
+        split=None,
+        prefix="test",
+        searches={"all": Search("all", queries, np.arange(len(of_item)), groups)},
+        tasks=[Task("all", "all", CodeRelevance(of_query, of_item), metrics, metrics)],
+    )
+    return Evaluation.from_rankings(plan, {"all": ranking})

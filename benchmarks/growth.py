@@ -20,9 +20,7 @@ from torch.nn.functional import normalize
 
 from fashret.functional.mining import HardPairs, hard_negatives
 from fashret.functional.pairing import draw_pairs
-from fashret.functional.relevance import CodeRelevance
 from fashret.functional.topk import topk
-from fashret.tasks.base import Outcome, Task
 
 QUERIES, DIM, MINED_DIM, VALUES = 1000, 128, 64, 200
 METRICS = [f"{m}@{k}" for m in ("hit", "recall", "precision", "mrr", "ndcg") for k in (1, 10)]
@@ -50,11 +48,10 @@ def evaluation(items: int) -> Callable[[], None]:
     generator = torch.Generator().manual_seed(2)
     of_query = torch.randint(VALUES, (QUERIES,), generator=generator)
     of_item = torch.randint(VALUES, (items,), generator=generator)
-    names = [str(row) for row in range(QUERIES)]
 
     def work() -> None:
-        task = Task("all", asked, catalog, names, [], CodeRelevance(of_query, of_item), METRICS)
-        Outcome.of(task).results(resamples=10_000, seed=0)
+        ranking = topk(asked, catalog, 10)
+        drawn.evaluation(ranking, of_query, of_item, METRICS).results()
 
     return work
 

@@ -13,15 +13,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import drawn
 import numpy as np
 import torch
 from measure import Options, Row, alternate, benchmark
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fashret.functional.relevance import CodeRelevance
 from fashret.functional.topk import topk
-from fashret.tasks.base import Outcome, Task
 
 DIM, K, CHUNK, VALUES = 512, 10, 16_384, 200
 METRICS = [f"{m}@{k}" for m in ("hit", "recall", "precision", "mrr", "ndcg") for k in (1, 10)]
@@ -81,7 +80,6 @@ def rows(options: Options) -> Iterator[Row]:
         queries = normalize(torch.randn(asked, DIM, generator=generator), dim=1)
         of_query = torch.randint(VALUES, (asked,), generator=generator)
         of_item = torch.randint(VALUES, (items,), generator=generator)
-        names = [str(row) for row in range(asked)]
 
         def bare() -> Tensor:
             best = torch.empty(asked, 0)
@@ -90,19 +88,16 @@ def rows(options: Options) -> Iterator[Row]:
                 best = torch.cat([best, scores.topk(K).values], dim=1).topk(K).values
             return best
 
-        def judged() -> Tensor:
-            task = Task(
-                "all", queries, catalog, names, [], CodeRelevance(of_query, of_item), METRICS
-            )
-            outcome = Outcome.of(task)
-            outcome.results(resamples=10_000, seed=0)
-            return outcome.ranking.scores
+        def evaluated() -> Tensor:
+            ranking = topk(queries, catalog, K)
+            drawn.evaluation(ranking, of_query, of_item, METRICS).results()
+            return ranking.scores
 
         memory = Memory()
         size = f"{items:,} x {DIM} on disk, {asked:,} queries"
         steps = {
             f"search, {size}": lambda: topk(queries, catalog, K).scores,
-            f"search, metrics and intervals, {size}": judged,
+            f"search, metrics and intervals, {size}": evaluated,
         }
         for what, ours in steps.items():
             ratio = alternate(ours, bare, 1 if options.quick else 2)

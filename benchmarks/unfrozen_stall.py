@@ -21,13 +21,14 @@ from types import SimpleNamespace
 
 import drawn
 import torch
-from hydra import compose, initialize_config_dir
 from measure import Options, Ratio, Row, benchmark
 
-from fashret.config import config_dir
+from fashret.cli.compose import train_options
+from fashret.cli.composing import composing
 from fashret.engine.module import RetrievalModule
-from fashret.pipelines.session import Setup
-from fashret.pipelines.train import make_module, training_items
+from fashret.pipelines.session import Session
+from fashret.pipelines.train import make_data, make_module
+from fashret.pipelines.training_items import training_items
 from fashret.types import Batch
 
 SIZE, BATCH = (480, 640), 64
@@ -38,7 +39,12 @@ def stepper(module: RetrievalModule) -> Callable[[Batch], None]:
     """One step of training, as Lightning makes it."""
     # A trainer's own loop would hide the wait; the step only asks it for these.
     module.trainer = SimpleNamespace(  # type: ignore[assignment]
-        world_size=1, log_every_n_steps=2**30, global_step=1, optimizers=[]
+        world_size=1,
+        log_every_n_steps=2**30,
+        global_step=1,
+        optimizers=[],
+        is_last_batch=False,
+        accumulate_grad_batches=1,
     )
     learning = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=1e-5)
@@ -58,13 +64,14 @@ def turns(
 ) -> tuple[list[float], list[float], list[float]]:
     """Seconds a step waits, seconds of a step with its wait, and of one without: by turn."""
     chosen = ["model.train=all", f"data.num_workers={workers}", f"data.batch_size={BATCH}"]
-    with initialize_config_dir(config_dir(), version_base="1.3"):
-        cfg = compose("train", overrides=[*drawn.overrides(root, scratch), *chosen, "device=cpu"])
-    setup = Setup.of(cfg)
-    baseline = setup.baseline_catalog()
-    items = training_items(setup, baseline)
-    module = make_module(setup, items, baseline)
-    loader = setup.data_module(baseline, items, module.miner).train_dataloader()
+    with composing("train", [*drawn.overrides(root, scratch), *chosen, "device=cpu"]) as composed:
+        options = train_options(composed)
+    session = Session.open(options.session)
+    baseline = session.baseline_catalog()
+    items = training_items(session, options.loss, baseline, gather=options.gather)
+    module = make_module(options, session, items, baseline)
+    data = make_data(options, session, items, baseline, module.miner)
+    loader = data.train_dataloader()
     step = stepper(module)
     waits, steps, decoded = [], [], []
     for turn in range(repeats + 1):

@@ -107,7 +107,9 @@ def test_every_group_has_sources_and_tests(mutants: ModuleType) -> None:
         assert all(path.is_file() for path in group.modules), name
         assert group.files, name
         assert all(Path(path).is_file() for path in group.files), name
-    assert set(mutants.GROUPS) == {"functional", "losses", "miners", "batches", "schedules"}
+    assert set(mutants.GROUPS) == {
+        "functional", "losses", "miners", "batches", "schedules", "evaluation", "scoreboard", "engine"
+    }  # fmt: skip
 
 
 def test_a_mutant_is_loaded_in_the_place_of_its_module(mutants: ModuleType) -> None:
@@ -122,5 +124,5 @@ def test_a_mutant_is_loaded_in_the_place_of_its_module(mutants: ModuleType) -> N
     spec = finder.find_spec(mutant.module, None)
     changed = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(changed)
-    assert not changed.Health(9.0, 1.0).collapsed
+    assert not changed.EmbeddingSpread(9.0, 1.0).collapsed
     assert path.read_text() == before

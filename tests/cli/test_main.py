@@ -36,7 +36,7 @@ def test_every_command_is_listed_and_has_a_main(
 def test_a_wrong_command_is_answered_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as e:
         called(monkeypatch, "serch")
-    assert "no command 'serch'; did you mean search?" in str(e.value)
+    assert "unknown command 'serch'; did you mean search?" in str(e.value)
 
 
 def test_a_command_gets_the_arguments_behind_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_the_cache_is_listed_and_an_entry_removed(
     called(monkeypatch, "cache", "--remove", "tiny-2")
     assert not (tmp_path / "catalogs" / "tiny-2").exists()
     assert (tmp_path / "data" / "sample-1").exists()
-    with pytest.raises(SystemExit, match="holds no 'other'"):
+    with pytest.raises(SystemExit, match="has no entry 'other'"):
         called(monkeypatch, "cache", "--remove", "other")
     assert cache.default_cache_dir() == tmp_path
 

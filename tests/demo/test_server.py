@@ -24,8 +24,8 @@ pytestmark = pytest.mark.run
     [
         ({"item": 10**6}, "item 1000000"),
         ({"item": "x"}, "cannot be read"),
-        ({"weight_image": 2}, "weight_image is 2"),
-        ({"weight_image": "nan"}, "weight_image is nan"),
+        ({"weight_image": 2}, "weight_image=2"),
+        ({"weight_image": "nan"}, "weight_image=nan"),
         ({"weights": {"neckline": 1}}, "has an attribute head for neckline"),
         ({"filters": {"category": "spoons"}}, "no item has category spoons"),
         ({"filters": ["category"]}, "must be a JSON object"),

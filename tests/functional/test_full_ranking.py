@@ -45,7 +45,7 @@ def by_hand(
 def test_whole_rankings_equal_a_loop(
     monkeypatch: pytest.MonkeyPatch, at_a_time: int, oneself: bool
 ) -> None:
-    monkeypatch.setattr(whole, "_AT_A_TIME", at_a_time)  # one, two or all of 9 queries
+    monkeypatch.setattr(whole, "_SCORES_PER_CHUNK", at_a_time)  # one, two or all of 9 queries
     generator = torch.Generator().manual_seed(0)
     catalog = torch.randint(-2, 3, (30, 3), generator=generator).float()  # ties of unequal rows
     queries = catalog[:9]
