@@ -115,11 +115,17 @@ def test_a_search_finds_what_a_plain_product_finds(
     assert fashret.search(trained, image=photo, k=1).ids == [table.column("item_id")[7]]
     both = fashret.search(trained, image=photo, text=table.column("text")[7], k=1)
     assert both.ids == [table.column("item_id")[7]]
-    with pytest.raises(fashret.ConfigError, match=r"where names color; the items have category"):
+    with pytest.raises(fashret.ConfigError, match=r"where names 'color'; the items have category"):
         fashret.search(trained, text="x", where={"color": "red"})
     with pytest.raises(fashret.ConfigError, match="no item has colour=mauve"):
         fashret.search(trained, text="x", where={"colour": "mauve"})
-    with pytest.raises(fashret.ConfigError, match=r"needs text=, image=, or both"):
+    with pytest.raises(fashret.ConfigError, match=r"weight_image=3.0 must be between 0 and 1"):
+        fashret.search(trained, text="x", weight_image=3.0)
+    with pytest.raises(
+        fashret.ConfigError, match=r"names 'nope'; the model has no attribute heads"
+    ):
+        fashret.search(trained, text="x", weights={"nope": 0.5})
+    with pytest.raises(fashret.ConfigError, match=r"give text=, image=, or both"):
         fashret.search(trained)
 
 

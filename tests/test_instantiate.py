@@ -52,9 +52,7 @@ def test_nothing_is_made_where_one_target_is_not_allowed(
 
 
 def test_what_does_not_fit_is_named_with_its_key() -> None:
-    with pytest.raises(
-        ConfigError, match=r"loss \(fashret.*InfoNCE\) cannot be instantiated: .*'tmp"
-    ):
+    with pytest.raises(ConfigError, match=r"InfoNCE\) cannot be instantiated: .*'tmp"):
         instantiate({"_target_": "fashret.losses.InfoNCE", "tmp": 1}, "loss")
-    with pytest.raises(ConfigError, match="loss has no _target_: it does not say what to make"):
+    with pytest.raises(ConfigError, match="loss has no _target_, the class to instantiate"):
         instantiate({"temperature": 1}, "loss")

@@ -108,7 +108,8 @@ def test_every_group_has_sources_and_tests(mutants: ModuleType) -> None:
         assert group.files, name
         assert all(Path(path).is_file() for path in group.files), name
     assert set(mutants.GROUPS) == {
-        "functional", "losses", "miners", "batches", "schedules", "evaluation", "scoreboard", "engine"
+        "functional", "losses", "miners", "batches", "schedules", "evaluation", "scoreboard",
+        "engine",
     }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from fashret.models.backbone import load_backbone
 from fashret.models.device import pick_device
 from fashret.models.retriever import Photo, Retriever, open_photo
 from fashret.models.spec import SHIPPED, ModelSpec
+from fashret.pipelines.session import check_weights
 from fashret.pipelines.systems import System
 from fashret.reports.contact_sheet import thumbnail
 from fashret.reports.web import data_uri, render
@@ -177,6 +178,9 @@ class Index:
             raise ConfigError("search: give text=, image=, or both")
         if k < 1:
             raise ConfigError(f"search: k={k} must be at least 1")
+        if not 0.0 <= weight_image <= 1.0:
+            raise ConfigError(f"search: weight_image={weight_image} must be between 0 and 1")
+        check_weights(weights, self.retriever.layout.attributes)
         rows = self._rows(where or {})
         if not len(rows):
             return SearchResult(_describe_query(text, image, where), [], self.photo)
@@ -186,12 +190,15 @@ class Index:
         if text is not None:
             parts.append(self.retriever.embed_texts([text]))
         parts = [layout.weighted(part, weights or {}) for part in parts]
-        row_idx = torch.from_numpy(rows).to(self.image.device)
+        item_image, item_text = self.image, self.text
+        if len(rows) < len(self.ids):
+            row_idx = torch.from_numpy(rows).to(self.image.device)
+            item_image, item_text = item_image[row_idx], item_text[row_idx]
         queries: Vectors = parts[0]
-        items: Vectors = self.image[row_idx]
+        items: Vectors = item_image
         if len(parts) == 2:
             queries = Fused(parts[0], parts[1], weight_image)
-            items = Fused(self.image[row_idx], self.text[row_idx], weight_image)
+            items = Fused(item_image, item_text, weight_image)
         ranking = topk(queries, items, min(k, len(rows)))
         pairs = zip(ranking.rows[0].tolist(), ranking.scores[0].tolist(), strict=True)
         hits = [self._hit(int(rows[position]), score) for position, score in pairs]
