@@ -28,8 +28,7 @@ from fashret.cli.composing import composing
 from fashret.engine.module import RetrievalModule
 from fashret.pipelines.session import Session
 from fashret.pipelines.train import make_data, make_module
-from fashret.pipelines.training_items import training_items
-from fashret.types import Batch
+from fashret.types import Batch, TrainingItems
 
 SIZE, BATCH = (480, 640), 64
 BOUND = 0.05
@@ -68,7 +67,14 @@ def turns(
         options = train_options(composed)
     session = Session.open(options.session)
     baseline = session.baseline_catalog()
-    items = training_items(session, options.loss, baseline, gather=options.gather)
+    table, codes = session.table, session.codes
+    items = TrainingItems(  # every one: the drawn photos of all splits are near copies
+        torch.from_numpy(table.rows("train")),
+        codes.product,
+        codes.caption,
+        codes.described,
+        table.column("item_id"),
+    )
     module = make_module(options, session, items, baseline)
     data = make_data(options, session, items, baseline, module.miner)
     loader = data.train_dataloader()
