@@ -165,12 +165,12 @@ class Viewer:
         """The most common values: the value, its number of items, and example rows."""
         codes, values = table.codes(name)
         rng = np.random.default_rng(self.seed)
-        found = []
+        common = []
         for code, count in Counter(codes[codes >= 0].tolist()).most_common(self.values):
             rows = np.flatnonzero(codes == code)
             some = rng.choice(rows, min(self.examples, len(rows)), replace=False)
-            found.append((values[code], count, np.sort(some).tolist()))
-        return found
+            common.append((values[code], count, np.sort(some).tolist()))
+        return common
 
     def _disagreements(
         self, table: ItemTable, source: Source, overrides: Overrides

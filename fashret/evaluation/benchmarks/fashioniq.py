@@ -46,15 +46,16 @@ class FashionIQ(Benchmark):
                 "protocol=fashioniq needs data=fashioniq data.root=<folder of FashionIQ>"
             )
         root = Path(self.root).expanduser()
-        asked = {kind: composed_queries(root, kind, _SPLITS[self.split]) for kind in KINDS}
-        if not any(w.target is not None for said in asked.values() for w in said):
+        split = _SPLITS[self.split]
+        queries_by_kind = {kind: composed_queries(root, kind, split) for kind in KINDS}
+        if not any(w.target is not None for queries in queries_by_kind.values() for w in queries):
             raise ConfigError(
                 f"protocol.split={self.split}: no caption in {root / 'captions'} has a target"
             )
         known = {name: position for position, name in enumerate(inputs.names())}
         wanted = {
-            kind: [w for w in said if w.reference in known and w.target in known]
-            for kind, said in asked.items()
+            kind: [w for w in queries if w.reference in known and w.target in known]
+            for kind, queries in queries_by_kind.items()
         }
         if not any(wanted.values()):
             raise ConfigError(
@@ -64,7 +65,7 @@ class FashionIQ(Benchmark):
         for gallery in GALLERIES:
             for kind in KINDS:
                 if wanted[kind]:
-                    lost = len(asked[kind]) - len(wanted[kind])
+                    lost = len(queries_by_kind[kind]) - len(wanted[kind])
                     yield self._task(inputs, kind, gallery, wanted[kind], lost, known)
 
     def _task(

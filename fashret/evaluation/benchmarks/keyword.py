@@ -63,13 +63,13 @@ class Keyword(Benchmark):
         names = ["category", *(name for name in names if name != "category")]
         positions = torch.arange(len(inputs.rows))
         stated = torch.stack([inputs.code(name, positions) for name in names], dim=1)
-        asked = stated[(stated != UNKNOWN).all(dim=1)].unique(dim=0)
-        if not len(asked):
+        requested = stated[(stated != UNKNOWN).all(dim=1)].unique(dim=0)
+        if not len(requested):
             return None
-        if len(asked) > self.max_queries:
+        if len(requested) > self.max_queries:
             rng = np.random.default_rng(self.seed)
-            chosen = np.sort(rng.choice(len(asked), self.max_queries, replace=False))
-            asked = asked[torch.from_numpy(chosen)]
+            chosen = np.sort(rng.choice(len(requested), self.max_queries, replace=False))
+            requested = requested[torch.from_numpy(chosen)]
         values = {name: inputs.codes.labels[name][1] for name in names}
         texts = [
             template.format_map(
@@ -78,14 +78,14 @@ class Keyword(Benchmark):
                     for name, code in zip(names, row, strict=True)
                 }
             )
-            for row in asked.tolist()
+            for row in requested.tolist()
         ]
         metrics = [f"{name}@{k}" for name in ("hit", "precision", "ndcg") for k in self.k]
         return EmbeddedTask(
             Task(
                 name=template,
                 search=template,
-                relevance=PartialMatch(asked, stated),
+                relevance=PartialMatch(requested, stated),
                 metrics=metrics,
                 headlines=[f"precision@{max(self.k)}", f"ndcg@{max(self.k)}"],
             ),

@@ -50,13 +50,13 @@ class Marqo(Benchmark):
         """Yield one task for each ground-truth file, text queries first."""
         folder = Path(self.ground_truth).expanduser()
         files = {path: _FILE.fullmatch(path.name) for path in sorted(folder.glob("*.json"))}
-        found = {path: match for path, match in files.items() if match is not None}
-        if not found:
+        matched = {path: match for path, match in files.items() if match is not None}
+        if not matched:
             raise ConfigError(
                 f"protocol.ground_truth={self.ground_truth} contains no file "
                 "ground_truth_<query column>-<document columns>.json"
             )
-        for path, match in sorted(found.items(), key=lambda e: e[1]["query"] != "text"):
+        for path, match in sorted(matched.items(), key=lambda e: e[1]["query"] != "text"):
             yield self._task(inputs, path, match["query"], match["documents"])
 
     def _task(
