@@ -128,6 +128,8 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult | None:
     """
     system = evaluated_system(options)
     session = system.session
+    if options.benchmark is None:
+        _ = session.targets  # an unusable one is an error before the search
     if options.queries and system.retriever is None:
         raise ConfigError(
             f"queries= needs a model to embed the texts, but run={system.name} is a "

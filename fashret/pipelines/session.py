@@ -113,9 +113,7 @@ class Session:
         output_dir = options.output_dir
         if group.world_size > 1:  # each process has composed its own
             output_dir = Path(group.broadcast(str(output_dir.absolute())))
-        session = cls(options, spec, table, output_dir, device, group)
-        _ = session.targets  # fail on unusable targets before training
-        return session
+        return cls(options, spec, table, output_dir, device, group)
 
     @property
     def source(self) -> Source:

@@ -141,6 +141,7 @@ def train(options: TrainOptions) -> TrainResult | None:
     check_options(options)
     seed_all(options.seed)
     session = Session.open(options.session)
+    _ = session.targets  # an unusable one is an error before training
     check_weights(session.options.retrieval.weights, tuple(session.spec.block_widths))
     checkpoint = resume_from(options, session)
     check_same_data(session, checkpoint)

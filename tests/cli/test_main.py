@@ -129,7 +129,7 @@ def test_search_prints_its_hits_and_writes_a_page(
     assert page.read_text().count("<img") == 3
     with pytest.raises(SystemExit, match="error: where"):
         called(monkeypatch, "search", str(trained), "a dress", *where, "--where", "shade=x")
-    with pytest.raises(SystemExit, match="give it as NAME=VALUE"):
+    with pytest.raises(SystemExit, match="must be NAME=VALUE"):
         called(monkeypatch, "search", str(trained), "a dress", "--where", "red")
     with pytest.raises(SystemExit, match=r"error: .*elsewhere"):
         called(monkeypatch, "search", "elsewhere", "a dress")

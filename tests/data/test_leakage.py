@@ -115,7 +115,7 @@ def test_a_run_without_a_record_is_judged_on_other_data_with_a_warning(
     run("evaluate", f"run={folder}", folder="judged", small=False)
     assert "cannot be checked" not in caplog.text
     run("evaluate", f"run={folder}", "data.split_seed=1", folder="judged", small=False)
-    assert "it was trained on cannot be checked" in caplog.text
+    assert "trained on these items cannot be checked" in caplog.text
 
 
 def test_a_run_is_not_resumed_over_changed_data(run: Run, shop: Shop) -> None:

@@ -168,7 +168,8 @@ def test_a_benchmark_has_what_a_scoreboard_has(run: Run, monkeypatch: pytest.Mon
     monkeypatch.setattr("fashret.pipelines.evaluate.QUICK_QUERIES", 5)
     trained = run("train", "trainer.max_epochs=1", folder="trained")
     metric = "keyword/{category}/precision@10"
-    target = f"+targets.mine={{metric: '{metric}', rise: 0.9}}"
+    kind = "_target_: fashret.evaluation.targets.Target"
+    target = f"+targets.mine={{{kind}, metric: '{metric}', rise: 0.9}}"
     options = ["protocol=keyword", f"run={trained}", "gallery=true", "quick=true",
                "queries=red dress", target]  # fmt: skip
     out = run("evaluate", *options, folder="judged", small=False)
@@ -190,5 +191,5 @@ def test_a_benchmark_has_what_a_scoreboard_has(run: Run, monkeypatch: pytest.Mon
     with pytest.raises(RegressionError, match=r"targets that are not met: keyword/\{category\}"):
         run("evaluate", *hard, folder="failed", small=False)
     with pytest.raises(ConfigError, match="no such metric; did you mean keyword/"):
-        run("evaluate", *options[:2], "+targets.mine={metric: keyword/x/hit@10, rise: 0.9}",
-            folder="wrong", small=False)  # fmt: skip
+        wrong = f"+targets.mine={{{kind}, metric: keyword/x/hit@10, rise: 0.9}}"
+        run("evaluate", *options[:2], wrong, folder="wrong", small=False)

@@ -68,7 +68,7 @@ def test_a_checkpoint_whose_model_is_a_function_call_is_refused(
 def test_a_checkpoint_is_not_interpolated(run: Run, marker: Path) -> None:
     evil = f"${{oc.create:{{_target_: psutil.Popen, args: [touch, '{marker}']}}}}"
     folder = stranger(marker.parent / "evil", attribute_blocks={"neckline": evil})
-    with pytest.raises(CheckpointError, match=r"model.attribute_blocks.neckline holds an interpol"):
+    with pytest.raises(CheckpointError, match=r"model.attribute_blocks.neckline is an interpol"):
         use(run, "evaluate", folder)
     assert not marker.exists()
 

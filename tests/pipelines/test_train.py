@@ -87,7 +87,7 @@ def test_one_batch_can_be_learned_by_heart(run: Run) -> None:
 
 
 def test_a_monitor_that_is_no_metric_is_named_before_training(run: Run) -> None:
-    with pytest.raises(ConfigError, match=r"monitors val/text/pair/mrr@7, which is no metric"):
+    with pytest.raises(ConfigError, match=r"monitors val/text/pair/mrr@7, which is not a metric"):
         run("train", "monitor=val/text/pair/mrr@7", *ONE_EPOCH)
 
 

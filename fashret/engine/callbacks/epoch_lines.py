@@ -1,14 +1,11 @@
 """Log one line at the end of each epoch."""
 
-import logging
 import math
 import time
 from datetime import timedelta
 from typing import Any
 
 import pytorch_lightning as pl
-
-log = logging.getLogger(__name__)
 
 
 class EpochLines(pl.Callback):
@@ -63,7 +60,7 @@ class EpochLines(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the line."""
         if trainer.is_global_zero:
-            log.info(self._line(trainer))
+            pl_module.print(self._line(trainer), flush=True)
 
     def _line(self, trainer: pl.Trainer) -> str:
         """The line of the epoch that has just ended."""

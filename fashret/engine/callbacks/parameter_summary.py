@@ -1,14 +1,10 @@
 """Log the number of parameters of a model, and how many are trainable."""
 
-import logging
-
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelSummary
 from pytorch_lightning.utilities.model_summary.model_summary import get_human_readable_count
 
 from fashret.models.retriever import Retriever
-
-log = logging.getLogger(__name__)
 
 
 class ParameterSummary(ModelSummary):
@@ -21,7 +17,7 @@ class ParameterSummary(ModelSummary):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the line, in the process with rank 0."""
         if trainer.is_global_zero:
-            log.info(parameter_summary(pl_module))
+            pl_module.print(parameter_summary(pl_module), flush=True)
 
 
 def parameter_summary(module: pl.LightningModule) -> str:

@@ -44,7 +44,7 @@ def test_a_collapse_is_said_in_words(run: Run, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(
         "fashret.engine.callbacks.watchdog.measure_spread", lambda embeddings: next(judged)
     )
-    with pytest.raises(TrainingError, match=r"two photos are 0.99 alike .*last.ckpt"):
+    with pytest.raises(TrainingError, match=r"mean cosine similarity of photos 0.99 .*last.ckpt"):
         run("train", "trainer.max_epochs=3")
     held = torch.load(run.at("run") / "checkpoints" / "last.ckpt", weights_only=True)
     assert held["epoch"] == 0  # the epoch before
