@@ -190,6 +190,6 @@ def test_a_benchmark_has_what_a_scoreboard_has(run: Run, monkeypatch: pytest.Mon
     monkeypatch.setattr("fashret.reports.scoreboard.ENOUGH_PRODUCTS", 1)
     with pytest.raises(RegressionError, match=r"targets that are not met: keyword/\{category\}"):
         run("evaluate", *hard, folder="failed", small=False)
+    wrong = f"+targets.mine={{{kind}, metric: keyword/x/hit@10, rise: 0.9}}"
     with pytest.raises(ConfigError, match="no such metric; did you mean keyword/"):
-        wrong = f"+targets.mine={{{kind}, metric: keyword/x/hit@10, rise: 0.9}}"
         run("evaluate", *options[:2], wrong, folder="wrong", small=False)
