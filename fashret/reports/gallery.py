@@ -196,7 +196,7 @@ def _hits(
 def _similarities(
     system: EvaluatedSystem, queries: NDArray[np.int64], retrieved: NDArray[np.int64]
 ) -> list[list[list[float]]]:
-    """(Q, K) cosine similarities of photos and of texts; NaN for a query that is no item."""
+    """(Q, K) cosine similarities of photos and of texts; NaN for a typed query."""
     typed = queries == NO_ROW
     query_idx = np.searchsorted(system.rows, np.where(typed, system.rows[0], queries))
     item_idx = np.searchsorted(system.rows, retrieved)
