@@ -1,7 +1,7 @@
 """Evaluate a model, a run or a catalog, by a split's scoreboard or a published benchmark."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,12 @@ from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.head_weights import WeightCurve, sweep_head_weights
 from fashret.evaluation.latency import search_latency, text_query_latency
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint
-from fashret.models.retriever import Retriever
 from fashret.pipelines.held_out import check_held_out
-from fashret.pipelines.publish import Published, ReportOptions, publish, write_tensorboard
+from fashret.pipelines.publish import PublishedSystem, ReportOptions, publish, write_tensorboard
 from fashret.pipelines.query_sheet import draw_queries
 from fashret.pipelines.session import Session, SessionOptions, check_weights, shown_split
 from fashret.pipelines.systems import System
 from fashret.reports.head_weights import write_weight_curves
-from fashret.reports.notebook import scoreboard_html
-from fashret.reports.scoreboard import Scoreboard
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +68,7 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True)
-class EvaluateResult:
+class EvaluateResult(PublishedSystem):
     """The result of an evaluation.
 
     Attributes:
@@ -82,39 +79,9 @@ class EvaluateResult:
         queries: the picture with the hits of `queries`; None for none.
     """
 
-    system: System
     evaluation: Evaluation
-    published: Published
     curves: Sequence[WeightCurve]
     queries: Path | None
-
-    @property
-    def model(self) -> Retriever:
-        """The evaluated model with its towers.
-
-        Raises:
-            ConfigError: the evaluated system is a catalog of another model.
-        """
-        return self.system.towers
-
-    @property
-    def scoreboard(self) -> Scoreboard:
-        """The headline metrics, compared with the baseline if there is one."""
-        return self.published.scoreboard
-
-    @property
-    def metrics(self) -> Mapping[str, Mapping[str, Any]]:
-        """The metrics by key, each with value, low, high, n, ceiling and chance."""
-        return self.published.metrics
-
-    @property
-    def folder(self) -> Path:
-        """The folder with the results."""
-        return self.system.session.output_dir
-
-    def _repr_html_(self) -> str:
-        """The scoreboard as HTML, for notebooks."""
-        return scoreboard_html(self.scoreboard)
 
 
 def evaluate(options: EvaluateOptions) -> EvaluateResult | None:
@@ -179,7 +146,7 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult | None:
         curves = head_weight_curves(system, chosen_on, before)
     with SummaryWriter(str(session.output_dir / "tensorboard")) as writer:
         write_tensorboard(writer, session.table, published.systems[0], published.scoreboard, curves)
-    return EvaluateResult(system, evaluations[-1], published, curves, picture)
+    return EvaluateResult(system, published, evaluations[-1], curves, picture)
 
 
 def evaluated_system(options: EvaluateOptions) -> System:

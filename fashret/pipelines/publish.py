@@ -15,9 +15,11 @@ from fashret.evaluation.embed import EvaluatedSystem
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.head_weights import WeightCurve
 from fashret.evaluation.targets import Target
+from fashret.models.retriever import Retriever
 from fashret.pipelines.systems import System
 from fashret.reports.benchmark_table import write_benchmark
 from fashret.reports.gallery import Gallery
+from fashret.reports.notebook import scoreboard_html
 from fashret.reports.page import Page
 from fashret.reports.projector import write_projector
 from fashret.reports.results import (
@@ -68,6 +70,47 @@ class Published:
     page: Path
     systems: Sequence[EvaluatedSystem]
     notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class PublishedSystem:
+    """A system with the results that it left in its run folder.
+
+    Attributes:
+        system: the system.
+        published: its scoreboard, metrics and files.
+    """
+
+    system: System
+    published: Published
+
+    @property
+    def model(self) -> Retriever:
+        """The model with its towers: `encode_image`, `encode_text`.
+
+        Raises:
+            ConfigError: the system is a catalog of another model.
+        """
+        return self.system.towers
+
+    @property
+    def scoreboard(self) -> Scoreboard:
+        """The headline metrics with verdicts, compared with the baseline if there is one."""
+        return self.published.scoreboard
+
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, Any]]:
+        """The metrics by key, each with value, low, high, n, ceiling and chance."""
+        return self.published.metrics
+
+    @property
+    def folder(self) -> Path:
+        """The folder with the results."""
+        return self.system.session.output_dir
+
+    def _repr_html_(self) -> str:
+        """The scoreboard as HTML, for notebooks."""
+        return scoreboard_html(self.scoreboard)
 
 
 def publish(

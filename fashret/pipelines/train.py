@@ -4,7 +4,6 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import seed_everything
@@ -27,14 +26,12 @@ from fashret.models.checkpoint import checkpoint_path, read_checkpoint, trained_
 from fashret.models.retriever import Retriever
 from fashret.pipelines.evaluate import evaluate_splits, head_weight_curves, measure_latency
 from fashret.pipelines.held_out import check_same_data
-from fashret.pipelines.publish import Published, ReportOptions, publish
+from fashret.pipelines.publish import PublishedSystem, ReportOptions, publish
 from fashret.pipelines.session import Session, SessionOptions, check_weights, shown_split
 from fashret.pipelines.systems import System
 from fashret.pipelines.train_logging import log_evaluations, log_result
 from fashret.pipelines.trainer import TrainerOptions
 from fashret.pipelines.training_items import training_items
-from fashret.reports.notebook import scoreboard_html
-from fashret.reports.scoreboard import Scoreboard
 from fashret.types import TrainingItems
 
 log = logging.getLogger(__name__)
@@ -82,7 +79,7 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(PublishedSystem):
     """The result of a training run.
 
     Attributes:
@@ -93,35 +90,9 @@ class TrainResult:
         objective: the monitored metric, 0 if it is undefined.
     """
 
-    system: System
     evaluations: Sequence[Evaluation]
-    published: Published
     curves: Sequence[WeightCurve]
     objective: float
-
-    @property
-    def model(self) -> Retriever:
-        """The trained model with its towers: `encode_image`, `encode_text`."""
-        return self.system.towers
-
-    @property
-    def scoreboard(self) -> Scoreboard:
-        """The scoreboard against the untrained model, with verdicts."""
-        return self.published.scoreboard
-
-    @property
-    def metrics(self) -> Mapping[str, Mapping[str, Any]]:
-        """The metrics by key, each with value, low, high, n, ceiling and chance."""
-        return self.published.metrics
-
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
-        return self.system.session.output_dir
-
-    def _repr_html_(self) -> str:
-        """The scoreboard as HTML, for notebooks."""
-        return scoreboard_html(self.scoreboard)
 
 
 def seed_all(seed: int) -> None:
@@ -202,7 +173,7 @@ def _finish(
         split = evaluations[0].plan.split
         assert split is not None
         curves = head_weight_curves(system, split, baseline[0])
-    return TrainResult(system, evaluations, published, curves, objective(options, evaluations))
+    return TrainResult(system, published, evaluations, curves, objective(options, evaluations))
 
 
 def check_options(options: TrainOptions) -> None:
