@@ -17,7 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fashret.errors import CatalogError, ConfigError
 
@@ -81,9 +81,7 @@ def train(*overrides: str) -> "TrainResult":
     with _composed("train", overrides) as composed:
         options = train_options(composed)
         write_hydra_folder(composed)
-    result = run(options)
-    if result is None:
-        raise ConfigError("of several processes of a run, only that with rank 0 has the result")
+    result = _of_rank_zero(run(options))
     check_regressions(options.report, result.scoreboard)
     return result
 
@@ -106,9 +104,7 @@ def evaluate(*overrides: str) -> "EvaluateResult":
 
     with _composed("evaluate", overrides) as composed:
         options = evaluate_options(composed)
-    result = run(options)
-    if result is None:
-        raise ConfigError("of several processes of a run, only that with rank 0 has the result")
+    result = _of_rank_zero(run(options))
     check_regressions(options.report, result.scoreboard)
     return result
 
@@ -131,10 +127,7 @@ def build_catalog(*overrides: str) -> "Catalog":
 
     with _composed("build_catalog", overrides) as composed:
         options = catalog_options(composed)
-    catalog = run(options)
-    if catalog is None:
-        raise ConfigError("of several processes of a run, only that with rank 0 has the result")
-    return catalog
+    return _of_rank_zero(run(options))
 
 
 def export(source: "str | Path | TrainResult", out: str | Path, *, half: bool = True) -> Path:
@@ -274,6 +267,16 @@ def _index(source: Any, model: Any) -> Any:
         _indexes.clear()
         _indexes[key] = index, source, model  # keep the objects alive, whose id() is in the key
         return index
+
+
+Result = TypeVar("Result")
+
+
+def _of_rank_zero(result: Result | None) -> Result:
+    """Return a result that every process but the one with rank 0 lacks."""
+    if result is None:
+        raise ConfigError("of several processes of a run, only that with rank 0 has the result")
+    return result
 
 
 def _configure_logging() -> None:

@@ -1,5 +1,6 @@
 """The base class of the retrieval metrics: ranks scores and counts each query once."""
 
+from abc import abstractmethod
 from typing import Any, Literal
 
 import torch
@@ -154,21 +155,21 @@ class RetrievalMetric(Metric):
         empty = self._empty[name]
         return torch.cat([empty, *(part.to(empty) for part in parts)])
 
+    @abstractmethod
     def _store(self, first: Tensor, grades: Tensor) -> None:
         """Append a batch: the (B, k) grades of the first k and the (B, N) grades of all items."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _store_ranked(self, hits: Tensor, num_relevant: Tensor) -> None:
         """Append a batch: (B, k) hits, and how many relevant items there are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _relevant(self, columns: dict[str, Tensor]) -> Tensor:
         """(Q,) a number above 0 if the query has a relevant item; equal for repeated queries."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _per_query(self, columns: dict[str, Tensor]) -> Tensor:
         """(Q,) float64, the value of each query; anything where no item is relevant."""
-        raise NotImplementedError
 
 
 def _top_columns(scores: Tensor, k: int) -> Tensor:
