@@ -28,7 +28,7 @@ from fashret.config import build, config_dir
 from fashret.data.photos import decode_photo
 from fashret.engine.module import RetrievalModule
 from fashret.engine.schedules import constant
-from fashret.loading.batches import FeatureLoader
+from fashret.loading.batches import FeatureDataset, FeatureLoader
 from fashret.loading.samplers import ShuffledSampler
 from fashret.losses import AttributeBlocks, InfoNCE
 from fashret.miners import NoMiner
@@ -103,7 +103,7 @@ def epochs(items: int, turns: int) -> list[tuple[float, float]]:
     retriever = Retriever(*(Projection(torch.randn(DIM, DIM) / DIM**0.5, None) for _ in range(2)))
     retriever.set_training(build(config().model))
     batches = ShuffledSampler(np.arange(items), batch_size=BATCH, seed=0)
-    loader = FeatureLoader(Codes(), images, texts, batches)
+    loader = FeatureLoader(FeatureDataset(Codes(), images, texts), batches)
     module = RetrievalModule(
         retriever=retriever.train(),
         loss=InfoNCE(),

@@ -17,7 +17,9 @@ from fashret.renamed import current_target
 EXTENSIONS = "FASHRET_EXTENSIONS"
 """The environment variable with the user's own packages that are allowed, comma-separated."""
 
-OWN_PACKAGES = ("data", "engine", "evaluation", "losses", "miners", "models", "reports")
+OWN_PACKAGES = (
+    "data", "engine", "evaluation", "losses", "miners", "models", "reports", "tasks",
+)  # fmt: skip
 """The packages of fashret whose public classes are allowed; not those of commands and server."""
 
 OWN_FUNCTIONS = ("fashret.engine.schedules",)

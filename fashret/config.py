@@ -8,7 +8,7 @@ import difflib
 import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, ListConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,8 +18,8 @@ from fashret.errors import ConfigError, FashretError
 from fashret.instantiate import instantiate
 from fashret.names import nearest
 
-DEFAULT_MONITOR = "val/text/pair/mrr@10"
-"""The metric that `monitor: null` stands for."""
+if TYPE_CHECKING:
+    from fashret.tasks.training import TrainingTask
 
 INSTANTIATED = (
     "data", "model", "loss", "block_loss", "miner", "optimizer", "scheduler", "trainer",
@@ -44,7 +44,23 @@ def config_dir() -> str:
 
 def monitored_metric(cfg: DictConfig) -> str:
     """Return the key of the metric that selects the best checkpoint and that a sweep compares."""
-    return DEFAULT_MONITOR if cfg.get("monitor") is None else str(cfg.monitor)
+    return f"val/{tasks(cfg)[0].metric}" if cfg.get("monitor") is None else str(cfg.monitor)
+
+
+def tasks(cfg: DictConfig) -> "list[TrainingTask]":
+    """Instantiate what a run trains for, in order; captions for a run of before there were tasks.
+
+    Raises:
+        ConfigError: there is none, or one is not allowed.
+    """
+    from fashret.tasks import CaptionTask  # imported here, so that --help does not import torch
+
+    if "task" not in cfg:
+        return [CaptionTask()]
+    nodes = [] if cfg.task is None else [cfg.task[name] for name in cfg.task]
+    if not any(nodes):
+        raise ConfigError("task is not set: choose an option, task=<option> (--help lists them)")
+    return [build(node) for node in nodes if node is not None]
 
 
 def build(node: DictConfig, **live: Any) -> Any:
@@ -130,7 +146,8 @@ def _without_target(cfg: DictConfig, reference: DictConfig) -> Iterator[str]:
 
 def _instantiation_faults(cfg: DictConfig, faults: list[str]) -> Iterator[str]:
     """The faults that cheap objects find in their own arguments, in nodes without other faults."""
-    for group in CHEAP:
+    task_nodes = [f"task.{name}" for name in names_in(cfg, "task")]
+    for group in (*CHEAP, *task_nodes):
         node = OmegaConf.select(cfg, group, throw_on_missing=False)
         has_fault = any(fault.startswith((f"{group}.", f"{group} ")) for fault in faults)
         if has_fault or not isinstance(node, DictConfig) or "_target_" not in node:
@@ -141,6 +158,12 @@ def _instantiation_faults(cfg: DictConfig, faults: list[str]) -> Iterator[str]:
             yield str(e)
         except FashretError:  # files and weights are checked when they are needed
             continue
+
+
+def names_in(cfg: DictConfig, group: str) -> list[str]:
+    """Return the names in a group of a configuration, none if it has no such group."""
+    node = _child(cfg, group) if group in cfg else None
+    return [] if node is None else [str(name) for name in node]
 
 
 def nearest_key(key: str, reference: DictConfig) -> str:

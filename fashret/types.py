@@ -1,7 +1,7 @@
 """Types that losses, miners, data and engine share: batches, relations, training items."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypedDict
 
 import torch
@@ -9,6 +9,9 @@ from torch import Tensor
 
 UNKNOWN = -1
 """The code of an unknown value; it matches nothing, not even another unknown value."""
+
+QUERY, GALLERY = 0, 1
+"""The codes of the roles of a photo: one that asks, and one that is searched."""
 
 
 Labels = Mapping[str, tuple[Tensor, list[str]]]
@@ -28,6 +31,9 @@ class TrainingItems:
         ids: item ids of all N items.
         tiers: names of the attributes that make two items of a category a `medium`, or a `weak`
             pair (`data.tiers`).
+        role: (N,) long: `QUERY` for a photo that asks, `GALLERY` for one that is searched, UNKNOWN
+            for one that may do both; None for data without roles.
+        by_product: whether an item of another product is a negative whatever its attributes are.
     """
 
     rows: Tensor
@@ -36,6 +42,8 @@ class TrainingItems:
     labels: Labels
     ids: Sequence[str]
     tiers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    role: Tensor | None = None
+    by_product: bool = False
 
 
 class Batch(TypedDict, total=False):
@@ -47,6 +55,7 @@ class Batch(TypedDict, total=False):
     index: Tensor  # (B,) long: the row in the item table
     product: Tensor  # (B,) long: code of the product id
     caption: Tensor  # (B,) long: code of the text, UNKNOWN where the item has none
+    role: Tensor  # (B,) long: QUERY, GALLERY, or UNKNOWN where the photo may be both
     caption_candidates: Tensor  # (B, T) long: with data.captions, codes of all the item may have
     caption_choice: Tensor  # (B,) long: the column of `caption_candidates` that `caption` is
     images: Tensor  # (B, 3, H, W) float
@@ -55,7 +64,7 @@ class Batch(TypedDict, total=False):
     text_features: Tensor  # (B, G) float
 
 
-CODES = ("index", "product", "caption", "caption_candidates", "caption_choice")
+CODES = ("index", "product", "caption", "role", "caption_candidates", "caption_choice")
 """The keys of a batch besides the inputs of the towers."""
 
 
@@ -69,18 +78,24 @@ class Relations:
     Attributes:
         positive: (B, M) bool: whether the column is a positive of the row.
         negative: (B, M) bool: whether the column is a negative of the row.
+        weight: (B, M) float grade of each positive, above 0; None if all positives weigh the same.
+        classes: (B,) long code of each row's product, UNKNOWN where it is not known, for losses
+            that classify rows; None where rows have no product.
     """
 
     positive: Tensor
     negative: Tensor
+    weight: Tensor | None = None
+    classes: Tensor | None = None
 
     def to(self, device: torch.device) -> "Relations":
         """Return the masks on another device."""
-        return Relations(self.positive.to(device), self.negative.to(device))
+        weight, classes = (None if t is None else t.to(device) for t in (self.weight, self.classes))
+        return Relations(self.positive.to(device), self.negative.to(device), weight, classes)
 
     def without(self, ignored: Tensor) -> "Relations":
         """Return the masks without the pairs of a (B, M) bool mask."""
-        return Relations(self.positive & ~ignored, self.negative & ~ignored)
+        return replace(self, positive=self.positive & ~ignored, negative=self.negative & ~ignored)
 
 
 class Baseline(Protocol):

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fashret.allowlist import target_faults
 from fashret.catalog.store import MANIFEST
-from fashret.config import build, check, monitored_metric, plain
+from fashret.config import build, check, plain, tasks
 from fashret.errors import CheckpointError, ConfigError
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint
 from fashret.pipelines.catalog import CatalogOptions
@@ -191,6 +191,7 @@ def train_options(composed: Composed) -> TrainOptions:
     return TrainOptions(
         session=composed.session(),
         loss=build(cfg.loss),
+        tasks=tasks(cfg),
         miner=build(cfg.miner),
         block_loss=build(cfg.block_loss),
         optimizer=build(cfg.optimizer),
@@ -204,7 +205,7 @@ def train_options(composed: Composed) -> TrainOptions:
         gather=cfg.gather,
         resume=cfg.resume,
         ckpt=cfg.ckpt,
-        monitor=monitored_metric(cfg),
+        monitor=cfg.monitor,
         report=composed.report(),
         config=plain(cfg),
     )

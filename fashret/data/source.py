@@ -13,6 +13,7 @@ from fashret.data.augment import Augment
 from fashret.data.balance import Balance
 from fashret.data.caption_templates import Captions
 from fashret.data.preparation_report import Report
+from fashret.data.product_batches import ProductBatches
 from fashret.data.product_grouping import STATED, Grouping
 from fashret.data.splits import SPLITS
 from fashret.data.unknown_values import UNKNOWN_VALUES
@@ -84,6 +85,7 @@ class Source(ABC):
         augment: augmentation of training photos.
         captions: captions from templates for training, besides the items' own texts; null for none.
         balance: sampling weights by value for training; null draws every item once per epoch.
+        batch: composition of batches of several photos per product (task=product, task=street).
         tiers: names of the attributes that make two items of a category a `medium` and a `weak`
             pair, for losses and miners of pairs; attributes that the data lacks are ignored.
         groups: rules that group photos into products if the data set has no product ids; null
@@ -107,6 +109,7 @@ class Source(ABC):
     augment: Augment = field(default_factory=Augment)
     captions: Captions | None = None
     balance: Balance | None = None
+    batch: ProductBatches = field(default_factory=ProductBatches)
     tiers: Mapping[str, Sequence[str]] = field(default_factory=lambda: dict(TIERS))
     groups: Grouping | None = field(default_factory=Grouping)
     schema: Schema | Mapping[str, object] | str | None = "fashion"

@@ -1,6 +1,7 @@
 """The Lightning data module: stored features for frozen towers, photos for trained ones."""
 
 import warnings
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,19 @@ from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.data.source import Source
 from fashret.evaluation.split_search import SplitSearch
-from fashret.loading.balanced_sampler import BalancedSampler
-from fashret.loading.batches import BatchLoader, FeatureLoader, PhotoDataset, tokenize_captions
-from fashret.loading.samplers import EvaluationSampler, RowBatchSampler, ShuffledSampler
+from fashret.loading.batches import (
+    BatchLoader,
+    FeatureDataset,
+    FeatureLoader,
+    PhotoDataset,
+    tokenize_captions,
+)
+from fashret.loading.samplers import EvaluationSampler, RowBatchSampler
+from fashret.loading.task_batches import TaskDataset, TaskSampler
 from fashret.miners.base import Miner
 from fashret.models.backbone import Backbone
+from fashret.tasks import CaptionTask
+from fashret.tasks.training import TrainingTask
 from fashret.types import TrainingItems
 
 
@@ -29,7 +38,9 @@ class FashionData(pl.LightningDataModule):
         plan: the evaluation after each epoch.
         baseline: the catalog of the untrained model, with the features of frozen towers.
         backbone: the trained towers, for their preprocessing; None if towers are frozen.
-        training: the training items and their products; None for the training split.
+        training: the training items and their products; None for those of the training split.
+        tasks: what is trained for; each step has a batch of each task.
+        text_tasks: names of the tasks whose batches have the items' texts.
         miner: composes training batches with mined items; None for none.
         seed: the seed of the batch order and of the augmentation.
     """
@@ -44,6 +55,8 @@ class FashionData(pl.LightningDataModule):
         baseline: Catalog,
         backbone: Backbone | None = None,
         training: TrainingItems | None = None,
+        tasks: Sequence[TrainingTask] = (CaptionTask(),),
+        text_tasks: Collection[str] = ("caption",),
         miner: Miner | None = None,
         seed: int = 0,
     ) -> None:
@@ -54,7 +67,9 @@ class FashionData(pl.LightningDataModule):
         self.plan = plan
         self.baseline = baseline
         self.backbone = backbone
-        self.training = training
+        self.training = codes.training_items(table) if training is None else training
+        self.tasks = tasks
+        self.text_tasks = text_tasks
         self.miner = miner
         self.seed = seed
         self._done = 0
@@ -74,24 +89,26 @@ class FashionData(pl.LightningDataModule):
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
 
     def train_dataloader(self) -> FeatureLoader | BatchLoader:
-        """Load every training item once per epoch, shuffled; or balanced by `data.balance`."""
+        """Load the batches of every task, in each step one of each."""
         rank, world = self._process()
-        rows = self.table.rows("train") if self.training is None else self.training.rows.numpy()
-        size, shared = (
-            self.source.batch_size,
-            {"seed": self.seed, "rank": rank, "world_size": world},
-        )
         overfits = bool(getattr(self.trainer, "overfit_batches", 0))
-        batches: RowBatchSampler
-        if self.source.balance is None or overfits:
-            batches = ShuffledSampler(rows, batch_size=size, reshuffle=not overfits, **shared)
-        else:
-            codes = {n: (codes.numpy(), values) for n, (codes, values) in self.codes.labels.items()}
-            batches = BalancedSampler(rows, self.source.balance, codes, batch_size=size, **shared)
-        if self.miner is not None and not overfits:
-            batches = self.miner.compose(batches, seed=self.seed)
+        samplers: dict[str, RowBatchSampler] = {}
+        for task in self.tasks:
+            sampler: RowBatchSampler = task.sampler(
+                self.training,
+                self.source,
+                reshuffle=not overfits,
+                seed=self.seed,
+                rank=rank,
+                world_size=world,
+            )
+            if self.miner is not None and not overfits:
+                sampler = self.miner.compose(sampler, seed=self.seed)
+            samplers[task.name] = sampler
+        batches = TaskSampler(samplers)
         batches.num_done, self._done = self._done, 0
-        return self._loader(batches, training=True)
+        datasets = {task.name: self._dataset(training=True, task=task) for task in self.tasks}
+        return self._loader(TaskDataset(datasets), batches)
 
     def val_dataloader(self) -> FeatureLoader | BatchLoader:
         """Load every item that the evaluation needs, in order."""
@@ -99,32 +116,45 @@ class FashionData(pl.LightningDataModule):
         needed = self.plan.rows
         parts = [np.intersect1d(self.table.rows(split), needed) for split in self.table.splits]
         batches = EvaluationSampler(parts, rank=rank, world_size=world, even=True)
-        return self._loader(batches, training=False)
+        return self._loader(self._dataset(training=False), batches)
 
-    def _loader(self, batches: RowBatchSampler, *, training: bool) -> FeatureLoader | BatchLoader:
-        codes = self.codes
-        if training and self.training is not None:
-            codes = codes.with_products(self.training.product)
+    def _loader(self, dataset: Any, batches: Any) -> FeatureLoader | BatchLoader:
         if self.backbone is None:
-            features = self.baseline.image_features, self.baseline.text_features
-            return FeatureLoader(codes, *features, batches)
+            return FeatureLoader(dataset, batches)
+        return BatchLoader(dataset, batches, num_workers=self.source.workers)
+
+    def _dataset(
+        self, *, training: bool, task: TrainingTask | None = None
+    ) -> FeatureDataset | PhotoDataset:
+        """The items as a split is evaluated with them, or as a task is trained with them."""
+        codes = self.codes.with_products(self.training.product) if training else self.codes
+        reads_text = task is None or task.name in self.text_tasks
+        if self.backbone is None:
+            texts = self.baseline.text_features if reads_text else None
+            return FeatureDataset(codes, self.baseline.image_features, texts)
+        shared: dict[str, Any] = {
+            "augment": self.source.augment if training else None,
+            "seed": self.seed,
+            "min_side": self.backbone.min_side,
+        }
+        transform = self.backbone.photo_transform()
+        if not reads_text:
+            return PhotoDataset(self.table, codes, transform, **shared)
         captions = (
             self.source.captions.fill(self.table) if training and self.source.captions else None
         )
-        texts = self.codes.captions if captions is None else captions.captions
-        tokens = tokenize_captions(self.backbone.tokenize, texts)
-        photos = PhotoDataset(
+        tokens = tokenize_captions(
+            self.backbone.tokenize, self.codes.captions if captions is None else captions.captions
+        )
+        return PhotoDataset(
             self.table,
             codes,
-            self.backbone.photo_transform(),
+            transform,
             tokens,
-            augment=self.source.augment if training else None,
             captions=None if captions is None else captions.merge_equal_tokens(tokens),
             tokenize=self.backbone.tokenize,
-            seed=self.seed,
-            min_side=self.backbone.min_side,
+            **shared,
         )
-        return BatchLoader(photos, batches, num_workers=self.source.workers)
 
     def _process(self) -> tuple[int, int]:
         """The rank of this process and the number of processes."""

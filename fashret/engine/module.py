@@ -1,6 +1,9 @@
 """The Lightning module: the training step, the validation step, and the checkpoint's weights."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from functools import reduce
+from operator import add
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,24 +14,26 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fashret.engine.memory import retry_forward, retry_step
+from fashret.engine.memory_bank import MemoryBank
 from fashret.engine.sharding import clip_by_norm, is_sharded, local_part, shard
 from fashret.engine.weight_decay import DecayToInitial
 from fashret.errors import TrainingError
-from fashret.functional.relations import pair_relations
 from fashret.losses import AttributeBlocks, Composite
+from fashret.losses.composite import contrastive_part
 from fashret.miners.base import Miner
 from fashret.models.checkpoint import RETRIEVER, check_state
 from fashret.models.retriever import Retriever
-from fashret.types import CODES, Batch, Relations
+from fashret.tasks import CaptionTask
+from fashret.tasks.training import TrainingTask
+from fashret.types import CODES, UNKNOWN, Batch, Relations
 
 
 class RetrievalModule(pl.LightningModule):
-    """Trains a retriever to find photos by captions and captions by photos.
+    """Trains a retriever for one task or several, such as to find photos by captions.
 
     Args:
         retriever: the model, after `Retriever.set_training`.
-        loss: the loss over image embeddings, text embeddings and relations; its own parameters are
-            trained too.
+        loss: the loss over rows, columns and relations; its own parameters are trained too.
         miner: selects among the valid pairs of a batch.
         block_loss: the loss of the attribute heads; unused without attribute heads.
         optimizer: makes an optimizer from parameter groups.
@@ -37,6 +42,8 @@ class RetrievalModule(pl.LightningModule):
         decay_to_initial: whether weight decay pulls heads towards their initial values (those of
             a pretrained model) instead of zero.
         config: the run's whole configuration as plain containers, kept in every checkpoint.
+        tasks: what is trained for. Tasks after the first have a copy of the contrastive loss, so
+            that each learns a temperature of its own.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class RetrievalModule(pl.LightningModule):
         scheduler: Callable[..., LRScheduler],
         config: dict[str, Any],
         *,
+        tasks: Sequence[TrainingTask] = (CaptionTask(),),
         gather: bool = True,
         decay_to_initial: bool = True,
     ) -> None:
@@ -61,6 +69,14 @@ class RetrievalModule(pl.LightningModule):
         self.block_loss = block_loss
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.tasks = tasks
+        self.task_losses = nn.ModuleDict(
+            {task.name: deepcopy(contrastive_part(loss)) for task in tasks[1:]}
+        )
+        dim = retriever.image_head.out_features
+        self.memories = nn.ModuleDict(
+            {task.name: MemoryBank(task.memory, dim) for task in tasks if task.memory}
+        )
         self.gather = gather
         self._initial = {
             name: parameter.detach().clone()
@@ -77,25 +93,81 @@ class RetrievalModule(pl.LightningModule):
             others = self.loss, self.block_loss
             shard(self.retriever, others, self.trainer.strategy.root_device)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Compute the loss of a batch: photos against captions, and the attribute heads."""
+    def training_step(self, step: Mapping[str, Batch], batch_idx: int) -> Tensor:
+        """Compute the weighted sum of the tasks' losses, each on a batch of its own.
+
+        Args:
+            step: the batch of each task, by its name.
+            batch_idx: number of the step in the epoch.
+        """
+        losses: list[Tensor] = []
+        values: dict[str, Tensor | float] = {}
+        is_logged = self._is_logged(batch_idx)
+        for task in self.tasks:
+            parts, relations = self._task_loss(task, step[task.name])
+            losses.append(task.weight * reduce(add, parts.values()))
+            if is_logged:
+                prefix = "train/" if len(self.tasks) == 1 else f"train/{task.name}_"
+                values |= _logged_of(prefix, parts, relations)
+        loss = reduce(add, losses)
+        if is_logged:
+            self._logged = {"train/loss": loss.detach(), **values, **self._logged_of_losses()}
+        return loss
+
+    def _task_loss(
+        self, task: TrainingTask, batch: Batch
+    ) -> tuple[dict[str, Tensor], Sequence[Relations]]:
+        """The parts of a task's loss, and the relations of its pairs.
+
+        The terms of a composite loss, and the attribute heads, learn from the first task's batches.
+        """
+        if "text_features" not in batch and "tokens" not in batch:  # no text was loaded
+            batch["caption"] = torch.full_like(batch["index"], UNKNOWN)
         embeddings, batch = self._gathered(self._embedded(batch), batch)
         layout = self.retriever.layout
         images, texts = (layout.block(part) for part in embeddings)
-        with torch.no_grad():
-            several = getattr(self.loss, "several_positives", False)
-            relations = pair_relations(batch, batch, several_positives=several)
-            relations = self.miner.select(images, texts, relations)
-        parts: dict[str, Tensor] = {}
-        if isinstance(self.loss, Composite):
-            parts = self.loss.parts(images, texts, relations, batch)
-        loss: Tensor = sum(parts.values()) if parts else self.loss(images, texts, relations)  # type: ignore[assignment]  # sum's own type has the int 0
-        if layout.attributes:
+        is_first = task is self.tasks[0]
+        loss = contrastive_part(self.loss) if is_first else self.task_losses[task.name]
+        rows, columns = task.sides(images, texts)
+        contrastive, relations = self._pair_loss(task, loss, (rows, batch), (columns, batch))
+        if task.memory:
+            memory: MemoryBank = self.memories[task.name]  # type: ignore[assignment]  # a ModuleDict holds any module
+            if int(memory.added):
+                earlier, codes = memory.stored(batch)
+                contrastive = (
+                    contrastive
+                    + self._pair_loss(task, loss, (rows, batch), (earlier.to(rows.dtype), codes))[0]
+                )
+            memory.add(columns, batch)
+        parts = {"contrastive": contrastive}
+        if is_first and isinstance(self.loss, Composite):
+            parts |= self.loss.term_values(images, texts, batch)
+        if is_first and layout.attributes:
             parts["blocks"] = self.block_loss(*embeddings, batch, layout)
-            loss = loss + parts["blocks"]
-        if self._is_logged(batch_idx):
-            self._logged = self._values(loss, parts, relations)
-        return loss
+        return parts, relations
+
+    def _pair_loss(
+        self,
+        task: TrainingTask,
+        loss: nn.Module,
+        of_rows: tuple[Tensor, Batch],
+        of_columns: tuple[Tensor, Batch],
+    ) -> tuple[Tensor, Sequence[Relations]]:
+        """The mean loss over the parts of a task, and the relations of each part.
+
+        Args:
+            task: the task, which relates rows and columns.
+            loss: the loss.
+            of_rows: (B, D) embeddings and their codes.
+            of_columns: (M, D) embeddings and their codes.
+        """
+        (rows, row_codes), (columns, column_codes) = of_rows, of_columns
+        with torch.no_grad():
+            several = getattr(loss, "several_positives", False)
+            parts = task.relations(row_codes, column_codes, several_positives=several)
+            relations = [self.miner.select(rows, columns, part) for part in parts.values()]
+        losses = [loss(rows, columns, part) for part in relations]
+        return losses[0] if len(losses) == 1 else torch.stack(losses).mean(), relations
 
     def _embedded(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The embeddings of this process's batch."""
@@ -113,17 +185,11 @@ class RetrievalModule(pl.LightningModule):
         steps = last or (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
         return steps and every > 0 and (last or (self.global_step + 1) % every == 0)
 
-    def _values(
-        self, loss: Tensor, parts: Mapping[str, Tensor], relations: Relations
-    ) -> dict[str, Tensor | float]:
-        """The logged values of a step, by key."""
-        with_pair = relations.positive.any(dim=1) & relations.negative.any(dim=1)
+    def _logged_of_losses(self) -> dict[str, Tensor | float]:
+        """The learning rate, and what the losses know of themselves, by key."""
         values: dict[str, Tensor | float] = {
-            "train/loss": loss.detach(),
-            "train/lr": self.trainer.optimizers[0].param_groups[0]["lr"],
-            "train/rows_without_pair": 1.0 - with_pair.float().mean(),
+            "train/lr": self.trainer.optimizers[0].param_groups[0]["lr"]
         }
-        values |= {f"train/loss_{name}": value.detach() for name, value in parts.items()}
         if isinstance(self.loss, Composite):
             values |= {f"train/{n}": value for n, value in self.loss.logged().items()}
         values |= {f"train/{n}": value for n, value in self.block_loss.logged.items()}
@@ -157,7 +223,7 @@ class RetrievalModule(pl.LightningModule):
         assert optimizer_closure is not None
         closure = retry_step(optimizer_closure, self.retriever, self)
         super().optimizer_step(epoch, batch_idx, optimizer, closure)
-        for module in self.loss.modules():
+        for module in (*self.loss.modules(), *self.task_losses.modules()):
             if (clamp := getattr(module, "clamp_scale", None)) is not None:
                 clamp()
 
@@ -179,9 +245,10 @@ class RetrievalModule(pl.LightningModule):
         if not self.trainer.strategy.reduce_boolean_decision(learns, all=False):
             raise TrainingError(
                 "nothing was learned in this epoch: the gradient of every parameter was zero in "
-                "every batch, because no batch held a valid pair (an item with a text, and another "
-                "with a different text and product). Use a larger data.batch_size, or a miner that "
-                "puts such items together; train/rows_without_pair is the share of rows without one"
+                "every batch, because no batch held a valid pair (a positive and a negative of "
+                f"{' or '.join(task.name for task in self.tasks)}). Use a larger data.batch_size, "
+                "or a miner that puts such items together; train/rows_without_pair is the share of "
+                "rows without one"
             )
 
     def _gathered(
@@ -283,6 +350,21 @@ class RetrievalModule(pl.LightningModule):
         """Check that the checkpoint has exactly the trained weights of this model."""
         if "state_dict" in checkpoint:  # sharded weights are loaded elsewhere
             check_state(checkpoint["state_dict"], self.retriever)
+
+
+def _logged_of(
+    prefix: str, parts: Mapping[str, Tensor], relations: Sequence[Relations]
+) -> dict[str, Tensor | float]:
+    """The logged values of a task: the parts of its loss, and the share of rows without a pair."""
+    without = [
+        1.0 - (part.positive.any(dim=1) & part.negative.any(dim=1)).float().mean()
+        for part in relations
+    ]
+    several = parts if len(parts) > 1 or prefix != "train/" else {}
+    return {
+        f"{prefix}rows_without_pair": torch.stack(without).mean(),
+        **{f"{prefix}loss_{name}": value.detach() for name, value in several.items()},
+    }
 
 
 def _is_head(name: str) -> bool:

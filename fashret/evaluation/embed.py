@@ -13,7 +13,7 @@ from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.intervals import list_depth
 from fashret.evaluation.ranking import SplitEmbeddings, rank_split
 from fashret.evaluation.split_search import SplitSearch
-from fashret.loading.batches import FeatureLoader
+from fashret.loading.batches import FeatureDataset, FeatureLoader
 from fashret.loading.samplers import EvaluationSampler
 from fashret.models.retriever import Retriever
 
@@ -66,7 +66,8 @@ def embed_stored(
     image = torch.zeros(len(rows), retriever.dim, device=device)
     text = torch.zeros_like(image)
     batches = EvaluationSampler([np.intersect1d(table.rows(s), rows) for s in table.splits])
-    for batch in FeatureLoader(codes, catalog.image_features, catalog.text_features, batches):
+    features = FeatureDataset(codes, catalog.image_features, catalog.text_features)
+    for batch in FeatureLoader(features, batches):
         position = np.searchsorted(rows, batch["index"].numpy())
         batch["image_features"] = batch["image_features"].to(device)
         batch["text_features"] = batch["text_features"].to(device)

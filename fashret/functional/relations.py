@@ -1,9 +1,14 @@
-"""Positive, negative and ignored pairs of a batch: the one place that decides them."""
+"""Positive, negative and ignored pairs of a batch, by captions, by products and by values.
+
+Pairs by how much they have in common are in `functional.tiers`.
+"""
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from fashret.types import UNKNOWN, Batch, Relations
+from fashret.types import GALLERY, QUERY, UNKNOWN, Batch, Relations
 
 
 def equal_codes(rows: Tensor, columns: Tensor) -> Tensor:
@@ -63,6 +68,28 @@ def pair_relations(rows: Batch, columns: Batch, *, several_positives: bool = Fal
     if bool(row_has_caption.all()) and bool(column_has_caption.all()):
         return relations
     return relations.without(~(row_has_caption[:, None] & column_has_caption[None, :]))
+
+
+def product_relations(rows: Batch, columns: Batch) -> Relations:
+    """Relate photos to photos by their products.
+
+    Another photo of the product is a positive, a photo of another product a negative. A photo is
+    neither to itself, and one whose product is not known is ignored: it may be of any product.
+    Where photos have roles, rows are those that ask and columns those that are searched.
+
+    Args:
+        rows: a batch with `index` and `product` of B items, and `role` where the data has it.
+        columns: a batch with the same keys of M items.
+
+    Returns:
+        (B, M) masks, and the products of the rows as their classes.
+    """
+    by_product = value_relations(rows["product"], columns["product"])
+    ignored = _equal(rows["index"], columns["index"])
+    if "role" in rows:
+        asks, searched = rows["role"] != GALLERY, columns["role"] != QUERY
+        ignored |= ~(asks[:, None] & searched[None, :])
+    return replace(by_product.without(ignored), classes=rows["product"])
 
 
 def _equal(rows: Tensor, columns: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fashret.data.augment import Augment
 from fashret.data.caption_templates import CaptionTable
@@ -13,7 +13,7 @@ from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
 from fashret.functional.similarity import Vectors
-from fashret.loading.samplers import BatchRows, RowBatchSampler
+from fashret.loading.samplers import BatchRows
 from fashret.types import Batch
 
 
@@ -121,32 +121,32 @@ class CaptionDataset(Dataset[Batch]):
         return Batch(index=torch.from_numpy(batch_rows.rows), tokens=self.tokenize(texts))
 
 
-class BatchLoader(DataLoader[Batch]):
+class BatchLoader(DataLoader[Any]):
     """Loads batches in worker processes, in the order of a sampler.
 
     Args:
-        dataset: a data set whose `__getitems__` loads a whole batch of `BatchRows`.
+        dataset: a data set whose `__getitems__` loads a whole batch.
         batches: the sampler of the rows of each batch.
         num_workers: number of worker processes; 0 loads in the calling process.
     """
 
     def __init__(
         self,
-        dataset: Dataset[Batch],
-        batches: RowBatchSampler,
+        dataset: Dataset[Any],
+        batches: Sampler[Any],
         *,
         num_workers: int,
     ) -> None:
         super().__init__(
             dataset,
-            batch_sampler=batches,  # type: ignore[arg-type]  # a batch is `BatchRows`, not a list
+            batch_sampler=batches,
             num_workers=num_workers,
-            collate_fn=_identity,  # type: ignore[arg-type]  # __getitems__ makes a whole batch
+            collate_fn=_identity,  # __getitems__ makes a whole batch
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),  # a GPU then fetches a batch while it computes
         )
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # a generator is an iterator
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator is an iterator
         """Start the workers at the first batch.
 
         Lightning creates iterators that it never consumes, and before it has set the epoch.
@@ -154,42 +154,53 @@ class BatchLoader(DataLoader[Batch]):
         yield from super().__iter__()
 
 
-class FeatureLoader:
-    """Loads batches of stored features.
+class FeatureDataset(Dataset[Batch]):
+    """Stored features of items, a batch at a time.
 
     Args:
         codes: codes of the table's products, texts and labels.
         image: (N, F) float stored image features.
-        text: (N, G) float stored text features.
+        text: (N, G) float stored text features; None loads image features alone.
+    """
+
+    def __init__(self, codes: ItemCodes, image: Vectors, text: Vectors | None) -> None:
+        self.codes = codes
+        self.image = image
+        self.text = text
+
+    def __len__(self) -> int:
+        return len(self.codes.product)
+
+    def __getitems__(self, batch_rows: BatchRows) -> Batch:
+        """Select the features of one batch."""
+        rows = torch.from_numpy(batch_rows.rows)
+        batch = self.codes.batch(rows)
+        batch["image_features"] = self.image[rows]
+        if self.text is not None:
+            batch["text_features"] = self.text[rows]
+        return batch
+
+
+class FeatureLoader:
+    """Loads batches of stored features, in the calling process.
+
+    Args:
+        dataset: a data set whose `__getitems__` loads a whole batch.
         sampler: the sampler of the rows of each batch.
     """
 
     batch_sampler = None  # Lightning looks for one on every loader with a sampler
 
-    def __init__(
-        self,
-        codes: ItemCodes,
-        image: Vectors,
-        text: Vectors,
-        sampler: RowBatchSampler,
-    ) -> None:
-        self.codes = codes
-        self.image = image
-        self.text = text
+    def __init__(self, dataset: Dataset[Any], sampler: Sampler[Any]) -> None:
+        self.dataset = dataset
         self.sampler = sampler
 
     def __len__(self) -> int:
-        return len(self.sampler)
+        return len(self.sampler)  # type: ignore[arg-type]  # ours have a length
 
-    def __iter__(self) -> Iterator[Batch]:
-        return map(self._slice, self.sampler)
-
-    def _slice(self, batch_rows: BatchRows) -> Batch:
-        rows = torch.from_numpy(batch_rows.rows)
-        batch = self.codes.batch(rows)
-        batch["image_features"] = self.image[rows]
-        batch["text_features"] = self.text[rows]
-        return batch
+    def __iter__(self) -> Iterator[Any]:
+        load: Any = self.dataset
+        return map(load.__getitems__, self.sampler)
 
 
 def tokenize_captions(
@@ -212,5 +223,5 @@ def tokenize_captions(
     return torch.cat(parts) if parts else tokenize([""]).to(torch.int32)
 
 
-def _identity(batch: Batch) -> Batch:
+def _identity(batch: Any) -> Any:
     return batch

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fashret.types import Baseline, Batch, Relations, TrainingItems
 
@@ -11,8 +11,15 @@ from fashret.types import Baseline, Batch, Relations, TrainingItems
 class Loss(Protocol):
     """A differentiable scalar of two sets of embeddings and the relations of their pairs.
 
-    If `several_positives` is set, all photos of a product are positives of one another; else only
-    an item's own caption is.
+    What rows and columns are is the task's: photos and texts (`task=caption`), or photos and photos
+    (`task=product`).
+
+    A loss may have these as well:
+        several_positives: if True, `task=caption` takes the captions of the product's other photos
+            as positives too, else it leaves them out. Other tasks have several positives anyway.
+        prepare(items, baseline): initialises the loss before training, as `Term.prepare` does.
+        clamp_scale(): clamps learned temperatures; it is called after each optimizer step.
+        temperature: the current temperature, which is logged.
     """
 
     def __call__(self, rows: Tensor, columns: Tensor, relations: Relations) -> Tensor:
@@ -54,6 +61,13 @@ class Term(Protocol):
             A scalar, already multiplied by the term's weight.
         """
         ...
+
+
+def prepare_loss(loss: nn.Module, items: TrainingItems, baseline: Baseline) -> None:
+    """Initialise a loss before training, if it needs the items; see `Term.prepare`."""
+    prepare = getattr(loss, "prepare", None)
+    if prepare is not None:
+        prepare(items, baseline)
 
 
 def no_pairs(rows: Tensor, columns: Tensor, *parameters: Tensor) -> Tensor:

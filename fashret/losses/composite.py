@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from fashret.losses.base import Term
-from fashret.types import Baseline, Batch, Relations, TrainingItems
+from fashret.losses.base import Term, prepare_loss
+from fashret.types import Baseline, Batch, TrainingItems
 
 
 class Composite(nn.Module):
@@ -32,23 +32,20 @@ class Composite(nn.Module):
         return getattr(self.contrastive, "several_positives", False)
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
-        """Prepare every term; see `fashret.losses.base.Term`."""
+        """Prepare the contrastive loss and every term; see `fashret.losses.base`."""
+        prepare_loss(self.contrastive, items, baseline)
         for term in self._terms().values():
             term.prepare(items, baseline)
 
-    def parts(
-        self, images: Tensor, texts: Tensor, relations: Relations, batch: Batch
-    ) -> dict[str, Tensor]:
-        """Compute the contrastive loss and every term: scalars by name, whose sum is the loss.
+    def term_values(self, images: Tensor, texts: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Compute every term: weighted scalars by name, to add to the contrastive loss.
 
         Args:
             images: (B, D) float embeddings of the photos, L2-normalised.
             texts: (B, D) float embeddings of the texts, L2-normalised; zero where there is none.
-            relations: (B, B) masks of positive and negative pairs.
             batch: the batch.
         """
-        parts = {"contrastive": self.contrastive(images, texts, relations)}
-        return parts | {name: term(images, texts, batch) for name, term in self._terms().items()}
+        return {name: term(images, texts, batch) for name, term in self._terms().items()}
 
     def logged(self) -> dict[str, Tensor]:
         """Collect further scalars that the terms log of the last batch, by metric name."""
@@ -59,3 +56,8 @@ class Composite(nn.Module):
 
     def _terms(self) -> dict[str, Term]:
         return dict(self.terms.items())  # type: ignore[arg-type]  # a ModuleDict holds any module
+
+
+def contrastive_part(loss: nn.Module) -> nn.Module:
+    """Return the contrastive loss of a composite loss; another loss is its own."""
+    return loss.contrastive if isinstance(loss, Composite) else loss

@@ -1,5 +1,7 @@
 """Distance-weighted sampling of a batch's negatives."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -39,4 +41,4 @@ class DistanceWeightedMiner(OnlineMiner):
         k = min(self.keep, score.shape[1])
         kept = torch.zeros_like(relations.negative)
         kept.scatter_(1, score.topk(k, dim=1).indices, True)
-        return Relations(relations.positive, kept & relations.negative)
+        return replace(relations, negative=kept & relations.negative)

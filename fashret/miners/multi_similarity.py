@@ -1,5 +1,7 @@
 """Multi-similarity mining of a batch's informative pairs."""
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from fashret.miners.online import OnlineMiner
@@ -26,4 +28,4 @@ class MultiSimilarityMiner(OnlineMiner):
         nearest = similarity.masked_fill(~relations.negative, -2.0).max(dim=1, keepdim=True)[0]
         negative = relations.negative & (similarity + self.margin > farthest)
         positive = relations.positive & (similarity - self.margin < nearest)
-        return Relations(positive, negative)
+        return replace(relations, positive=positive, negative=negative)

@@ -1,6 +1,7 @@
 """The base of online miners, which select pairs within one batch."""
 
 from abc import abstractmethod
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -17,8 +18,10 @@ class OnlineMiner(NoMiner):
         by_row = self.of_rows(similarity, relations, dim=rows.shape[1])
         transposed = Relations(relations.positive.T, relations.negative.T)
         by_column = self.of_rows(similarity.T, transposed, dim=rows.shape[1])
-        return Relations(
-            by_row.positive | by_column.positive.T, by_row.negative | by_column.negative.T
+        return replace(
+            relations,
+            positive=by_row.positive | by_column.positive.T,
+            negative=by_row.negative | by_column.negative.T,
         )
 
     @abstractmethod

@@ -1,5 +1,7 @@
 """Semi-hard mining of a batch's negatives."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -29,4 +31,4 @@ class SemiHardMiner(OnlineMiner):
         nearest = similarity.masked_fill(~some, -2.0).max(dim=1, keepdim=True)[0]
         fallback = some & (similarity == nearest)
         kept = torch.where(near.any(dim=1, keepdim=True), near, fallback)
-        return Relations(relations.positive, kept)
+        return replace(relations, negative=kept)

@@ -22,7 +22,7 @@ class Trainable(Protocol):
         """Add the attribute heads that a spec lists."""
         ...
 
-    def set_training(self, spec: ModelSpec) -> None:
+    def set_training(self, spec: ModelSpec, *, text: bool = True) -> None:
         """Set the parameters that are trained, by the spec."""
         ...
 
@@ -111,7 +111,9 @@ def with_weights(state: Mapping[str, Tensor], retriever: Model, spec: ModelSpec)
     Raises:
         CheckpointError: the checkpoint is of another model.
     """
-    retriever.add_blocks(spec).set_training(spec)
+    # A run that compares photos with photos has no weights of texts.
+    text = any(is_text_weight(name.removeprefix(RETRIEVER)) for name in state)
+    retriever.add_blocks(spec).set_training(spec, text=text)
     load_learned(state, retriever)
     return retriever
 
@@ -133,6 +135,12 @@ def load_learned(state: Mapping[str, Tensor], retriever: Trainable) -> None:
         if name.startswith(RETRIEVER)
     }
     retriever.load_state_dict(weights, strict=False)
+
+
+def is_text_weight(name: str) -> bool:
+    """Return whether a parameter of a retriever belongs to its text tower or to a text head."""
+    of_tower = name.startswith("backbone.") and not name.startswith("backbone.clip.visual.")
+    return of_tower or name.startswith(("text_head.", "block_texts."))
 
 
 def check_state(state: Mapping[str, Tensor], retriever: Trainable) -> None:

@@ -20,7 +20,12 @@ from fashret.errors import CheckpointError, ConfigError, DataError
 from fashret.functional.blocks import GENERAL, Layout
 from fashret.models.adapters import adapter_parameters, add_adapters
 from fashret.models.backbone import Backbone, load_backbone
-from fashret.models.checkpoint import checkpoint_path, read_checkpoint, with_weights
+from fashret.models.checkpoint import (
+    checkpoint_path,
+    is_text_weight,
+    read_checkpoint,
+    with_weights,
+)
 from fashret.models.device import pick_device
 from fashret.models.heads import Heads, Projection, make_head, random_subspace
 from fashret.models.spec import BUNDLE_CONFIG, ModelSpec
@@ -148,22 +153,27 @@ class Retriever(nn.Module):
 
         Returns:
             (B, D) image and (B, D) text embeddings, L2-normalised; a text embedding is zero where
-            the item has no text.
+            the item has no text, or the batch none at all.
         """
         images, texts = self.features(batch)
-        return self.embed_image(images), self.embed_text(texts, batch["caption"] != UNKNOWN)
+        embedded = self.embed_image(images)
+        if texts is None:
+            return embedded, torch.zeros_like(embedded)
+        return embedded, self.embed_text(texts, batch["caption"] != UNKNOWN)
 
-    def features(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def features(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Get the towers' features before their projections: stored in the batch, or computed.
 
         Returns:
-            (B, F) image and (B, G) text features.
+            (B, F) image and (B, G) text features; None for a batch of photos alone.
         """
         if "image_features" in batch:
-            return batch["image_features"], batch["text_features"]
+            return batch["image_features"], batch.get("text_features")
         assert self.backbone is not None, "photos need towers"
         self.last_batch = len(batch["images"])
         images = self._in_chunks(self.backbone.encode_image, batch["images"])
+        if "tokens" not in batch:
+            return images, None
         return images, self._in_chunks(self.backbone.encode_text, batch["tokens"])
 
     def embed_image(self, features: Tensor) -> Tensor:
@@ -296,11 +306,13 @@ class Retriever(nn.Module):
                 bar.update(len(part))
         return encoded
 
-    def set_training(self, spec: ModelSpec) -> None:
+    def set_training(self, spec: ModelSpec, *, text: bool = True) -> None:
         """Unfreeze the parameters that the spec trains, and freeze all others.
 
         Args:
             spec: the spec whose `train`, `heads` and memory options apply.
+            text: whether the text tower and its head are trained; a run that compares photos with
+                photos leaves them as they are.
 
         Raises:
             ConfigError: train=blocks or lora with a tower that has no list of blocks; chunk or
@@ -314,8 +326,10 @@ class Retriever(nn.Module):
                 alpha=spec.lora_alpha,
             )
         self.requires_grad_(False)
+        of_text = {id(p) for name, p in self.named_parameters() if is_text_weight(name)}
         for parameter in self._to_train(spec):
-            parameter.requires_grad_(True)
+            if text or id(parameter) not in of_text:
+                parameter.requires_grad_(True)
         if self.backbone is None:
             return
         self.chunk = spec.chunk

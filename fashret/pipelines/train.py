@@ -21,6 +21,7 @@ from fashret.evaluation.head_weights import WeightCurve
 from fashret.evaluation.plan import KEY_NAMES
 from fashret.launch_env import is_restart
 from fashret.losses import AttributeBlocks, Composite
+from fashret.losses.base import prepare_loss
 from fashret.miners.base import Miner
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint, trained_epochs
 from fashret.models.retriever import Retriever
@@ -32,12 +33,11 @@ from fashret.pipelines.systems import System
 from fashret.pipelines.train_logging import log_evaluations, log_result
 from fashret.pipelines.trainer import TrainerOptions
 from fashret.pipelines.training_items import training_items
+from fashret.tasks import CaptionTask
+from fashret.tasks.training import TrainingTask
 from fashret.types import TrainingItems
 
 log = logging.getLogger(__name__)
-
-DEFAULT_MONITOR = "val/text/pair/mrr@10"
-"""The default metric that selects the best checkpoint and that a sweep compares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ class TrainOptions:
 
     Args:
         session: the model, the data and the retrieval options.
-        loss: the loss over image embeddings, text embeddings and relations.
+        loss: the loss over rows, columns and their relations.
+        tasks: what is trained for; each step has a batch of each task.
         miner: selects among the valid pairs of a batch.
         block_loss: the loss of the attribute heads.
         optimizer: makes an optimizer from parameter groups.
@@ -56,7 +57,8 @@ class TrainOptions:
         gather: whether the loss is over the batches of all processes together.
         resume: the run folder to resume; None for a new run.
         ckpt: the checkpoint to evaluate at the end: last or best.
-        monitor: the key of the metric that selects the best checkpoint and a sweep compares.
+        monitor: the key of the metric that selects the best checkpoint and a sweep compares; None
+            for the metric of the first task.
         report: options of the report.
         config: the whole configuration as plain containers, saved in every checkpoint; its
             `model` is needed to load the checkpoint.
@@ -69,13 +71,33 @@ class TrainOptions:
     optimizer: Callable[[Iterable[dict[str, Any]]], Optimizer]
     scheduler: Callable[..., LRScheduler]
     trainer: TrainerOptions
+    tasks: Sequence[TrainingTask] = (CaptionTask(),)
     seed: int = 0
     gather: bool = True
     resume: str | None = None
     ckpt: str = "last"
-    monitor: str = DEFAULT_MONITOR
+    monitor: str | None = None
     report: ReportOptions = field(default_factory=ReportOptions)
     config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def monitored(self) -> str:
+        """The key of the metric that selects the best checkpoint and a sweep compares."""
+        return self.monitor or f"{KEY_NAMES['validation']}/{self.tasks[0].metric}"
+
+    @property
+    def text_tasks(self) -> list[str]:
+        """The names of the tasks whose batches have the items' texts.
+
+        The terms of a composite loss and the attribute heads read texts in the first task's.
+        """
+        terms = isinstance(self.loss, Composite) and len(self.loss.terms) > 0
+        first_reads = terms or bool(self.session.model.block_widths)
+        return [
+            task.name
+            for number, task in enumerate(self.tasks)
+            if task.reads_text or (number == 0 and first_reads)
+        ]
 
 
 @dataclass(frozen=True)
@@ -121,11 +143,13 @@ def train(options: TrainOptions) -> TrainResult | None:
     baseline = evaluate_splits(untrained, splits)
     title = scoreboard_title(options, session, splits[-1])
 
-    items = training_items(session, options.loss, untrained.catalog, gather=options.gather)
+    items = training_items(
+        session, options.tasks, options.loss, untrained.catalog, gather=options.gather
+    )
     module = make_module(options, session, items, untrained.catalog)
     data = make_data(options, session, items, untrained.catalog, module.miner)
     composed, shared = str(options.session.output_dir), str(session.output_dir)
-    trainer = options.trainer.with_run_folder(composed, shared).make(options.monitor)
+    trainer = options.trainer.with_run_folder(composed, shared).make(options.monitored)
     log_evaluations(trainer, baseline, to_train_log=True)
     if not session.spec.learns:
         log.info(
@@ -230,10 +254,9 @@ def make_module(
     retriever = (
         Retriever(*baseline.heads) if spec.frozen else Retriever.from_backbone(session.backbone)
     )
-    retriever.add_blocks(spec).set_training(spec)
+    retriever.add_blocks(spec).set_training(spec, text=bool(options.text_tasks))
     options.miner.prepare(items, baseline)
-    if isinstance(options.loss, Composite):
-        options.loss.prepare(items, baseline)
+    prepare_loss(options.loss, items, baseline)
     options.block_loss.prepare(items, baseline)
     return RetrievalModule(
         retriever.train(),
@@ -243,6 +266,7 @@ def make_module(
         options.optimizer,
         options.scheduler,
         dict(options.config),
+        tasks=options.tasks,
         gather=options.gather,
         decay_to_initial=not spec.random,
     )
@@ -260,6 +284,8 @@ def make_data(
         baseline=baseline,
         backbone=None if session.spec.frozen else session.backbone,
         training=items,
+        tasks=options.tasks,
+        text_tasks=options.text_tasks,
         miner=miner,
         seed=options.seed,
     )
@@ -317,10 +343,10 @@ def objective(options: TrainOptions, evaluations: Sequence[Evaluation]) -> float
     means: dict[str, float] = {}
     for evaluation in evaluations:
         means |= evaluation.means()
-    if options.monitor not in means:
-        split = KEY_NAMES["validation"]
+    monitor = options.monitored
+    if monitor not in means:
         raise ConfigError(
-            f"monitor={options.monitor} is not a metric of this run; metric names look like "
-            f"{split}/text/pair/mrr@10"
+            f"monitor={monitor} is not a metric of this run; metric names look like "
+            f"{', '.join(list(means)[:3])}"
         )
-    return 0.0 if math.isnan(means[options.monitor]) else means[options.monitor]
+    return 0.0 if math.isnan(means[monitor]) else means[monitor]

@@ -1,18 +1,19 @@
 """Select the items that a run trains on, without leakage from validation and test."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from fashret.catalog.store import Catalog
 from fashret.data.leakage import find_leaking
-from fashret.data.learnable import check_learnable
 from fashret.errors import DataError
 from fashret.losses import AnchorToBaseline, Composite, Distillation, HardNegatives
 from fashret.pipelines.session import Session
 from fashret.reports.product_groups import write_groups
+from fashret.tasks.training import TrainingTask
 from fashret.types import TrainingItems
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,12 @@ _NEED_PAIRS = (AnchorToBaseline, Distillation, HardNegatives)
 
 
 def training_items(
-    session: Session, loss: nn.Module, baseline: Catalog, *, gather: bool
+    session: Session,
+    tasks: Sequence[TrainingTask],
+    loss: nn.Module,
+    baseline: Catalog,
+    *,
+    gather: bool,
 ) -> TrainingItems:
     """Group photos into products, and drop training items that leak from other splits.
 
@@ -32,6 +38,7 @@ def training_items(
 
     Args:
         session: the model and the data.
+        tasks: what is trained for.
         loss: the loss, which decides what items can teach.
         baseline: the catalog of the untrained model.
         gather: whether the loss is over the batches of all processes together.
@@ -64,31 +71,33 @@ def training_items(
             f"the photo itself. photo_copies in {table.folder / 'report.json'} names them; "
             "data.groups.title_confidence=0 joins no products by their titles"
         )
-    items = TrainingItems(
-        rows[~leaks],
-        product,
-        codes.caption,
-        codes.labels,
-        table.column("item_id"),
-        session.source.tiers,
-    )
-    check_items(session, items, loss, gather=gather)
+    items = codes.training_items(table, rows[~leaks], product=product, tiers=session.source.tiers)
+    items = replace(items, by_product=all(task.by_product for task in tasks))
+    check_items(session, items, tasks, loss, gather=gather)
     if session.group.global_rank == 0:
         write_groups(session.output_dir / "mining", table, product, confidence, rows[leaks])
     return items
 
 
-def check_items(session: Session, items: TrainingItems, loss: nn.Module, *, gather: bool) -> None:
-    """Check that the loss can learn from the training items, if anything is trainable.
+def check_items(
+    session: Session,
+    items: TrainingItems,
+    tasks: Sequence[TrainingTask],
+    loss: nn.Module,
+    *,
+    gather: bool,
+) -> None:
+    """Check that every task can learn from the training items, if anything is trainable.
 
     Args:
         session: the model and the data.
         items: the training items.
+        tasks: what is trained for.
         loss: the loss.
         gather: whether the loss is over the batches of all processes together.
 
     Raises:
-        DataError: the loss can learn nothing from the items.
+        DataError: a task can learn nothing from the items.
         ConfigError: a batch would have a single item.
     """
     if not session.spec.learns:
@@ -99,11 +108,12 @@ def check_items(session: Session, items: TrainingItems, loss: nn.Module, *, gath
     world = session.group.world_size
     terms: Iterable[nn.Module] = loss.terms.values() if isinstance(loss, Composite) else ()
     from_values = any(not isinstance(term, _NEED_PAIRS) for term in terms)
-    check_learnable(
-        items,
-        caption,
-        data=session.source.name,
-        batch_items=min(session.source.batch_size, len(items.rows) // world)
-        * (world if gather else 1),
-        values=from_values or bool(session.spec.block_widths),
-    )
+    batch_items = min(session.source.batch_size, len(items.rows) // world)
+    for number, task in enumerate(tasks):
+        task.check(
+            items,
+            caption,
+            data=session.source.name,
+            batch_items=batch_items * (world if gather else 1),
+            values=number == 0 and (from_values or bool(session.spec.block_widths)),
+        )

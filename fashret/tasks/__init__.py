@@ -1,1 +1,8 @@
-"""Tasks: queries, the gallery that they search, and the relevant items."""
+"""Tasks: what is asked, what is searched and what is relevant, to train for and to evaluate by."""
+
+from fashret.tasks.attribute import AttributeTask
+from fashret.tasks.caption import CaptionTask
+from fashret.tasks.product import ProductTask
+from fashret.tasks.street import StreetTask
+
+__all__ = ["AttributeTask", "CaptionTask", "ProductTask", "StreetTask"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fashret.data.learnable import check_learnable
+from fashret.data.learnable import check_captions
 from fashret.errors import ConfigError, DataError
 from fashret.types import TrainingItems
 from support.commands import Run
@@ -38,18 +38,18 @@ def test_data_without_a_valid_pair_are_refused(
 ) -> None:
     made = items(caption, product)
     with pytest.raises(DataError, match=f"data shop has nothing to train on: {fault}"):
-        check_learnable(made, made.caption, data="shop", batch_items=8, values=True)
+        check_captions(made, made.caption, data="shop", batch_items=8, values=True)
     with_values = items(caption, product, [0, 1, -1])
     with pytest.raises(DataError, match=fault):
-        check_learnable(with_values, made.caption, data="shop", batch_items=8, values=False)
-    check_learnable(with_values, made.caption, data="shop", batch_items=8, values=True)
+        check_captions(with_values, made.caption, data="shop", batch_items=8, values=False)
+    check_captions(with_values, made.caption, data="shop", batch_items=8, values=True)
 
 
 def test_two_items_that_differ_are_enough_and_a_batch_of_one_is_not() -> None:
     made = items([0, 1], [-1, -1])  # unknown products are different ones
-    check_learnable(made, made.caption, data="shop", batch_items=2, values=False)
+    check_captions(made, made.caption, data="shop", batch_items=2, values=False)
     with pytest.raises(ConfigError, match=r"data.batch_size=1: a batch of one item"):
-        check_learnable(made, made.caption, data="shop", batch_items=1, values=True)
+        check_captions(made, made.caption, data="shop", batch_items=1, values=True)
 
 
 def test_photos_without_texts_end_the_run_before_its_first_step(run: Run, tmp_path: Path) -> None:

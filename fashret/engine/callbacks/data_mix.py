@@ -63,7 +63,10 @@ class DataMix(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Count the items of a batch."""
-        rows = batch["index"].to(self._seen.device)
+        for part in batch.values():
+            self._count(part["index"].to(self._seen.device))
+
+    def _count(self, rows: Tensor) -> None:
         self._items += len(rows)
         self._seen[rows] = True
         for name, has in self._boosted.items():

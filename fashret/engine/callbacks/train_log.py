@@ -45,7 +45,8 @@ class TrainLog(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Count a batch; Lightning divides its loss by the accumulated batches."""
-        self._items += len(batch["index"]) * trainer.world_size
+        items = sum(len(part["index"]) for part in batch.values())
+        self._items += items * trainer.world_size
         self._losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)
         self._seconds = time.perf_counter() - self._start
 
