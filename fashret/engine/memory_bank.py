@@ -37,12 +37,12 @@ class MemoryBank(nn.Module):
             like: a batch; the codes that it has are returned.
         """
         size = min(int(self.added), len(self.columns))
-        codes = self.codes[:size].unbind(dim=1)
+        codes = self.codes[:size].clone().unbind(dim=1)
         batch = Batch()
         for name, values in zip(_CODES, codes, strict=True):
             if name in like:
                 batch[name] = values  # type: ignore[literal-required]  # a name of _CODES
-        return self.columns[:size], batch
+        return self.columns[:size].clone(), batch  # autograd needs them unchanged
 
     @torch.no_grad()
     def add(self, columns: Tensor, batch: Batch) -> None:

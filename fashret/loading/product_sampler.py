@@ -79,7 +79,7 @@ class ProductSampler(TrainingSampler):
         self.singles = np.empty(0, dtype=np.int64) if singles is None else singles
         self.num_singles = num_singles if len(self.singles) else 0
         self.photos = photos
-        self.num_products = min(num_products, len(self.products))
+        self.num_products = max(1, min(num_products, len(self.products) // world_size))
         super().__init__(
             np.unique(np.concatenate(rows)),
             batch_size=self.num_products * photos + self.num_singles,
@@ -96,14 +96,14 @@ class ProductSampler(TrainingSampler):
             counts = np.maximum(counts, np.bincount(owner, minlength=len(self.products)))
         per_side = max(1, photos // len(sides))
         slots = -(-counts // per_side) if by_photo else np.ones_like(counts)
-        batches = -(-int(slots.sum()) // self.num_products)
-        self._num_batches = -(-batches // world_size) * world_size
-        self._slots = np.minimum(slots, self._num_batches)  # once in a batch
+        self._per_step = self.num_products * world_size
+        self._num_steps = -(-int(slots.sum()) // self._per_step)
+        self._slots = np.minimum(slots, self._num_steps)  # once in a step
         self._hard: HardProducts | None = None
         self._partners: Rows = np.empty((0, 0), dtype=np.int64)
 
     def __len__(self) -> int:
-        return self._num_batches // self.world_size
+        return self._num_steps
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that is drawn next; Lightning calls this before each epoch."""
@@ -127,35 +127,33 @@ class ProductSampler(TrainingSampler):
         return other
 
     def epoch_batches(self) -> Iterator[BatchRows]:
-        """Yield the batches of this process in the epoch."""
+        """Yield the batches of this process in the epoch.
+
+        A step of several processes has the products of a larger batch of one process, and each
+        process its part of them.
+        """
         rng = np.random.default_rng([self.seed, 5, self.epoch])
         count = len(self.products)
         order = rng.permutation(count)
-        # Slots of one product are consecutive, so that they fall into different batches.
+        # Slots of one product are consecutive, so that they fall into different steps.
         slots = np.repeat(order, self._slots[order])
         photos = [_ShuffledPhotos(rows, owner, count, rng) for rows, owner in self._sides]
         shares = [len(part) for part in np.array_split(np.arange(self.photos), len(photos))][::-1]
         singles = rng.permutation(self.singles)
-        for number in range(self._num_batches):
-            chosen = self._filled(slots[number :: self._num_batches], rng)
-            rows = np.concatenate(
-                [
-                    photo.take(product, share)
-                    for product in chosen.tolist()
-                    for photo, share in zip(photos, shares, strict=True)
-                ]
-            )
-            if self.num_singles:
-                first = number * self.num_singles
-                rows = np.concatenate(
-                    [rows, singles[(first + np.arange(self.num_singles)) % len(singles)]]
-                )
-            if number % self.world_size == self.rank:
-                yield BatchRows(rows, self.epoch)
+        own = slice(self.rank * self.num_products, (self.rank + 1) * self.num_products)
+        for step in range(self._num_steps):
+            chosen = self._filled(slots[step :: self._num_steps], rng)
+            taken = [
+                np.concatenate([p.take(product, n) for p, n in zip(photos, shares, strict=True)])
+                for product in chosen.tolist()
+            ]
+            first = (step * self.world_size + self.rank) * self.num_singles
+            added = (first + np.arange(self.num_singles)) % max(1, len(singles))
+            yield BatchRows(np.concatenate([*taken[own], singles[added]]), self.epoch)
 
     def _filled(self, products: Rows, rng: np.random.Generator) -> Rows:
         """Fill a batch up to P products, and exchange some for hard negatives of the others."""
-        missing = self.num_products - len(products)
+        missing = self._per_step - len(products)
         if missing > 0:
             others = np.setdiff1d(np.arange(len(self.products)), products)
             products = np.concatenate([products, rng.permutation(others)[:missing]])

@@ -26,11 +26,6 @@ class Composite(nn.Module):
         """Temperature of the contrastive loss; None if it has none."""
         return getattr(self.contrastive, "temperature", None)
 
-    @property
-    def several_positives(self) -> bool:
-        """Whether the contrastive loss takes all photos of a product as positives."""
-        return getattr(self.contrastive, "several_positives", False)
-
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Prepare the contrastive loss and every term; see `fashret.losses.base`."""
         prepare_loss(self.contrastive, items, baseline)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from fashret.errors import ConfigError
 from fashret.functional.mining import HardPairs, hard_negatives
 from fashret.launch_env import is_first
 from fashret.loading.mined_sampler import MinedSampler
+from fashret.loading.product_sampler import HardProducts, ProductSampler
 from fashret.loading.samplers import RowBatchSampler
 from fashret.names import listed
 from fashret.types import Baseline, Relations, TrainingItems
@@ -26,7 +27,9 @@ class HardMiner:
     """Adds hard negatives to batches: nearest items of the category that differ in an attribute.
 
     These are items that the untrained model confuses. The share of mined items in a batch grows
-    over the first epochs.
+    over the first epochs. For tasks of products (task=product, task=street) they are the nearest
+    photos of other products, whatever their attributes, and whole products are added with all
+    photos that a batch has of each.
 
     Args:
         folder: folder for `hard_negatives.parquet` and its counts; null writes neither.
@@ -81,17 +84,37 @@ class HardMiner:
             ConfigError: the data does not have one of the attributes.
         """
         existing = [name for name in items.labels if name != "category"]
+        if items.by_product and self.attributes is None:
+            return self._mined(items, baseline, {"product": items.product}, items.product * 0)
         names = existing if self.attributes is None else self.attributes
         for name in names:
             if name not in existing:
                 raise ConfigError(
                     f"miner.attributes names {name}; the data has {listed(name, existing)}"
                 )
-        rows = items.rows
-        values = [items.labels[name][0][rows] for name in names]
+        differing = {name: items.labels[name][0] for name in names}
+        return self._mined(items, baseline, differing, items.labels["category"][0])
+
+    def _mined(
+        self,
+        items: TrainingItems,
+        baseline: Baseline,
+        differing: Mapping[str, Tensor],
+        category: Tensor,
+    ) -> HardPairs:
+        """Mine and write the pairs that differ in one of some codes.
+
+        Args:
+            items: the training items.
+            baseline: the untrained model's embeddings of the items.
+            differing: (N,) long codes, one of which is known for both items and differs, by name.
+            category: (N,) long codes; negatives have the code of their anchor.
+        """
+        rows, names = items.rows, list(differing)
+        values = [codes[rows] for codes in differing.values()]
         pairs = hard_negatives(
             baseline.image[rows].float(),
-            items.labels["category"][0][rows],
+            category[rows],
             items.product[rows],
             items.caption[rows],
             torch.stack(values, dim=1) if values else torch.zeros(len(rows), 0, dtype=torch.long),
@@ -120,6 +143,9 @@ class HardMiner:
 
     def compose(self, batches: RowBatchSampler, *, seed: int) -> RowBatchSampler:
         """Wrap a sampler, so that its batches are anchors and their hard negatives."""
+        if isinstance(batches, ProductSampler):
+            hard = HardProducts(self._partners, self.ramp, self.random)
+            return batches.with_hard_products(hard)
         return MinedSampler(batches, self._partners, ramp=self.ramp, random=self.random, seed=seed)
 
     def select(self, rows: Tensor, columns: Tensor, relations: Relations) -> Relations:

@@ -8,9 +8,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from fashret.engine import module as engine_module
 from fashret.engine.module import RetrievalModule
 from fashret.errors import TrainingError
+from fashret.tasks import caption
 from fashret.types import Batch, Relations
 from support.commands import Run
 
@@ -33,8 +33,8 @@ def test_tensorboard_shows_each_value_at_its_own_step(
     losses: dict[int, float] = {}
     plain = RetrievalModule.training_step
 
-    def recorded(self: RetrievalModule, batch: Batch, batch_idx: int) -> Tensor:
-        loss = plain(self, batch, batch_idx)
+    def recorded(self: RetrievalModule, step: dict[str, Batch], batch_idx: int) -> Tensor:
+        loss = plain(self, step, batch_idx)
         losses[self.global_step + 1] = float(loss.detach())
         return loss
 
@@ -60,7 +60,7 @@ def test_an_epoch_without_a_valid_pair_ends_the_run(
         shape = (len(rows["index"]), len(columns["index"]))
         return Relations(torch.zeros(shape).bool(), torch.zeros(shape).bool())
 
-    monkeypatch.setattr(engine_module, "pair_relations", none)
+    monkeypatch.setattr(caption, "pair_relations", none)
     with pytest.raises(TrainingError, match="nothing was learned in this epoch"):
         run("train", "trainer.max_epochs=3")
     assert not list(run.at("run").glob("checkpoints/*.ckpt"))

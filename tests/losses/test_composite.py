@@ -3,7 +3,6 @@
 import pytest
 from torch import nn
 
-from fashret.functional.relations import pair_relations
 from fashret.losses import (
     AnchorToBaseline,
     AttributeClassification,
@@ -11,17 +10,18 @@ from fashret.losses import (
     InfoNCE,
     SupCon,
 )
+from fashret.losses.composite import contrastive_part
 from support.batches import GARMENTS, batch, catalog, classification, embeddings, items
 
 
 def test_the_parts_of_a_composite_add_up() -> None:
     loss = Composite(contrastive=InfoNCE(), terms={"attributes": classification(category=1.0)})
     images, texts = embeddings()
-    relations = pair_relations(batch(), batch())
-    parts = loss.parts(images, texts, relations, batch())
-    assert set(parts) == {"contrastive", "attributes"}
-    assert float(parts["contrastive"]) == float(InfoNCE()(images, texts, relations))
+    parts = loss.term_values(images, texts, batch())
+    assert set(parts) == {"attributes"}
     assert float(parts["attributes"]) > 0.0
+    assert contrastive_part(loss) is loss.contrastive
+    assert contrastive_part(loss.contrastive) is loss.contrastive
     assert {name for name, _ in loss.named_parameters()} == {
         "contrastive.log_scale",
         "terms.attributes.directions.of_category",
@@ -37,15 +37,12 @@ def test_a_composite_prepares_its_terms_and_speaks_for_its_contrastive_loss() ->
     loss = Composite(contrastive=SupCon(temperature=0.2), terms=terms)
     images, texts = embeddings()
     loss.prepare(items(GARMENTS), catalog(images.detach(), texts.detach()))
-    relations = pair_relations(batch(), batch(), several_positives=loss.several_positives)
-    parts = loss.parts(images, texts, relations, batch())
-    assert list(parts) == ["contrastive", "anchor", "attributes"]
+    parts = loss.term_values(images, texts, batch())
+    assert list(parts) == ["anchor", "attributes"]
     assert float(parts["anchor"].detach()) == pytest.approx(0.0, abs=1e-6)
     assert set(loss.logged()) == {"accuracy_category", "accuracy_material", "accuracy_neckline"}
-    assert loss.several_positives
     assert loss.temperature is not None
     assert float(loss.temperature.detach()) == pytest.approx(0.2)
     plain = Composite(contrastive=nn.Identity(), terms={})
     assert plain.temperature is None
-    assert not plain.several_positives
     assert plain.logged() == {}
