@@ -138,7 +138,12 @@ class Scoreboard:
         ]
         if self.targets:
             parts += ["", "## Targets", "", *markdown_table(_TARGETS, self.targets)]
-        parts += ["", "## Headlines", "", *markdown_table(_METRICS, self.headlines)]
+        shown = [row for row in self.headlines if row.value is not None]
+        empty = [row.name for row in self.headlines if row.value is None]
+        if shown:
+            parts += ["", "## Headlines", "", *markdown_table(_METRICS, shown)]
+        if empty:
+            parts += ["", f"Without a value, because no query counts: {', '.join(empty)}."]
         if self.slices:
             parts += ["", "## By value, image queries", "", *markdown_table(_METRICS, self.slices)]
         return "\n".join(parts) + "\n"
