@@ -1,7 +1,7 @@
 """Several views of real photos, as a set of products for `task=product`.
 
-    python benchmarks/views.py --photos <folder with images/> --out <folder>
-    python train.py task=product data=folder data.root=<folder> data.table=<folder>/items.csv
+python benchmarks/views.py --photos <folder with images/> --out <folder>
+python train.py task=product data=folder data.root=<folder> data.table=<folder>/items.csv
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Find, check and instantiate configurations.
 
-`build` is the one place that turns a configuration into objects; it applies the allow-list.
+`build` resolves a node and hands it to `fashret.instantiate`, which applies the allow-list.
 """
 
 import copy

@@ -1,7 +1,8 @@
 """Instantiate the objects of a configuration, without Hydra and OmegaConf.
 
-This is the one place where a `_target_` becomes an object. It applies the allow-list
-(`fashret.allowlist`), since a configuration may come from an untrusted file.
+This is the one place where a `_target_` becomes an object; `fashret.config.build` resolves
+OmegaConf's interpolations and calls it. It applies the allow-list (`fashret.allowlist`), since a
+configuration may come from an untrusted file.
 """
 
 import functools

@@ -20,8 +20,8 @@ PACKAGE = ROOT / "fashret"
 TESTS = ROOT / "tests"
 
 ROOMS = {
-    "hydra": ("cli/", "config.py", "api.py"),
-    "omegaconf": ("cli/", "config.py", "api.py"),
+    "hydra": ("cli/",),
+    "omegaconf": ("cli/", "config.py"),
     "pytorch_lightning": ("engine/", "pipelines/"),
     "lightning_fabric": ("engine/", "pipelines/"),
     "open_clip": ("models/",),

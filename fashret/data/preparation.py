@@ -14,6 +14,7 @@ from datasets import Dataset, Features, Image, Value
 from datasets.arrow_writer import ArrowWriter
 
 from fashret.data.file_hashes import contents_digest
+from fashret.data.item_splits import splits_of_items
 from fashret.data.items import ItemTable
 from fashret.data.overrides import Overrides
 from fashret.data.photo_checks import ResumeLog, checked_items
@@ -21,7 +22,7 @@ from fashret.data.photo_copies import find_copies, join_copies, report_copies
 from fashret.data.preparation_report import Report
 from fashret.data.product_grouping import STATED
 from fashret.data.source import Item, Source
-from fashret.data.splits import SPLITS, assign_splits, digest
+from fashret.data.splits import SPLITS, digest
 from fashret.errors import DataError
 from fashret.file_lock import file_lock
 
@@ -140,7 +141,7 @@ def _write_table(source: Source, folder: Path, resume_log: ResumeLog) -> Report:
                 f"the products of {inferred} of {len(kept)} items are inferred from the names of "
                 "photos and from copies of photos"
             )
-    splits = _splits(source, kept, groups, report)
+    splits = splits_of_items(source, kept, groups, report)
     report_copies(item_ids, products, splits, photos, report)
 
     table = Dataset.from_file(draft)
@@ -186,62 +187,6 @@ def _products(source: Source, items: list[Item], hashes: list[str]) -> list[str 
         product = item.product_id
         products.append(product if key is None else first.setdefault(key, product))
     return products
-
-
-def _splits(
-    source: Source, items: list[Item], products: list[str | None], report: Report
-) -> list[str]:
-    """Find the split of each item: the one that the data set states, or a new one by product.
-
-    Args:
-        source: the source, with the shares and the seed of new splits.
-        items: the items to split.
-        products: product of each item; items of one product are in the same split.
-        report: gets notes of lost and added splits.
-    """
-    groups = [
-        item.split_group or product or item.item_id
-        for item, product in zip(items, products, strict=True)
-    ]
-    stated = [item.split for item in items]
-    if None in stated:
-        if any(stated):
-            item = items[stated.index(None)]
-            raise DataError(
-                f"data '{source.name}': {item.origin or item.item_id} has no split, others have "
-                "one; complete the splits, or set data.stated_splits=false"
-            )
-        chosen = assign_splits(groups, source.splits, source.split_seed)
-        splits = [chosen[group] for group in groups]
-    else:
-        splits = [str(split) for split in stated]
-        if "validation" not in splits and "train" in splits:
-            splits = _carve_validation(source, groups, splits)
-            report.note(
-                "the data set has no validation split: one was taken from train, by product"
-            )
-        for lost in sorted(report.stated_splits - set(splits)):
-            report.warn(f"data '{source.name}': every item of split {lost} was dropped")
-    for split in SPLITS:
-        requested = None in stated and source.splits.get(split, 0.0) > 0.0
-        if split not in splits and (requested or (split == "validation" and "train" in splits)):
-            raise DataError(
-                f"data '{source.name}' has no item in split {split}: {len(items)} items of "
-                f"{len(set(groups))} products, data.splits={dict(source.splits)}"
-            )
-    return splits
-
-
-def _carve_validation(source: Source, groups: list[str], splits: list[str]) -> list[str]:
-    """Move a share of the training products to validation."""
-    share = source.splits.get("validation", 0.0)
-    training = [g for g, split in zip(groups, splits, strict=True) if split == "train"]
-    shares = {"train": 1.0 - share, "validation": share}
-    chosen = assign_splits(training, shares, source.split_seed)
-    return [
-        chosen[group] if split == "train" else split
-        for group, split in zip(groups, splits, strict=True)
-    ]
 
 
 def _report_coverage(source: Source, items: list[Item], splits: list[str], report: Report) -> None:

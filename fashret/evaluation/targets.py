@@ -15,33 +15,6 @@ _METRIC = re.compile(
 )
 
 
-MET, PROVED, NOT_MET, INSUFFICIENT = "met", "proved", "not met", "insufficient"
-
-
-def verdict(delta: float, low: float, *, rise: float | None, margin: float) -> str:
-    """Decide whether a change meets a target.
-
-    Args:
-        delta: the change of the metric, -1 to 1.
-        low: the lower bound of the 95 % interval of the change.
-        rise: the required rise, 0 to 1; None for a metric that must not fall.
-        margin: the largest accepted fall, 0 to 1, of a metric that must not fall.
-
-    Returns:
-        For a required rise: `proved` if the whole interval is at or above it, `met` if the change
-        is at or above it and the interval is above 0, else `not met`. For a metric that must not
-        fall: `met` if the interval excludes a fall of more than the margin, `not met` if the change
-        itself is such a fall, else `insufficient`.
-    """
-    if rise is None:
-        if low >= -margin:
-            return MET
-        return NOT_MET if delta < -margin else INSUFFICIENT
-    if low >= rise:
-        return PROVED
-    return MET if delta >= rise and low > 0 else NOT_MET
-
-
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """An acceptance target: a metric that should rise, or that must not fall.

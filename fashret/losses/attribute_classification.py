@@ -33,6 +33,8 @@ class AttributeClassification(nn.Module):
         logged: accuracy of each attribute in the last batch, a scalar by metric name.
     """
 
+    learns_from_values = True
+
     def __init__(
         self, *, weight: float, attributes: Mapping[str, float] | None, temperature: float = 0.05
     ) -> None:

@@ -38,7 +38,12 @@ class Loss(Protocol):
 
 
 class Term(Protocol):
-    """A weighted term of a composite loss beside its contrastive part."""
+    """A weighted term of a composite loss beside its contrastive part.
+
+    A term may have these as well:
+        learns_from_values: True if attribute values alone can teach it, without any text.
+        logged: further scalars of the last batch, by metric name.
+    """
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Initialise the term before training.

@@ -31,6 +31,8 @@ class PairTiers(nn.Module):
         logged: loss of each tier in the last batch, a scalar by metric name.
     """
 
+    learns_from_values = True
+
     def __init__(
         self, *, weight: float, tiers: Mapping[str, float], temperature: float = 0.1
     ) -> None:

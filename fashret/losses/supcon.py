@@ -15,9 +15,10 @@ class SupCon(TemperatureLoss):
         - mean over p in P of  log( exp(s_ip) / sum over P and N exp(s_ij) )
 
     averaged over rows and over both directions (Khosla et al., Supervised Contrastive Learning,
-    2020, L_out). Photos of one product are one another's positives.
+    2020, L_out).
 
-    Use it where products have several photos whose embeddings should form one cluster.
+    Use it where products have several photos: task=product compares these with one another,
+    task=caption takes the captions of a product's other photos as further positives.
 
     Args:
         temperature: initial temperature, which divides similarities; above 0.

@@ -35,6 +35,8 @@ from fashret.types import UNKNOWN, Batch
 Photo = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 """A photo for `Retriever.encode_image`: a path, the file's bytes, a PIL image or an array."""
 
+_ONE_PHOTO = (str, os.PathLike, bytes, Image.Image)
+
 TINY = "tiny"
 """The name of the small model that comes with fashret."""
 
@@ -249,11 +251,14 @@ class Retriever(nn.Module):
         has_text = torch.ones(len(texts), dtype=torch.bool, device=self.device)
         return self.embed_text(self.backbone.encode_text(tokens), has_text)
 
-    def encode_image(self, photos: Sequence[Photo], *, batch_size: int = 64) -> NDArray[np.float32]:
+    def encode_image(
+        self, photos: Photo | Sequence[Photo], *, batch_size: int = 64
+    ) -> NDArray[np.float32]:
         """Encode photos.
 
         Args:
-            photos: paths of files, PIL images, encoded bytes, or (H, W, 3) uint8 arrays.
+            photos: one photo, or several: paths of files, PIL images, encoded bytes, or
+                (H, W, 3) uint8 arrays.
             batch_size: photos that are encoded at a time.
 
         Returns:
@@ -262,8 +267,10 @@ class Retriever(nn.Module):
         Raises:
             DataError: a photo cannot be read; the message names it.
         """
+        is_one = isinstance(photos, _ONE_PHOTO)
+        several: Any = [photos] if is_one or getattr(photos, "ndim", 0) == 3 else photos
         return self._encoded(
-            photos,
+            several,
             lambda part: self.embed_photos([open_photo(p) for p in part]),
             batch_size,
             "photos",

@@ -10,16 +10,13 @@ from torch import nn
 from fashret.catalog.store import Catalog
 from fashret.data.leakage import find_leaking
 from fashret.errors import DataError
-from fashret.losses import AnchorToBaseline, Composite, Distillation, HardNegatives
+from fashret.losses import Composite
 from fashret.pipelines.session import Session
 from fashret.reports.product_groups import write_groups
 from fashret.tasks.training import TrainingTask
 from fashret.types import TrainingItems
 
 log = logging.getLogger(__name__)
-
-_NEED_PAIRS = (AnchorToBaseline, Distillation, HardNegatives)
-"""Loss terms that cannot learn from attribute values alone."""
 
 
 def training_items(
@@ -107,7 +104,7 @@ def check_items(
         caption = torch.from_numpy(captions.fill(session.table).codes)
     world = session.group.world_size
     terms: Iterable[nn.Module] = loss.terms.values() if isinstance(loss, Composite) else ()
-    from_values = any(not isinstance(term, _NEED_PAIRS) for term in terms)
+    from_values = any(getattr(term, "learns_from_values", False) for term in terms)
     batch_items = min(session.source.batch_size, len(items.rows) // world)
     for number, task in enumerate(tasks):
         task.check(

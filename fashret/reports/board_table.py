@@ -6,10 +6,10 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from fashret.evaluation.targets import INSUFFICIENT, MET, NOT_MET, PROVED
+from fashret.evaluation.verdicts import INSUFFICIENT, MET, NOT_MET, PROVED, REGRESSED
 from fashret.reports.metric_words import in_words
 from fashret.reports.scoreboard import Scoreboard
-from fashret.reports.scoreboard_row import MUST_NOT_FALL, REGRESSED, Row, cells
+from fashret.reports.scoreboard_row import MUST_NOT_FALL, Row, cells
 from fashret.reports.screen import GAP, empty_table
 
 _ALWAYS = ("value", "delta", "interval", "verdict", "n")
@@ -51,8 +51,18 @@ def show_scoreboard(board: Scoreboard, screen: Console) -> None:
     screen.print(Text(note, style="dim"))
     empty = [row.name for row in (*board.headlines, *board.targets) if row.value is None]
     if empty:
-        names = "; ".join(in_words(name) for name in dict.fromkeys(empty))
+        names = _by_query([in_words(name) for name in dict.fromkeys(empty)])
         screen.print(Text(f"without a value, because no query counts: {names}", overflow="fold"))
+
+
+def _by_query(names: Sequence[str]) -> str:
+    """Name metrics, each kind of query once: `photo -> same category, same colour; text -> ...`."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        query, arrow, relevant = name.partition(" -> ")
+        relevant = relevant.rpartition(", ")[0] or relevant
+        found.setdefault(f"{query}{arrow}", []).append(relevant)
+    return "; ".join(f"{query}{', '.join(dict.fromkeys(of))}" for query, of in found.items())
 
 
 def _show(

@@ -1,8 +1,9 @@
 """The scoreboard in a notebook: a chart of its headline metrics, and its targets."""
 
+from fashret.evaluation.verdicts import REGRESSED
 from fashret.reports.metric_words import in_words
 from fashret.reports.scoreboard import Scoreboard
-from fashret.reports.scoreboard_row import REGRESSED, Row, cells
+from fashret.reports.scoreboard_row import Row, cells
 from fashret.reports.web import render
 
 _LEFT, _RIGHT = 315.0, 590.0

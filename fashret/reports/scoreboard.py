@@ -8,18 +8,20 @@ from typing import Any
 from fashret.evaluation.comparison import Difference, compare
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.plan import Plan
-from fashret.evaluation.targets import INSUFFICIENT, NOT_MET, Target, verdict
+from fashret.evaluation.targets import Target
+from fashret.evaluation.verdicts import (
+    INSUFFICIENT,
+    NOT_MET,
+    REGRESSED,
+    SIGNIFICANT,
+    is_enough,
+    is_regression,
+    verdict,
+)
 from fashret.functional.bootstrap import holm_adjust
-from fashret.reports.scoreboard_row import MUST_NOT_FALL, REGRESSED, Row, markdown_table
+from fashret.reports.scoreboard_row import MUST_NOT_FALL, Row, markdown_table
 
 log = logging.getLogger(__name__)
-
-ENOUGH_QUERIES = 30
-ENOUGH_PRODUCTS = 20
-"""The minimum number of queries, and of their products, for a verdict on a metric."""
-
-SIGNIFICANT = 0.05
-"""The significance level of regressions, Holm-corrected."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Scoreboard:
         if baseline is not None:
             changes, before = compare(evaluation, baseline, present), baseline.means()
         rows = {key: _row(key, results.get(key), before.get(key), changes.get(key)) for key in keys}
-        enough = {key: _is_enough(rows[key], products) for key in keys}
+        enough = {key: is_enough(key, rows[key].n, products.get(key, rows[key].n)) for key in keys}
         watched = [key for key in present if against_run or key not in by_key]
         tested = [key for key in watched if enough[key] and key in changes]
         resamples = plan.options.resamples
@@ -90,7 +92,7 @@ class Scoreboard:
             )
         verdicts = [_with_verdict(rows[key], target, enough[key]) for key, target in by_key.items()]
         for key, p in zip(tested, holm_adjust([changes[key].p for key in tested]), strict=True):
-            if p < SIGNIFICANT and (rows[key].delta or 0.0) < 0.0:
+            if is_regression(rows[key].delta or 0.0, p):
                 rows[key] = replace(rows[key], verdict=REGRESSED)
         for key in present:
             if not enough[key]:
@@ -190,14 +192,6 @@ def _row(
         low, high, p = (None if x != x else x for x in (change.low, change.high, change.p))
     ends = (now["ceiling"], now["chance"])
     return Row(key, name, before, now["value"], delta, low, high, p, now["n"], *ends)
-
-
-def _is_enough(row: Row, products: Mapping[str, int]) -> bool:
-    """Whether a metric has enough queries and products for a verdict (a macro mean: any value)."""
-    if row.key.endswith("[macro]"):
-        return row.n > 0
-    enough_products = products.get(row.key, row.n) >= ENOUGH_PRODUCTS
-    return row.n >= ENOUGH_QUERIES and enough_products
 
 
 def _with_verdict(row: Row, target: Target, enough: bool) -> Row:

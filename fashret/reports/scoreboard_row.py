@@ -6,9 +6,6 @@ from dataclasses import dataclass
 MUST_NOT_FALL = "must not fall"
 """The text of a target without a required rise."""
 
-REGRESSED = "REGRESSED"
-"""The verdict of a metric with a significant regression."""
-
 
 @dataclass(frozen=True)
 class Row:

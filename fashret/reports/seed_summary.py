@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from fashret.evaluation.targets import INSUFFICIENT, verdict
+from fashret.evaluation.verdicts import INSUFFICIENT, verdict
 
 _NORMAL = 1.96
 

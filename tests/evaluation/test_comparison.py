@@ -10,7 +10,7 @@ import torch
 
 from fashret.errors import ConfigError
 from fashret.evaluation.comparison import compare
-from fashret.evaluation.targets import INSUFFICIENT, MET
+from fashret.evaluation.verdicts import INSUFFICIENT, MET
 from fashret.reports.scoreboard import Scoreboard
 from support.scoreboards import KEY, QUERIES, asked, evaluation, noise
 

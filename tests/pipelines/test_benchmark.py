@@ -186,8 +186,8 @@ def test_a_benchmark_has_what_a_scoreboard_has(run: Run, monkeypatch: pytest.Mon
     assert (out / "report" / "index.html").is_file()
     assert list((out / "tensorboard").glob("events*"))
     hard = [*options[:2], target, "fail_on_regression=true", "retrieval.resamples=50"]
-    monkeypatch.setattr("fashret.reports.scoreboard.ENOUGH_QUERIES", 1)
-    monkeypatch.setattr("fashret.reports.scoreboard.ENOUGH_PRODUCTS", 1)
+    monkeypatch.setattr("fashret.evaluation.verdicts.ENOUGH_QUERIES", 1)
+    monkeypatch.setattr("fashret.evaluation.verdicts.ENOUGH_PRODUCTS", 1)
     with pytest.raises(RegressionError, match=r"targets that are not met: keyword/\{category\}"):
         run("evaluate", *hard, folder="failed", small=False)
     wrong = f"+targets.mine={{{kind}, metric: keyword/x/hit@10, rise: 0.9}}"

@@ -6,10 +6,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from fashret.errors import RegressionError
-from fashret.evaluation.targets import INSUFFICIENT, MET, NOT_MET, PROVED
+from fashret.evaluation.verdicts import INSUFFICIENT, MET, NOT_MET, PROVED, REGRESSED
 from fashret.pipelines.publish import check_regressions
 from fashret.reports.scoreboard import Scoreboard
-from fashret.reports.scoreboard_row import REGRESSED, Row
+from fashret.reports.scoreboard_row import Row
 
 
 def row(name: str, verdict: str, high: float | None = 0.1) -> Row:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from fashret.errors import RegressionError
-from fashret.evaluation.targets import INSUFFICIENT, MET, NOT_MET, PROVED, Target
+from fashret.evaluation.targets import Target
+from fashret.evaluation.verdicts import INSUFFICIENT, MET, NOT_MET, PROVED, REGRESSED
 from fashret.pipelines.publish import check_regressions
 from fashret.reports.results import products_by_key
 from fashret.reports.scoreboard import Scoreboard
-from fashret.reports.scoreboard_row import REGRESSED
 from support.commands import Run
 from support.scoreboards import KEY, QUERIES, asked, board, evaluation, noise
 
