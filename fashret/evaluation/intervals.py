@@ -154,9 +154,9 @@ def _design_effects(
     by_name = {task.name: task for task in plan.tasks}
     codes_by_search: dict[str, dict[str, EqualCodes]] = {}
     for search, names in tasks.items():
-        excluded = plan.searches[search].excluded
+        excluded, units = plan.searches[search].excluded, plan.searches[search].units
         codes_by_search[search] = {
-            name: EqualCodes.from_relevance(relevance, excluded)
+            name: EqualCodes.from_relevance(relevance, excluded, units)
             for name in names
             if isinstance(relevance := by_name[name].relevance, CodeRelevance)
         }
@@ -265,8 +265,8 @@ class _Counts(NamedTuple):
     Attributes:
         known: (Q,) bool: whether the query has a known code.
         query: (Q,) long codes of the queries; 0 for an unknown one.
-        item: (n,) long codes of the items with a known code.
-        has_code: (N,) bool: whether the item has a known code.
+        item: (n,) long codes of the items that count.
+        counted: (N,) bool: the items that count, see `EqualCodes`.
         excluded: relevant items that are excluded from single queries' rankings; a copy of a
             query's photo under another product may be in the other half.
         size: the number of distinct codes.
@@ -275,7 +275,7 @@ class _Counts(NamedTuple):
     known: Tensor
     query: Tensor
     item: Tensor
-    has_code: Tensor
+    counted: Tensor
     excluded: Excluded | None
     size: int
 
@@ -283,13 +283,12 @@ class _Counts(NamedTuple):
     def from_codes(cls, codes: EqualCodes) -> "_Counts":
         """Prepare what all random splits share."""
         size = 1 + int(max(codes.query.max(), codes.item.max(), torch.tensor(0)))
-        has_code = codes.item != UNKNOWN
-        item, query = codes.item[has_code], codes.query.clamp(min=0)
-        return cls(codes.known, query, item, has_code, codes.excluded, size)
+        item, query = codes.item[codes.counted], codes.query.clamp(min=0)
+        return cls(codes.known, query, item, codes.counted, codes.excluded, size)
 
     def within(self, of_side: Tensor, item_side: Tensor) -> Tensor:
         """(Q,) number of relevant items in the query's half; 0 for a query with an unknown code."""
-        cells = self.item * 2 + item_side[self.has_code]
+        cells = self.item * 2 + item_side[self.counted]
         half = torch.bincount(cells, minlength=2 * self.size)
         left = half[self.query * 2 + of_side]
         if self.excluded is not None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fashret.errors import ConfigError
 from fashret.functional.relevance import CodeRelevance, Relevance
 from fashret.functional.topk import Excluded
 from fashret.tasks.base import Search, Task
@@ -38,31 +39,49 @@ class EqualCodes(NamedTuple):
         query: (Q,) long codes of the queries.
         item: (N,) long codes of the gallery items.
         known: (Q,) bool: whether the query has a known code.
-        relevant: (Q,) long number of relevant items, without excluded ones.
-        excluded: relevant items that are excluded from single queries' rankings; None for none.
+        counted: (N,) bool: the items that count as relevant ones: those of a known code; of units,
+            one of each unit and code.
+        relevant: (Q,) long number of relevant items, or units, without excluded ones.
+        excluded: relevant items, or one of each unit, that are excluded from single queries'
+            rankings; None for none.
     """
 
     query: Tensor
     item: Tensor
     known: Tensor
+    counted: Tensor
     relevant: Tensor
     excluded: Excluded | None = None
 
     @classmethod
-    def from_relevance(cls, relevance: CodeRelevance, excluded: Excluded | None) -> "EqualCodes":
-        """Count the relevant items of each query, without those excluded from its ranking."""
+    def from_relevance(
+        cls, relevance: CodeRelevance, excluded: Excluded | None, units: Tensor | None = None
+    ) -> "EqualCodes":
+        """Count the relevant items of each query, without those excluded from its ranking.
+
+        Args:
+            relevance: the codes.
+            excluded: items that are excluded from single queries' rankings; None for none.
+            units: (N,) long unit of each item, which is counted in the place of its items.
+        """
         of_query, of_item = relevance.query_codes, relevance.document_codes
         known = of_query != UNKNOWN
         num_codes = 1 + int(max(of_query.max(), of_item.max(), torch.tensor(0)))
-        counts = torch.bincount(of_item[of_item != UNKNOWN], minlength=num_codes)
+        counted = of_item != UNKNOWN
+        if units is not None:
+            counted = _first_of_each(units * (num_codes + 1) + of_item, counted)
+        counts = torch.bincount(of_item[counted], minlength=num_codes)
         relevant = torch.where(known, counts[of_query.clamp(min=0)], 0)
         lost_pairs = None
         if excluded is not None:
             queries, rows = excluded.queries.cpu(), excluded.rows.cpu()
             lost = (of_query[queries] == of_item[rows]) & known[queries]
-            relevant.index_add_(0, queries, lost.long(), alpha=-1)
-            lost_pairs = Excluded(queries[lost], rows[lost])
-        return cls(of_query, of_item, known, relevant, lost_pairs)
+            queries, rows = queries[lost], rows[lost]
+            if units is not None:
+                queries, rows = _lost_units(queries, rows, units * (num_codes + 1) + of_item)
+            relevant.index_add_(0, queries, torch.ones_like(queries), alpha=-1)
+            lost_pairs = Excluded(queries, rows)
+        return cls(of_query, of_item, known, counted, relevant, lost_pairs)
 
     def hits(self, rows: Tensor) -> Tensor:
         """(Q, K) bool: whether each ranked item is relevant; -1 in `rows` stands for no item."""
@@ -78,15 +97,57 @@ def relevance_judgments(task: Task, search: Search, rows: Tensor) -> Judgment:
         search: the queries and the gallery of the task.
         rows: (Q, K) long gallery positions, best first, -1 after the last one.
     """
-    num_queries = len(search.query_rows)
-    num_ranked = torch.full((num_queries,), len(search.gallery_rows))
+    num_queries, units = len(search.query_rows), search.units
+    size = len(search.gallery_rows) if units is None else len(units.unique())
+    num_ranked = torch.full((num_queries,), size)
     if search.excluded is not None:
-        queries = search.excluded.queries.cpu()
+        queries, excluded_rows = search.excluded.queries.cpu(), search.excluded.rows.cpu()
+        if units is not None:
+            queries, _ = _lost_units(queries, excluded_rows, units)
         num_ranked.index_add_(0, queries, torch.ones_like(queries), alpha=-1)
     if isinstance(task.relevance, CodeRelevance):
-        codes = EqualCodes.from_relevance(task.relevance, search.excluded)
+        codes = EqualCodes.from_relevance(task.relevance, search.excluded, units)
         return Judgment(codes.hits(rows), None, codes.relevant, num_ranked, None, codes.known)
+    if units is not None:
+        raise ConfigError(
+            f"retrieval.by=product: the task {task.name} judges items by a list or by grades, "
+            "which are not defined for products: leave it out"
+        )
     return _graded_judgments(task.relevance, search.excluded, rows, num_ranked)
+
+
+def _first_of_each(keys: Tensor, among: Tensor) -> Tensor:
+    """Mark the first of the equal keys among some: (N,) long and (N,) bool -> (N,) bool."""
+    ordered, order = keys.sort(stable=True)
+    order = order[among[order]]
+    ordered = keys[order]
+    is_new = torch.ones_like(ordered, dtype=torch.bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    marked = torch.zeros_like(among)
+    marked[order[is_new]] = True
+    return marked
+
+
+def _lost_units(queries: Tensor, rows: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the units of which every item is excluded from a query's ranking.
+
+    Args:
+        queries: (E,) long queries of the excluded pairs.
+        rows: (E,) long items of the excluded pairs.
+        keys: (N,) long: equal for the items of one unit.
+
+    Returns:
+        (L,) queries, ascending, and (L,) an item of each unit.
+    """
+    unit, sizes = keys.unique(return_inverse=True, return_counts=True)[1:]
+    if not len(queries):
+        return queries, rows
+    pairs, inverse, counts = (queries * len(sizes) + unit[rows]).unique(
+        return_inverse=True, return_counts=True
+    )
+    an_item = torch.empty_like(pairs).scatter_(0, inverse, rows)
+    lost = counts == sizes[pairs % len(sizes)]
+    return pairs[lost] // len(sizes), an_item[lost]
 
 
 def _graded_judgments(

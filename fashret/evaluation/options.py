@@ -9,6 +9,7 @@ from fashret.data.splits import SPLITS
 from fashret.errors import ConfigError
 from fashret.functional.retrieval import METRICS, Metric
 
+BY = ("item", "product")
 EXCLUDE = ("self", "product", "none")
 
 
@@ -18,6 +19,8 @@ class RetrievalOptions:
 
     Args:
         k: the cut-offs, distinct and at least 1.
+        by: what is ranked: items, or products by their best photo, so that ten photos of one
+            dress are one answer; k then counts products.
         exclude: what is excluded from the ranking of a photo query: the photo itself and its
             copies (self), also all other photos of its product (product), or nothing (none).
             Nothing is excluded from the rankings of text queries.
@@ -39,6 +42,7 @@ class RetrievalOptions:
     """
 
     k: Sequence[int] = (1, 5, 10)
+    by: str = "item"
     exclude: str = "self"
     weight_image: float = 0.7
     candidates: int | None = None
@@ -60,6 +64,8 @@ class RetrievalOptions:
             raise ConfigError(
                 f"retrieval.exclude={self.exclude}: it must be one of {', '.join(EXCLUDE)}"
             )
+        if self.by not in BY:
+            raise ConfigError(f"retrieval.by={self.by}: it must be {' or '.join(BY)}")
         if not 0.0 <= self.weight_image <= 1.0:
             raise ConfigError(
                 f"retrieval.weight_image={self.weight_image}: it must be within 0 and 1"
@@ -98,6 +104,8 @@ class RetrievalOptions:
         """Return the options as written to metrics.json; user-defined metrics by name only."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
         plain = {name: _plain(value) for name, value in values.items()}
+        if self.by == "item":  # as before there was a choice
+            del plain["by"]
         return plain | ({"metrics": sorted(self.metrics)} if self.metrics else {})
 
 

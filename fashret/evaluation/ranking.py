@@ -13,6 +13,8 @@ from fashret.functional.blocks import Layout
 from fashret.functional.imputation import impute_texts
 from fashret.functional.similarity import Fused, Vectors
 from fashret.functional.topk import Excluded, Ranking, first_columns, rank_rows, topk
+from fashret.functional.units import first_of_units, topk_units
+from fashret.tasks.base import Search
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,31 @@ def rank_split(
         candidates = plan.options.candidates
         if mode == "fused" and candidates is not None:
             first = topk(*searches["image"], candidates, exclude=excluded)
-            ranking = first_columns(rank_rows(queries[:], items, first.rows), k)
+            ranking = rank_rows(queries[:], items, first.rows)
+            if (units := plan.searches[mode].units) is not None:
+                ranking = first_of_units(ranking, units)
+            ranking = first_columns(ranking, k)
         else:
-            ranking = topk(queries, items, k, exclude=excluded)
+            ranking = ranked(plan.searches[mode], queries, items, k, excluded)
         rankings[mode] = (own.cpu(), Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
     return rankings
+
+
+def ranked(
+    search: Search, queries: Vectors, gallery: Vectors, k: int, excluded: Excluded | None
+) -> Ranking:
+    """Rank what a search ranks: the items of its gallery, or units by their best item.
+
+    Args:
+        search: the search, for its units.
+        queries: the queries' embeddings, some or all of the search's.
+        gallery: the embeddings of its N gallery items.
+        k: the number of columns of the ranking.
+        excluded: the gallery positions that are left out of these queries' rankings.
+    """
+    if search.units is None:
+        return topk(queries, gallery, k, exclude=excluded)
+    return topk_units(queries, gallery, k, search.units, exclude=excluded)
 
 
 def _share(

@@ -17,6 +17,7 @@ from fashret.evaluation.plan import KEY_NAMES
 from fashret.functional.relevance import CodeRelevance
 from fashret.functional.retrieval import METRICS
 from fashret.functional.topk import Excluded
+from fashret.functional.units import units_of
 from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
 
@@ -115,6 +116,7 @@ class SplitSearch:
                 gallery_rows=self.gallery,
                 groups=groups,
                 gallery_groups=gallery_groups,
+                units=units_of(gallery_groups) if self.options.by == "product" else None,
                 excluded=None if mode == "text" else excluded,
             )
             for mode in MODES

@@ -28,6 +28,8 @@ class Search:
             intervals; UNKNOWN is a unit of its own.
         gallery_groups: (N,) long product codes of the gallery, if a new sample of products would
             also replace the gallery; None if the gallery is fixed.
+        units: (N,) long unit of each gallery position, such as its product: what is ranked is
+            units, each by its best item, and a cut-off k counts units. None to rank items.
         excluded: gallery positions that are left out of single queries' rankings; None for none.
         query_names: (Q,) names of the queries in reports; None for the items' ids.
     """
@@ -37,6 +39,7 @@ class Search:
     gallery_rows: NDArray[np.int64]
     groups: Tensor
     gallery_groups: Tensor | None = None
+    units: Tensor | None = None
     excluded: Excluded | None = None
     query_names: Sequence[str] | None = None
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,10 +19,12 @@ from fashret.evaluation.evaluator import Evaluation, TaskResult
 from fashret.evaluation.intervals import largest_k, list_depth
 from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.plan import KEY_NAMES
+from fashret.evaluation.ranking import ranked
 from fashret.functional.full_ranking import FULL_RANKING_METRICS, full_ranking_metrics
 from fashret.functional.relevance import all_rows
 from fashret.functional.similarity import Vectors
-from fashret.functional.topk import Excluded, Ranking, topk
+from fashret.functional.topk import Excluded, Ranking
+from fashret.functional.units import units_of
 from fashret.tasks.base import Search, Task
 
 ALL_SPLITS = "all"
@@ -111,6 +113,15 @@ class EmbeddedTask(NamedTuple):
     search: Search
     queries: Tensor
     gallery: Vectors
+
+    def by_product(self, product: Tensor) -> "EmbeddedTask":
+        """Return the task with products in place of items, each ranked by its best photo.
+
+        Args:
+            product: (N,) long codes of the products of all rows of the item table.
+        """
+        units = units_of(product[torch.from_numpy(self.search.gallery_rows)])
+        return self._replace(search=replace(self.search, units=units))
 
     def sampled(self, max_queries: int | None, seed: int) -> "EmbeddedTask":
         """Return the task with a seeded sample of at most `max_queries` of its queries."""
@@ -215,6 +226,8 @@ def evaluate_benchmark(
     """
     tasks = []
     for number, one in enumerate(benchmark.tasks(inputs)):
+        if options.by == "product":
+            one = one.by_product(inputs.codes.product)
         tasks.append(one.sampled(options.max_queries, options.seed + number))
     if not tasks:
         raise ConfigError(f"protocol={benchmark.name}: the data yields no query for this benchmark")
@@ -228,7 +241,7 @@ def evaluate_benchmark(
     rankings, full_rankings = {}, {}
     for task, search, queries, gallery in tasks:
         depth = list_depth(search, largest_k(plan, search.name))
-        ranking = topk(queries, gallery, depth, exclude=search.excluded)
+        ranking = ranked(search, queries, gallery, depth, search.excluded)
         rankings[search.name] = Ranking(ranking.rows.cpu(), ranking.scores.cpu())
         if any(metric in FULL_RANKING_METRICS for metric in task.metrics):
             relevant = all_rows(task.relevance, len(search.gallery_rows))
