@@ -169,6 +169,7 @@ def search(
     where: Mapping[str, str | Sequence[str]] | None = None,
     weight_image: float = 0.7,
     weights: Mapping[str, float] | None = None,
+    by: str = "item",
     model: "Retriever | None" = None,
 ) -> "SearchResult":
     """Search the items of a data set by text, by photo, or by both.
@@ -185,6 +186,7 @@ def search(
             values.
         weight_image: the weight w of the photo in a query of both, 0 to 1.
         weights: query-time weights of the model's attribute heads, {"neckline": 0.5}.
+        by: what is ranked: "item", or "product" for the best photo of each product.
         model: for a catalog folder, the model that embeds the query; by default the one that the
             catalog was built with.
 
@@ -196,7 +198,13 @@ def search(
         CatalogError: the folder is neither a run nor a complete catalog.
     """
     result: SearchResult = _index(source, model).search(
-        text=text, image=image, k=k, where=where, weight_image=weight_image, weights=weights
+        text=text,
+        image=image,
+        k=k,
+        where=where,
+        weight_image=weight_image,
+        weights=weights,
+        by=by,
     )
     return result
 

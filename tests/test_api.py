@@ -74,6 +74,17 @@ def test_a_model_encodes_texts_and_photos_alike_wherever_it_comes_from(
     np.testing.assert_allclose(four[0], theirs, atol=1e-4)
 
 
+def test_one_photo_may_be_given_as_it_is(tmp_path: Path) -> None:
+    model = fashret.load("tiny", device="cpu")
+    array = np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    expected = model.encode_image([array])
+    path = tmp_path / "a.png"
+    for photo in (array, Image.fromarray(array), path, str(path), path.read_bytes()):
+        assert np.array_equal(model.encode_image(photo), expected)
+    assert model.encode_image(np.stack([array, array])).shape == (2, 256)
+
+
 def test_what_cannot_be_read_or_loaded_is_named(tmp_path: Path) -> None:
     model = fashret.load("tiny", device="cpu")
     assert model.encode_text([]).shape == (0, 256)
@@ -115,6 +126,17 @@ def test_a_search_finds_what_a_plain_product_finds(
     assert fashret.search(trained, image=photo, k=1).ids == [table.column("item_id")[7]]
     both = fashret.search(trained, image=photo, text=table.column("text")[7], k=1)
     assert both.ids == [table.column("item_id")[7]]
+    # Each product once, by its photo that is nearest.
+    products, best = table.column("product_id"), {}
+    for row in np.argsort(-scores, kind="stable").tolist():
+        best.setdefault(products[row], table.column("item_id")[row])
+    once = fashret.search(trained, text="a red dress", k=20, by="product")
+    assert once.ids == list(best.values())[:20]
+    assert once.ids != fashret.search(trained, text="a red dress", k=20).ids
+    every = fashret.search(trained, text="a red dress", k=500, by="product")
+    assert every.ids == list(best.values())
+    with pytest.raises(fashret.ConfigError, match="search: by=photo must be item or product"):
+        fashret.search(trained, text="x", by="photo")
     with pytest.raises(fashret.ConfigError, match=r"where names 'color'; the items have category"):
         fashret.search(trained, text="x", where={"color": "red"})
     with pytest.raises(fashret.ConfigError, match="no item has colour=mauve"):

@@ -23,6 +23,9 @@ def main() -> None:
         metavar="NAME=VALUE",
         help="only items with this value of the category or an attribute",
     )
+    parser.add_argument(
+        "--by", default="item", help="item, or product: the best photo of each (default: item)"
+    )
     parser.add_argument("--html", type=Path, help="also write an HTML page with the photos")
     given = parser.parse_args()
 
@@ -42,7 +45,9 @@ def main() -> None:
         folder = Path(given.source).expanduser()
         is_catalog = (folder / MANIFEST).is_file()
         index = Index.from_catalog(folder) if is_catalog else index_of_run(folder)
-        result = index.search(text=given.text, image=given.image, k=given.k, where=where)
+        result = index.search(
+            text=given.text, image=given.image, k=given.k, where=where, by=given.by
+        )
         if given.html is not None:
             given.html.write_text(result._repr_html_())
     except FashretError as e:

@@ -15,7 +15,8 @@ from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.errors import DataError
 from fashret.functional.similarity import Fused, Vectors
-from fashret.functional.topk import topk
+from fashret.functional.topk import Ranking, topk
+from fashret.functional.units import topk_units, units_of
 from fashret.models.retriever import Retriever
 from fashret.types import UNKNOWN
 
@@ -68,6 +69,7 @@ class Search:
         rows: (n,) the rows of the table that are searched, ascending; row i of each model's
             embeddings is item `rows[i]`.
         results: the number of hits shown.
+        by_product: whether each product is shown once, by its best photo.
     """
 
     models: Sequence[IndexedModel]
@@ -75,6 +77,7 @@ class Search:
     codes: ItemCodes
     rows: NDArray[np.int64]
     results: int = 24
+    by_product: bool = False
 
     @property
     def values(self) -> dict[str, list[str]]:
@@ -149,7 +152,14 @@ class Search:
             queries = Fused(weighted_photo, weighted_text, query.weight_image)
             items = Fused(image, text_of_items, query.weight_image)
             compared["text"] = text_of_items
-        ranking = topk(queries, items, min(self.results, len(candidates)))
+        most = min(self.results, len(candidates))
+        if self.by_product:
+            units = units_of(self.codes.product[torch.from_numpy(self.rows[candidates])])
+            found = topk_units(queries, items, most, units)
+            count = int((found.rows[0] >= 0).sum())
+            ranking = Ranking(found.rows[:, :count], found.scores[:, :count])
+        else:
+            ranking = topk(queries, items, most)
         similarity = {
             name: (layout.block(part) @ layout.block(compared[name][ranking.rows[0]]).T)[0].tolist()
             for name, part in parts.items()

@@ -31,4 +31,5 @@ def demo_search(options: EvaluateOptions, *, results: int) -> Search:
         )
         text = impute_texts(image, text, layout)
         models.append(IndexedModel(each.name, each.towers, image, text))
-    return Search(models, session.table, session.codes, rows, results)
+    by_product = session.options.retrieval.by == "product"
+    return Search(models, session.table, session.codes, rows, results, by_product)

@@ -13,10 +13,12 @@ from torch import Tensor
 from fashret.cache import default_cache_dir
 from fashret.catalog.store import FEATURES, Catalog, check_embeddings, open_catalog
 from fashret.errors import CatalogError, ConfigError
+from fashret.evaluation.options import BY
 from fashret.functional.blocks import Layout
 from fashret.functional.imputation import impute_texts
 from fashret.functional.similarity import Fused, Vectors
 from fashret.functional.topk import topk
+from fashret.functional.units import topk_units, units_of
 from fashret.models.backbone import load_backbone
 from fashret.models.device import pick_device
 from fashret.models.retriever import Photo, Retriever, open_photo
@@ -25,6 +27,7 @@ from fashret.pipelines.session import check_weights
 from fashret.pipelines.systems import System
 from fashret.reports.contact_sheet import thumbnail
 from fashret.reports.web import data_uri, render
+from fashret.types import UNKNOWN
 
 _SIDE = 120
 """Pixels of a photo's longer side in a notebook."""
@@ -100,6 +103,7 @@ class Index:
         texts: the N texts, "" for none.
         values: (N,) str values by name of the attribute (or `category`), "" for unknown.
         photo: returns the encoded photo of a row; None if the index has no photos.
+        products: the N product ids, None for an item without one.
     """
 
     retriever: Retriever
@@ -109,6 +113,7 @@ class Index:
     texts: Sequence[str]
     values: Mapping[str, NDArray[np.object_]]
     photo: Callable[[int], bytes] | None = None
+    products: Sequence[str | None] = ()
 
     @classmethod
     def from_system(cls, system: System) -> "Index":
@@ -117,7 +122,8 @@ class Index:
         values = {name: _value_column(table.column(name)) for name in table.categorical_columns}
         image, text = _embeddings(stored, system.towers.layout, system.session.device)
         ids, texts = table.column("item_id"), [each or "" for each in table.column("text")]
-        return cls(system.towers, image, text, ids, texts, values, table.photo)
+        products = table.column("product_id")
+        return cls(system.towers, image, text, ids, texts, values, table.photo, products)
 
     @classmethod
     def from_catalog(
@@ -161,6 +167,7 @@ class Index:
             meta["item_id"].tolist(),
             meta["text"].fillna("").tolist(),
             {name: _value_column(meta[name].fillna("").tolist()) for name in value_columns},
+            products=[None if product != product else product for product in meta["product_id"]],
         )
 
     def search(
@@ -172,6 +179,7 @@ class Index:
         where: Mapping[str, str | Sequence[str]] | None = None,
         weight_image: float = 0.7,
         weights: Mapping[str, float] | None = None,
+        by: str = "item",
     ) -> SearchResult:
         """Search the items; see `fashret.search` for the arguments."""
         if text is None and image is None:
@@ -180,6 +188,8 @@ class Index:
             raise ConfigError(f"search: k={k} must be at least 1")
         if not 0.0 <= weight_image <= 1.0:
             raise ConfigError(f"search: weight_image={weight_image} must be between 0 and 1")
+        if by not in BY:
+            raise ConfigError(f"search: by={by} must be {' or '.join(BY)}")
         check_weights(weights, self.retriever.layout.attributes)
         rows = self._rows(where or {})
         if not len(rows):
@@ -199,10 +209,20 @@ class Index:
         if len(parts) == 2:
             queries = Fused(parts[0], parts[1], weight_image)
             items = Fused(item_image, item_text, weight_image)
-        ranking = topk(queries, items, min(k, len(rows)))
+        if by == "product":
+            ranking = topk_units(queries, items, min(k, len(rows)), self._units(rows))
+        else:
+            ranking = topk(queries, items, min(k, len(rows)))
         pairs = zip(ranking.rows[0].tolist(), ranking.scores[0].tolist(), strict=True)
-        hits = [self._hit(int(rows[position]), score) for position, score in pairs]
+        hits = [self._hit(int(rows[position]), score) for position, score in pairs if position >= 0]
         return SearchResult(_describe_query(text, image, where), hits, self.photo)
+
+    def _units(self, rows: NDArray[np.int64]) -> Tensor:
+        """The products of rows, numbered; an item without a product is one of its own."""
+        names = [self.products[row] for row in rows]
+        number = {name: i for i, name in enumerate(dict.fromkeys(filter(None, names)))}
+        codes = torch.tensor([UNKNOWN if name is None else number[name] for name in names])
+        return units_of(codes)
 
     def _rows(self, where: Mapping[str, str | Sequence[str]]) -> NDArray[np.int64]:
         """The rows that pass the filters."""

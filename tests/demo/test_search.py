@@ -1,10 +1,12 @@
 """The search page's answers. tests/test_browser.py looks at the page itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from fashret.demo.search import IndexedModel, Search
+from fashret.demo.search import IndexedModel, Query, Search
 from fashret.demo.server import application
 from fashret.functional.blocks import Layout
 from support.search_page import hits
@@ -90,3 +92,15 @@ def test_a_block_counts_as_much_as_it_is_weighed(search: Search) -> None:
     expected = alike.topk(3)
     assert [hit["row"] for hit in found] == search.rows[expected.indices.numpy()].tolist()
     assert [hit["score"] for hit in found] == pytest.approx(expected.values.tolist(), abs=1e-5)
+
+
+def test_by_product_each_product_is_shown_once_by_its_best_photo(search: Search) -> None:
+    product = search.codes.product.numpy()[search.rows]
+    once = replace(search, by_product=True, results=500)
+    (answer,) = once.find(Query(text="red dress"))
+    (every,) = replace(search, results=500).find(Query(text="red dress"))
+    best: dict[int, int] = {}
+    for hit in every["hits"]:
+        best.setdefault(int(product[np.searchsorted(search.rows, hit["row"])]), hit["row"])
+    assert [hit["row"] for hit in answer["hits"]] == list(best.values())
+    assert len(best) < len(every["hits"])
