@@ -80,11 +80,14 @@ GROUPS = {
     "losses": Group("losses", "losses test_defaults"),
     "miners": Group("miners", "miners loading/test_mined_sampler test_defaults"),
     "batches": Group(
-        "loading/samplers.py loading/balanced_sampler.py loading/mined_sampler.py data/balance.py",
-        "loading data/test_balance",
+        "loading/samplers.py loading/balanced_sampler.py loading/mined_sampler.py "
+        "loading/product_sampler.py loading/task_batches.py data/balance.py data/product_batches.py",
+        "loading data/test_balance data/test_product_batches tasks",
     ),
     "schedules": Group("engine/schedules.py", "engine/test_schedules"),
-    "evaluation": Group("evaluation tasks", "evaluation tasks functional/test_relevance"),
+    "evaluation": Group(
+        "evaluation tasks", "evaluation tasks functional/test_relevance reports/test_scoreboard"
+    ),
     "scoreboard": Group(
         "reports/scoreboard.py", "reports/test_scoreboard evaluation/test_comparison pipelines"
     ),

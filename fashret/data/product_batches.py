@@ -12,7 +12,8 @@ class ProductBatches:
     """Batches of P products with K photos each, for tasks that compare photos of products.
 
     Args:
-        photos: photos K of each product in a batch, at least 2. A product with fewer is repeated.
+        photos: photos K of each product in a batch, at least 2; fewer if no product has so many. A
+            product with fewer than others gives the same photos again.
         products: products P in a batch and process, at least 2; null for as many as
             `data.batch_size` holds.
         every: what an epoch contains equally often: `product` (each product once), or `photo`
@@ -41,19 +42,23 @@ class ProductBatches:
                 f"data.batch.single_photos={self.single_photos}: it must be at least 0 and below 1"
             )
 
-    def sizes(self, batch_size: int) -> tuple[int, int]:
-        """Return the number of products and of single photos in a batch of `batch_size` rows.
+    def sizes(self, batch_size: int, most_photos: int) -> tuple[int, int, int]:
+        """Return the number of products, of photos of each, and of single photos in a batch.
+
+        Args:
+            batch_size: number of rows in a batch.
+            most_photos: the largest number of photos that a product has, at least 2.
 
         Raises:
             ConfigError: the batch has no room for two products.
         """
-        singles = int(self.single_photos * batch_size)
+        photos, singles = min(self.photos, most_photos), int(self.single_photos * batch_size)
         if self.products is not None:
-            return self.products, singles
-        products = (batch_size - singles) // self.photos
+            return self.products, photos, singles
+        products = (batch_size - singles) // photos
         if products < 2:
             raise ConfigError(
-                f"data.batch_size={batch_size} has room for {products} products with "
-                f"data.batch.photos={self.photos}: use at least {2 * self.photos + singles}"
+                f"data.batch_size={batch_size} has room for {products} products with {photos} "
+                f"photos each (data.batch.photos): use at least {2 * photos + singles}"
             )
-        return products, singles
+        return products, photos, singles

@@ -47,14 +47,14 @@ class ProductTask(TrainingTask):
         self, items: TrainingItems, source: Source, *, reshuffle: bool = True, **order: Any
     ) -> TrainingSampler:
         """Draw products, and photos of each; see `TrainingTask.sampler`."""
-        products, singles = source.batch.sizes(source.batch_size)
         product, rows = items.product.numpy(), items.rows.numpy()
         known = rows[product[rows] >= 0]
         _, first, counts = np.unique(product[known], return_index=True, return_counts=True)
+        products, photos, singles = source.batch.sizes(source.batch_size, int(counts.max()))
         return ProductSampler(
             self.photo_sides(items),
             product,
-            photos=source.batch.photos,
+            photos=photos,
             num_products=products,
             by_photo=source.batch.every == "photo",
             singles=np.sort(known[first[counts == 1]]),

@@ -126,3 +126,5 @@ def test_a_run_and_a_protocol_rank_products(run: Run) -> None:
 def test_grades_are_not_defined_for_products(run: Run, stand_ins: Path) -> None:
     with pytest.raises(ConfigError, match=r"retrieval\.by=product: the task .* judges items"):
         run("evaluate", "protocol=keyword", "retrieval.by=product")
+    with pytest.raises(ConfigError, match="attribute_specific has metrics over the whole ranking"):
+        run("evaluate", "protocol=attribute_specific", "retrieval.by=product")

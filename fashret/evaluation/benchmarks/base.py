@@ -244,6 +244,11 @@ def evaluate_benchmark(
         ranking = ranked(search, queries, gallery, depth, search.excluded)
         rankings[search.name] = Ranking(ranking.rows.cpu(), ranking.scores.cpu())
         if any(metric in FULL_RANKING_METRICS for metric in task.metrics):
+            if search.units is not None:
+                raise ConfigError(
+                    f"retrieval.by=product: {benchmark.name} has metrics over the whole ranking of "
+                    "items, which are not defined for products: leave it out"
+                )
             relevant = all_rows(task.relevance, len(search.gallery_rows))
             full_rankings[task.name] = full_ranking_metrics(
                 queries.cpu(), gallery, relevant, search.excluded
