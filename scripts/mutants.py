@@ -81,7 +81,8 @@ GROUPS = {
     "miners": Group("miners", "miners loading/test_mined_sampler test_defaults"),
     "batches": Group(
         "loading/samplers.py loading/balanced_sampler.py loading/mined_sampler.py "
-        "loading/product_sampler.py loading/task_batches.py data/balance.py data/product_batches.py",
+        "loading/product_sampler.py loading/task_batches.py data/balance.py "
+        "data/product_batches.py",
         "loading data/test_balance data/test_product_batches tasks",
     ),
     "schedules": Group("engine/schedules.py", "engine/test_schedules"),
