@@ -90,7 +90,8 @@ GROUPS = {
         "evaluation tasks", "evaluation tasks functional/test_relevance reports/test_scoreboard"
     ),
     "scoreboard": Group(
-        "reports/scoreboard.py", "reports/test_scoreboard evaluation/test_comparison pipelines"
+        "reports/scoreboard.py evaluation/verdicts.py",
+        "reports/test_scoreboard reports/test_scoreboard_text evaluation/test_comparison pipelines",
     ),
     "engine": Group("engine", "engine"),
 }
