@@ -1,7 +1,6 @@
 """Any loss of pytorch-metric-learning, over the pairs of a task: `loss=pml`."""
 
 from collections.abc import Mapping
-from inspect import signature
 from typing import Any
 
 import torch
@@ -37,7 +36,7 @@ class PML(nn.Module):
         self.name = name
         self._class = _class_named(name)
         self._options = dict(options or {})
-        self._by_class = "num_classes" in signature(self._class).parameters
+        self._by_class = _has_weights(self._class)
         self.classes = ProductClasses()
         self.loss: nn.Module | None = None
         if not self._by_class:
@@ -70,7 +69,7 @@ class PML(nn.Module):
     def _made(self, **given: int) -> nn.Module:
         try:
             made: nn.Module = self._class(**self._options, **given)
-        except TypeError as e:
+        except (TypeError, KeyError, ValueError, AssertionError) as e:
             raise ConfigError(f"loss.options do not fit {self.name}: {e}") from e
         return made
 
@@ -78,6 +77,15 @@ class PML(nn.Module):
 def _pairs(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The pairs of masks as the library takes them: anchors, positives, anchors, negatives."""
     return (*positive.nonzero(as_tuple=True), *negative.nonzero(as_tuple=True))  # type: ignore[return-value]  # nonzero of a matrix gives two
+
+
+def _has_weights(loss: Any) -> bool:
+    """Whether a loss of the library has a weight per class."""
+    from pytorch_metric_learning.losses.mixins import (  # type: ignore[import-untyped]
+        WeightMixin,
+    )
+
+    return issubclass(loss, WeightMixin)
 
 
 def _class_named(name: str) -> Any:

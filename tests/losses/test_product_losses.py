@@ -101,7 +101,8 @@ def test_losses_of_prototypes_equal_the_library_s(own: nn.Module, library: nn.Mo
 
 
 def test_a_batch_of_unknown_products_gives_a_zero_that_depends_on_the_prototypes() -> None:
-    for own in (ArcFace(), ProxyAnchor(), PML(name="SoftTripleLoss")):
+    by_class = [PML(name="SoftTripleLoss"), PML(name="SubCenterArcFaceLoss")]
+    for own in (ArcFace(), ProxyAnchor(), *by_class):
         prepared(own)
         rows = photos().requires_grad_()
         unknown = torch.full((8,), -1)
