@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 
 ALL = (
     "frozen_epoch evaluation mining pairing text_encoding encoding unfrozen_stall unfrozen_gpu "
-    "attributes decoding million growth start_up search_page preparation"
+    "attributes decoding million growth start_up search_page preparation product_task"
 ).split()
 
 QUIET = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}
@@ -39,7 +39,7 @@ LIMIT = 1200
 
 def run_one(name: str, quick: bool, photos: str | None) -> tuple[list[Row], bool]:
     """Its rows, and whether it ran to its end."""
-    if name == "preparation" and photos is None:
+    if name in ("preparation", "product_task") and photos is None:
         return [Row("not run", note="needs real photos: run.py preparation photos=<folder>")], True
     with tempfile.TemporaryDirectory() as scratch:
         found = Path(scratch, "rows.json")

@@ -105,6 +105,31 @@ def test_two_nodes_learn_and_measure_what_one_process_does(run: Run) -> None:
     same_weights(weights[0], weights[1], lr=LR)
 
 
+@pytest.mark.parametrize(
+    ("task", "more"),
+    [
+        ("product", ("loss=arcface", "task.product.memory=24", "miner=hard", "miner.ramp=0")),
+        ("[caption,product,attribute]", ("loss=infonce",)),
+    ],
+)
+def test_two_processes_learn_for_every_task_what_one_does(
+    run: Run, tmp_path: Path, task: str, more: tuple[str, ...]
+) -> None:
+    options = (f"task={task}", *more, "trainer.max_epochs=2", f"optimizer.lr={LR}")
+    run("train", *options, "data.batch_size=16", folder="one")
+    start("train", tmp_path / "two", run.cache_dir, *options, "data.batch_size=8")
+    (folder,) = (tmp_path / "two" / "outputs" / "train").iterdir()
+    one, two = lines(run.at("one"))[-1], lines(folder)[-1]
+    assert two["train/loss"] == pytest.approx(one["train/loss"], abs=1e-5)
+    for key in ("val/image/product/map@10", "val/text/pair/mrr@10"):
+        assert two[key] == pytest.approx(one[key], abs=1e-3), key
+    weights = [
+        torch.load(where / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for where in (run.at("one"), folder)
+    ]
+    same_weights(weights[0], weights[1], lr=LR)
+
+
 def test_two_processes_build_the_catalog_of_one(run: Run) -> None:
     # 480 items: two batches of the training split and one each of the others.
     folders = [f"catalog.dir={run.at(name)}" for name in ("one", "two")]
