@@ -17,7 +17,14 @@ from fashret.functional.bootstrap import (
     resampled_means,
     widen_equal_values,
 )
-from fashret.functional.retrieval import METRICS, Metric, ceiling, chance, graded_ndcg
+from fashret.functional.retrieval import (
+    FURTHER_METRICS,
+    METRICS,
+    Metric,
+    ceiling,
+    chance,
+    graded_ndcg,
+)
 from fashret.functional.topk import Ranking
 from fashret.tasks.base import Search, Task
 from fashret.types import UNKNOWN
@@ -258,7 +265,8 @@ def _columns(
             assert judgment.ideal is not None
             values = graded_ndcg(gains, judgment.ideal, k)
         else:
-            function = METRICS[name] if name in METRICS else user_metrics[name]
+            known = METRICS | FURTHER_METRICS
+            function = known[name] if name in known else user_metrics[name]
             values = function(judgment.hits, relevant, k)
         missing = 0.0 if task.zero_without_answer else torch.nan
         values = torch.where(relevant > 0, values, missing)

@@ -158,8 +158,8 @@ def _graded_judgments(
     relevant, ideal = relevance.ideal(k)
     if excluded is not None:
         of_query, removed = excluded.queries.cpu(), excluded.rows.cpu()
-        lost = relevance.gains(of_query, removed[:, None])[:, 0] >= 1.0
+        lost = relevance.gains(of_query, removed[:, None])[:, 0] >= relevance.least_gain
         relevant = relevant.index_add(0, of_query, lost.long(), alpha=-1)
         ideal = torch.minimum(ideal, (torch.arange(k) < relevant[:, None]).double())
     known = torch.ones(len(rows), dtype=torch.bool)
-    return Judgment(gains >= 1.0, gains, relevant, num_ranked, ideal, known)
+    return Judgment(gains >= relevance.least_gain, gains, relevant, num_ranked, ideal, known)

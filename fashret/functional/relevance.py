@@ -5,7 +5,7 @@ A gain of 1 is a relevant document, one between 0 and 1 a partly relevant one.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +18,11 @@ _COMPARISONS_PER_CHUNK = 2**24
 
 class Relevance(Protocol):
     """The gain of each document for each query."""
+
+    @property
+    def least_gain(self) -> float:
+        """The gain from which a document counts as relevant, above 0 and at most 1."""
+        ...
 
     def gains(self, queries: Tensor, rows: Tensor) -> Tensor:
         """Look up the gains of some documents.
@@ -54,6 +59,7 @@ class CodeRelevance:
 
     query_codes: Tensor
     document_codes: Tensor
+    least_gain: ClassVar[float] = 1.0
 
     def gains(self, queries: Tensor, rows: Tensor) -> Tensor:
         """Return 1 where the codes are equal, else 0; see `Relevance.gains`."""
@@ -83,6 +89,7 @@ class ListedRelevance:
         gain: (P,) float64 gains, 0 to 1.
         num_queries: number Q of queries.
         num_documents: number N of documents.
+        least_gain: the gain from which a document counts as relevant; nDCG counts all gains.
     """
 
     query: Tensor
@@ -90,6 +97,7 @@ class ListedRelevance:
     gain: Tensor
     num_queries: int
     num_documents: int
+    least_gain: float = 1.0
 
     def gains(self, queries: Tensor, rows: Tensor) -> Tensor:
         """Look up gains in the list, 0 for pairs that are not in it; see `Relevance.gains`."""
@@ -102,7 +110,8 @@ class ListedRelevance:
 
     def ideal(self, k: int) -> tuple[Tensor, Tensor]:
         """Find each query's largest gains; see `Relevance.ideal`."""
-        num_relevant = torch.bincount(self.query[self.gain >= 1.0], minlength=self.num_queries)
+        relevant = self.query[self.gain >= self.least_gain]
+        num_relevant = torch.bincount(relevant, minlength=self.num_queries)
         best = torch.zeros(self.num_queries, k, dtype=torch.float64)
         by_gain = self.gain.sort(descending=True, stable=True).indices
         order = by_gain[self.query[by_gain].sort(stable=True).indices]
@@ -118,7 +127,12 @@ class ListedRelevance:
         kept = torch.isin(self.query, queries)
         position = torch.searchsorted(queries, self.query[kept])
         return ListedRelevance(
-            position, self.document[kept], self.gain[kept], len(queries), self.num_documents
+            position,
+            self.document[kept],
+            self.gain[kept],
+            len(queries),
+            self.num_documents,
+            self.least_gain,
         )
 
 
@@ -136,6 +150,7 @@ class PartialMatch:
 
     requested: Tensor
     document_values: Tensor
+    least_gain: ClassVar[float] = 1.0
 
     def gains(self, queries: Tensor, rows: Tensor) -> Tensor:
         """Compute the share of the requested values that match; see `Relevance.gains`."""
@@ -170,7 +185,7 @@ def all_rows(relevance: Relevance, num_documents: int) -> Callable[[Tensor], Ten
     rows = torch.arange(num_documents)
 
     def is_relevant(queries: Tensor) -> Tensor:
-        return relevance.gains(queries, rows.expand(len(queries), -1)) >= 1.0
+        return relevance.gains(queries, rows.expand(len(queries), -1)) >= relevance.least_gain
 
     return is_relevant
 

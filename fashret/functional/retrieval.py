@@ -74,6 +74,17 @@ METRICS: dict[str, Metric] = {
 """The metrics by their names in metric keys."""
 
 
+def average_precision_cut(hits: Tensor, num_relevant: Tensor, k: int) -> Tensor:
+    """map_cut@k: the precision at each hit's rank, summed, over R, as trec_eval divides it."""
+    is_hit = hits[:, :k].double()
+    precisions = is_hit.cumsum(dim=1) / _ranks(is_hit)
+    return (precisions * is_hit).sum(dim=1) / num_relevant
+
+
+FURTHER_METRICS: dict[str, Metric] = {"map_cut": average_precision_cut}
+"""Metrics of published tables, beside those that every evaluation has."""
+
+
 def per_query(hits: Tensor, num_relevant: Tensor, ks: Sequence[int]) -> dict[str, Tensor]:
     """Compute every metric at every k for every query.
 

@@ -7,6 +7,7 @@ from fashret.evaluation.benchmarks.lookbench import LookBench
 from fashret.evaluation.benchmarks.marqo import Marqo
 from fashret.evaluation.benchmarks.paired import Paired
 from fashret.evaluation.benchmarks.query_to_gallery import QueryToGallery
+from fashret.evaluation.benchmarks.search_log import SearchLog
 
 __all__ = [
     "AttributeSpecific",
@@ -16,4 +17,5 @@ __all__ = [
     "Marqo",
     "Paired",
     "QueryToGallery",
+    "SearchLog",
 ]
