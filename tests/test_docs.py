@@ -20,7 +20,7 @@ from PIL import Image
 import fashret
 from fashret.cli.compose import Composed
 from fashret.cli.main import COMMANDS
-from support.commands import Run, composed
+from support.commands import SMALL, Run, composed, session_of
 from support.official_sets import inshop
 
 ROOT = Path(__file__).parents[1]
@@ -174,7 +174,7 @@ def fenced() -> list[str]:
                 command = re.sub(r"\soutputs/train/<\w+>", " trained", command)
                 command = re.sub(r"<[^>]*>", "fashion-products", command)
                 command = re.sub(r"\s(-m|hydra\.run\.dir=\S+|resume=\S+)", "", command)
-                command = re.sub(r"\s(loss|seed)=([^\s,]+),\S+", r" \1=\2", command)
+                command = re.sub(r"\s(loss|seed|task)=([^\s,\[]+),\S+", r" \1=\2", command)
                 command = re.sub(r"\s(out|catalog\.dir)=\S+", r" \1=made", command)
                 found.append(command.replace("glob(*)", "no_hard"))
     return list(dict.fromkeys(found))
@@ -199,6 +199,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     ]
     table = "\n".join(["image,text,category,product_id", *(r.replace(", r", " r") for r in rows)])
     (desk / "photos" / "items.csv").write_text(table)
+    (desk / "views").symlink_to(desk / "photos")
+    options = [*SMALL, f"paths.cache_dir={cache_dir}", "paths.output_dir=none"]
+    ids = session_of("evaluate", options).table.column("item_id")
+    (desk / "log.csv").write_text("\n".join(["query,item_id,clicks", *(f"red,{i},2" for i in ids)]))
     styles = [
         f"{n},{['Men', 'Women'][n % 2]},Apparel,Topwear,{['Shirts', 'Tshirts'][n % 3 % 2]},"
         f"{['Red', 'Blue', 'Black'][n % 3]},Summer,2012,Casual,Brand {n} Striped Shirt"

@@ -44,6 +44,8 @@ class EqualCodes(NamedTuple):
         relevant: (Q,) long number of relevant items, or units, without excluded ones.
         excluded: relevant items, or one of each unit, that are excluded from single queries'
             rankings; None for none.
+        units: (N,) long unit of each item; a unit is relevant if one of its items is. None for
+            items.
     """
 
     query: Tensor
@@ -52,6 +54,7 @@ class EqualCodes(NamedTuple):
     counted: Tensor
     relevant: Tensor
     excluded: Excluded | None = None
+    units: Tensor | None = None
 
     @classmethod
     def from_relevance(
@@ -81,12 +84,36 @@ class EqualCodes(NamedTuple):
                 queries, rows = _lost_units(queries, rows, units * (num_codes + 1) + of_item)
             relevant.index_add_(0, queries, torch.ones_like(queries), alpha=-1)
             lost_pairs = Excluded(queries, rows)
-        return cls(of_query, of_item, known, counted, relevant, lost_pairs)
+        return cls(of_query, of_item, known, counted, relevant, lost_pairs, units)
 
     def hits(self, rows: Tensor) -> Tensor:
-        """(Q, K) bool: whether each ranked item is relevant; -1 in `rows` stands for no item."""
+        """(Q, K) bool: whether each ranked item, or its unit, is relevant; -1 is no item."""
+        if self.units is not None:
+            return self._unit_hits(rows, self.units)
         matched = self.item[rows.clamp(min=0)] == self.query[:, None]
         return matched & (rows >= 0) & self.known[:, None]
+
+    def _unit_hits(self, rows: Tensor, units: Tensor) -> Tensor:
+        """Whether the unit of each ranked item has a relevant item that is not excluded."""
+        size = 2 + int(max(self.query.max(), self.item.max(), torch.tensor(0)))
+        having = (units * size + self.item)[self.counted].sort().values
+        unit = units[rows.clamp(min=0)]
+        hits = _is_in(unit * size + self.query[:, None].clamp(min=0), having)
+        hits &= (rows >= 0) & self.known[:, None]
+        if self.excluded is not None:
+            queries, lost = self.excluded
+            count = int(units.max()) + 1
+            gone = (queries * count + units[lost]).sort().values
+            hits &= ~_is_in(torch.arange(len(rows))[:, None] * count + unit, gone)
+        return hits
+
+
+def _is_in(values: Tensor, among: Tensor) -> Tensor:
+    """Whether values are among sorted ones, elementwise."""
+    if not len(among):
+        return torch.zeros_like(values, dtype=torch.bool)
+    place = torch.searchsorted(among, values).clamp(max=len(among) - 1)
+    return among[place] == values
 
 
 def relevance_judgments(task: Task, search: Search, rows: Tensor) -> Judgment:

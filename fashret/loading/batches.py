@@ -192,14 +192,14 @@ class FeatureLoader:
     batch_sampler = None  # Lightning looks for one on every loader with a sampler
 
     def __init__(self, dataset: Dataset[Any], sampler: Sampler[Any]) -> None:
-        self.dataset = dataset
+        self._dataset = dataset  # Lightning takes what has a `dataset` for a DataLoader
         self.sampler = sampler
 
     def __len__(self) -> int:
         return len(self.sampler)  # type: ignore[arg-type]  # ours have a length
 
     def __iter__(self) -> Iterator[Any]:
-        load: Any = self.dataset
+        load: Any = self._dataset
         return map(load.__getitems__, self.sampler)
 
 

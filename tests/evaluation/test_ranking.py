@@ -76,7 +76,7 @@ def test_official_roles_exclude_no_more_than_before() -> None:
         categorical_columns=("category",),
     )
     given: Any = SimpleNamespace(
-        catalog_splits=None, max_items=None, max_queries=None, seed=0, exclude="self"
+        catalog_splits=None, max_items=None, max_queries=None, seed=0, exclude="self", by="item"
     )
     known: Any = SimpleNamespace(product=torch.arange(4))
     found = SplitSearch.from_table(table, known, "test", given)
