@@ -7,7 +7,14 @@ from itertools import product
 import pytest
 import torch
 
-from fashret.functional.retrieval import METRICS, ceiling, chance, graded_ndcg, per_query
+from fashret.functional.retrieval import (
+    METRICS,
+    average_precision_cut,
+    ceiling,
+    chance,
+    graded_ndcg,
+    per_query,
+)
 from support.rankings import all_rankings, plain
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx would compile for a minute
@@ -102,3 +109,13 @@ def test_graded_gains_are_discounted_by_rank() -> None:
     expected = (3 * second + 1 * 0.5) / (9 + 3 * second + 1 * 0.5)
     assert graded_ndcg(gains, ideal, 3).tolist() == pytest.approx([expected, 1.0])
     assert graded_ndcg(gains, ideal, 1).tolist() == pytest.approx([0.0, 1.0])
+
+
+def test_map_cut_divides_by_all_relevant_rows() -> None:
+    # Hits at ranks 1 and 3, and at rank 2; 4 and 1 rows are relevant.
+    hits = torch.tensor([[True, False, True], [False, True, False]])
+    relevant = torch.tensor([4, 1])
+    assert average_precision_cut(hits, relevant, 3).tolist() == pytest.approx(
+        [(1 + 2 / 3) / 4, 1 / 2]
+    )
+    assert average_precision_cut(hits, relevant, 1).tolist() == pytest.approx([1 / 4, 0.0])

@@ -14,6 +14,7 @@ from fashret.functional.split_half import (
     depth_for_halves,
     first_within,
     random_halves,
+    small_sample_factor,
 )
 
 
@@ -181,3 +182,13 @@ def test_resampled_means_widen_about_the_observed_mean() -> None:
     # twice as far from 2, and as far as before from 5
     expected = [[0.0, 5.0], [4.0, 5.5], [8.0, 4.0]]
     assert inflate_variance(means, centre, factors).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("products", "quantile"), [(30, 2.228139), (60, 2.085963), (90, 2.042272), (300, 1.983972)]
+)
+def test_few_products_take_the_quantile_of_students_t(products: int, quantile: float) -> None:
+    """The tabled 97.5 % quantiles of t with a third of the products as degrees of freedom."""
+    expected = (quantile / 1.959964) ** 2 * products / (products - 1)  # to two terms
+    assert small_sample_factor(products) == pytest.approx(expected, rel=3e-3)
+    assert small_sample_factor(2) > small_sample_factor(30)

@@ -183,3 +183,20 @@ def test_a_resumed_epoch_goes_on_where_it_stopped() -> None:
     batches.num_done = 2
     assert [b.rows.tolist() for b in batches] == whole[2:]
     assert [b.rows.tolist() for b in batches] == whole
+
+
+def test_products_without_enough_hard_partners_keep_others_of_the_batch() -> None:
+    product = np.repeat(np.arange(12), 2)
+    partners = np.full((24, 2), -1)
+    partners[0] = [2, 4]  # of product 0: products 1 and 2; no other product has any
+    plain = ProductSampler((np.arange(24),), product, photos=2, num_products=6, seed=0)
+    hard = plain.with_hard_products(HardProducts(partners, ramp=0, random=0.0))
+    for epoch in range(6):
+        hard.set_epoch(epoch)
+        for batch in hard:
+            counts = Counter(product[batch.rows].tolist())
+            assert len(counts) == 6
+            assert set(counts.values()) == {2}
+    nothing = plain.with_hard_products(HardProducts(partners, ramp=0, random=1.0))
+    drawn = [[set(product[b.rows].tolist()) for b in batches] for batches in (nothing, plain)]
+    assert drawn[0] == drawn[1]

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 from fashret.errors import ConfigError
 from fashret.losses import PML, ArcFace, ProxyAnchor
+from fashret.losses.base import prepare_loss
 from fashret.losses.product_classes import ProductClasses
 from fashret.types import Relations, TrainingItems
 from support.batches import catalog
@@ -172,3 +173,10 @@ def test_names_and_options_of_the_library_are_checked() -> None:
         PML(name="ContrastivLoss")
     with pytest.raises(ConfigError, match=r"loss\.options"):
         PML(name="ContrastiveLoss", options={"margn": 1})
+
+
+def test_a_loss_that_needs_the_items_is_prepared_and_another_is_left() -> None:
+    own = ArcFace()
+    prepare_loss(own, items(), catalog(photos(1), photos(1)))
+    assert own.prototypes.shape == (3, 5)
+    prepare_loss(nn.Identity(), items(), catalog(photos(1), photos(1)))

@@ -11,7 +11,7 @@ from fashret.data.learnable import check_products
 from fashret.engine.memory_bank import MemoryBank
 from fashret.errors import ConfigError, DataError
 from fashret.loading.samplers import ShuffledSampler
-from fashret.loading.task_batches import TaskSampler
+from fashret.loading.task_batches import TaskDataset, TaskSampler
 from fashret.models.checkpoint import is_text_weight, read_checkpoint
 from fashret.tasks import AttributeTask, CaptionTask, ProductTask, StreetTask
 from fashret.tasks.training import TrainingTask
@@ -234,3 +234,9 @@ def test_earlier_batches_are_compared_as_well_and_come_back_after_a_resume(run: 
     assert one["memories.product.added"] == two["memories.product.added"]
     without = run("train", "task=product", "loss=supcon", *TOWERS, folder="without")
     assert lines(whole)[-1]["train/loss"] > lines(without)[-1]["train/loss"]
+
+
+def test_a_data_set_of_several_tasks_is_as_long_as_the_longest() -> None:
+    longer: Any = [0] * 7
+    shorter: Any = [0] * 3
+    assert len(TaskDataset({"a": shorter, "b": longer})) == 7
