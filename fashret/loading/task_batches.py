@@ -29,7 +29,7 @@ class TaskSampler(Sampler[TaskRows]):
 
     def __init__(self, samplers: Mapping[str, RowBatchSampler]) -> None:
         self.samplers = samplers
-        self.set_epoch(0)
+        self._epoch = 0
 
     def __len__(self) -> int:
         return max(map(len, self.samplers.values()))
@@ -47,8 +47,6 @@ class TaskSampler(Sampler[TaskRows]):
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch that is drawn next; Lightning calls this before each epoch."""
         self._epoch = epoch
-        for sampler in self.samplers.values():
-            sampler.set_epoch(epoch)
 
     def _steps(self) -> Iterator[TaskRows]:
         parts = {name: self._repeated(sampler) for name, sampler in self.samplers.items()}

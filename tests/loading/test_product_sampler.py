@@ -200,3 +200,17 @@ def test_products_without_enough_hard_partners_keep_others_of_the_batch() -> Non
     nothing = plain.with_hard_products(HardProducts(partners, ramp=0, random=1.0))
     drawn = [[set(product[b.rows].tolist()) for b in batches] for batches in (nothing, plain)]
     assert drawn[0] == drawn[1]
+
+
+def test_by_photo_a_product_comes_as_often_as_its_photos_fill() -> None:
+    # Product 0 has seven photos, which fill four times two; the others have two.
+    product = np.concatenate([np.zeros(7, dtype=np.int64), np.repeat(np.arange(1, 9), 2)])
+    batches = ProductSampler(
+        (np.arange(23),), product, photos=2, num_products=3, by_photo=True, seed=0
+    )
+    assert len(batches) == 4  # 4 + 8 places of 12
+    times = Counter(code for b in batches for code in set(product[b.rows].tolist()))
+    assert times == {0: 4} | dict.fromkeys(range(1, 9), 1)
+    assert batches.batch_size == 6
+    shown = Counter(row for b in batches for row in b.rows.tolist() if row < 7)
+    assert sorted(shown.values()) == [1] * 6 + [2]

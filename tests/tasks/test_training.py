@@ -140,6 +140,8 @@ def test_a_task_of_fewer_batches_begins_again() -> None:
     assert sorted(row for step in first for row in step) == sorted([*range(100, 104)] * 3)
     assert len({str(part) for part in (first[:2], first[2:4], first[4:], second[:2])}) > 1
     assert epoch(1) == second
+    assert first != second
+    assert first[:2] != first[2:4]
     steps.set_epoch(1)
     steps.num_done = 4
     assert [step["b"].rows.tolist() for step in steps] == second[4:]
