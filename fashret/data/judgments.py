@@ -90,7 +90,7 @@ def read_judgments(
         number = _number(weight)
         reason = (
             "empty query" if not key else "no item" if not item
-            else "weight is no number" if number is None
+            else "weight is not a number" if number is None
             else "weight below 0" if number < 0 else None
         )  # fmt: skip
         if reason is not None:

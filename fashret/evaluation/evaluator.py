@@ -255,6 +255,7 @@ def _columns(
     unknown = torch.full(relevant.shape, torch.nan, dtype=torch.float64)
     gains = judgment.gains
     graded = gains is not None and not bool(((gains == 0) | (gains == 1)).all())
+    functions = {**user_metrics, **FURTHER_METRICS, **METRICS}
     columns = {}
     for metric in task.metrics:
         name, k = metric.partition("@")[0], cut_off(metric)
@@ -265,8 +266,7 @@ def _columns(
             assert judgment.ideal is not None
             values = graded_ndcg(gains, judgment.ideal, k)
         else:
-            known = METRICS | FURTHER_METRICS
-            function = known[name] if name in known else user_metrics[name]
+            function = functions[name]
             values = function(judgment.hits, relevant, k)
         missing = 0.0 if task.zero_without_answer else torch.nan
         values = torch.where(relevant > 0, values, missing)

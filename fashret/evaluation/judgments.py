@@ -87,7 +87,7 @@ class EqualCodes(NamedTuple):
         return cls(of_query, of_item, known, counted, relevant, lost_pairs, units)
 
     def hits(self, rows: Tensor) -> Tensor:
-        """(Q, K) bool: whether each ranked item, or its unit, is relevant; -1 is no item."""
+        """(Q, K) bool: whether each ranked item, or its unit, is relevant; -1 is padding."""
         if self.units is not None:
             return self._unit_hits(rows, self.units)
         matched = self.item[rows.clamp(min=0)] == self.query[:, None]

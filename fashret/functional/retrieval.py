@@ -31,9 +31,7 @@ def precision(hits: Tensor, num_relevant: Tensor, k: int) -> Tensor:
 
 def average_precision(hits: Tensor, num_relevant: Tensor, k: int) -> Tensor:
     """map@k: the precision at each hit's rank, summed, over min(k, R)."""
-    is_hit = hits[:, :k].double()
-    precisions = is_hit.cumsum(dim=1) / _ranks(is_hit)
-    return (precisions * is_hit).sum(dim=1) / num_relevant.clamp(max=k)
+    return _summed_precision(hits, k) / num_relevant.clamp(max=k)
 
 
 def reciprocal_rank(hits: Tensor, num_relevant: Tensor, k: int) -> Tensor:
@@ -76,13 +74,18 @@ METRICS: dict[str, Metric] = {
 
 def average_precision_cut(hits: Tensor, num_relevant: Tensor, k: int) -> Tensor:
     """map_cut@k: the precision at each hit's rank, summed, over R, as trec_eval divides it."""
-    is_hit = hits[:, :k].double()
-    precisions = is_hit.cumsum(dim=1) / _ranks(is_hit)
-    return (precisions * is_hit).sum(dim=1) / num_relevant
+    return _summed_precision(hits, k) / num_relevant
 
 
 FURTHER_METRICS: dict[str, Metric] = {"map_cut": average_precision_cut}
 """Metrics of published tables, beside those that every evaluation has."""
+
+
+def _summed_precision(hits: Tensor, k: int) -> Tensor:
+    """The precision at each hit's rank within the first k, summed: (Q,) float64."""
+    is_hit = hits[:, :k].double()
+    precisions = is_hit.cumsum(dim=1) / _ranks(is_hit)
+    return (precisions * is_hit).sum(dim=1)
 
 
 def per_query(hits: Tensor, num_relevant: Tensor, ks: Sequence[int]) -> dict[str, Tensor]:

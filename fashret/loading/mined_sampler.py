@@ -53,8 +53,7 @@ class MinedSampler(RowBatchSampler):
 
     def replaced_share(self, epoch: int) -> float:
         """Share of a batch that is replaced in an epoch, 0 to 1."""
-        progress = 1.0 if self.ramp == 0 else min(1.0, epoch / self.ramp)
-        return (1.0 - self.random) * progress
+        return replaced_share(epoch, ramp=self.ramp, random=self.random)
 
     def _with_partners(self, batch: BatchRows) -> BatchRows:
         """Replace rows of a batch by partners of its anchors."""
@@ -79,6 +78,17 @@ class MinedSampler(RowBatchSampler):
         else:
             others = _exchange(anchors, others, partners, limit)
         return BatchRows(np.concatenate([anchors, others]), batch.epoch, due[order])
+
+
+def replaced_share(epoch: int, *, ramp: int, random: float) -> float:
+    """Return the share of a batch that is replaced in an epoch, 0 to 1.
+
+    Args:
+        epoch: number of the epoch, from 0.
+        ramp: epochs until the share has its full size; 0 starts with the full size.
+        random: share of a batch that always stays as it was drawn.
+    """
+    return (1.0 - random) * (1.0 if ramp == 0 else min(1.0, epoch / ramp))
 
 
 def _exchange(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fashret.loading.mined_sampler import replaced_share
 from fashret.loading.samplers import DUE_EVERY, BatchRows, TrainingSampler
 from fashret.types import UNKNOWN
 
@@ -29,8 +30,7 @@ class HardProducts:
 
     def replaced_share(self, epoch: int) -> float:
         """Share of a batch's products that are replaced in an epoch, 0 to 1."""
-        progress = 1.0 if self.ramp == 0 else min(1.0, epoch / self.ramp)
-        return (1.0 - self.random) * progress
+        return replaced_share(epoch, ramp=self.ramp, random=self.random)
 
 
 class ProductSampler(TrainingSampler):

@@ -95,7 +95,7 @@ def test_rows_without_a_meaning_are_left_out_with_their_reason(tmp_path: Path) -
     read = read_judgments(path)
     assert as_dict(read) == {"q": {"e": 1.0}}
     assert read.dropped == {
-        "empty query": 2, "no item": 1, "weight below 0": 1, "weight is no number": 3,
+        "empty query": 2, "no item": 1, "weight below 0": 1, "weight is not a number": 3,
     }  # fmt: skip
     with pytest.raises(DataError, match=r"no row has a query and an item \(1 weight below 0\)"):
         read_judgments(log(tmp_path, "q,a,-1,"))
