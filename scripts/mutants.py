@@ -236,8 +236,9 @@ def _replacements(node: ast.AST) -> Iterator[ast.AST]:
             yield _changed(node, lower=None)
             yield _changed(node, upper=None)
     elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
-        first, second, *rest = node.value.elts
-        yield _changed(node, value=_changed(node.value, elts=[second, first, *rest]))
+        if len(node.value.elts) > 1:
+            first, second, *rest = node.value.elts
+            yield _changed(node, value=_changed(node.value, elts=[second, first, *rest]))
     elif isinstance(node, ast.IfExp):
         yield _changed(node, body=node.orelse, orelse=node.body)
     elif isinstance(node, ast.Continue | ast.Break | ast.Expr):
