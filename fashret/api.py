@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from fashret.catalog.store import Catalog
     from fashret.cli.compose import Composed
     from fashret.data.items import ItemTable
-    from fashret.models.retriever import Photo, Retriever
+    from fashret.models.encoding import Photo
+    from fashret.models.retriever import Retriever
     from fashret.models.spec import ModelSpec
     from fashret.pipelines.evaluate import EvaluateResult
     from fashret.pipelines.search import SearchResult

@@ -20,6 +20,68 @@ Labels = Mapping[str, tuple[Tensor, list[str]]]
 
 
 @dataclass(frozen=True)
+class JudgedQueries:
+    """Q queries that are not items, with the P judgments of items for them.
+
+    A query is a typed text (a search log), or a reference photo with a text that says how the
+    wanted item differs from it (composed retrieval).
+
+    Attributes:
+        texts: the Q texts.
+        splits: the split of each query, "" for a query of every split.
+        query: (P,) long query of each judgment, ascending.
+        row: (P,) long row of the judged item in the item table.
+        grade: (P,) float64 grade, at most 1 for the best item of a query; 0 is judged irrelevant.
+        frequency: (Q,) float64: how often each query was asked.
+        position: (Q,) long position of each query among all queries of the data.
+        reference: (Q,) long rows of the reference photos; None for typed texts.
+        embedding: (Q, D) float embeddings by the untrained model; None where nothing needs them.
+    """
+
+    texts: Sequence[str]
+    splits: Sequence[str]
+    query: Tensor
+    row: Tensor
+    grade: Tensor
+    frequency: Tensor
+    position: Tensor
+    reference: Tensor | None = None
+    embedding: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def within(self, split: str | None, rows: Tensor) -> "JudgedQueries":
+        """Keep the queries of a split that have a relevant item among some rows.
+
+        Args:
+            split: the split; None keeps the queries of all.
+            rows: (n,) long rows of the item table; judgments of other items, and queries whose
+                reference photo is another, are left out.
+        """
+        kept = torch.tensor([split is None or name in ("", split) for name in self.splits])
+        if self.reference is not None:
+            kept &= torch.isin(self.reference, rows)
+        judged = torch.isin(self.row, rows) & kept[self.query]
+        chosen = self.query[judged & (self.grade > 0)].unique()
+        judged &= torch.isin(self.query, chosen)
+        reference, embedding = (
+            None if part is None else part[chosen] for part in (self.reference, self.embedding)
+        )
+        return JudgedQueries(
+            [self.texts[i] for i in chosen.tolist()],
+            [self.splits[i] for i in chosen.tolist()],
+            torch.searchsorted(chosen, self.query[judged]),
+            self.row[judged],
+            self.grade[judged],
+            self.frequency[chosen],
+            self.position[chosen],
+            reference,
+            embedding,
+        )
+
+
+@dataclass(frozen=True)
 class TrainingItems:
     """What losses and miners may know of the N items of a table before training.
 
@@ -34,6 +96,8 @@ class TrainingItems:
         role: (N,) long: `QUERY` for a photo that asks, `GALLERY` for one that is searched, UNKNOWN
             for one that may do both; None for data without roles.
         by_product: whether an item of another product is a negative whatever its attributes are.
+        queries: judged queries by the task that trains on them: search_log, composed.
+        mines_items: whether a task's queries are items, for which hard negatives are mined.
     """
 
     rows: Tensor
@@ -44,6 +108,8 @@ class TrainingItems:
     tiers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     role: Tensor | None = None
     by_product: bool = False
+    queries: Mapping[str, JudgedQueries] = field(default_factory=dict)
+    mines_items: bool = True
 
 
 class Batch(TypedDict, total=False):
@@ -58,13 +124,20 @@ class Batch(TypedDict, total=False):
     role: Tensor  # (B,) long: QUERY, GALLERY, or UNKNOWN where the photo may be both
     caption_candidates: Tensor  # (B, T) long: with data.captions, codes of all the item may have
     caption_choice: Tensor  # (B,) long: the column of `caption_candidates` that `caption` is
+    query: Tensor  # (Q,) long: code of each judged query; the first Q items are its answers
+    reference: Tensor  # (Q,) long: position in this batch of each composed query's photo
+    asked: Tensor  # (B,) long: code of the query that an item is the answer of, UNKNOWN for none
     images: Tensor  # (B, 3, H, W) float
     tokens: Tensor  # (B, L) long
     image_features: Tensor  # (B, F) float: a tower's output before its projection
     text_features: Tensor  # (B, G) float
+    query_tokens: Tensor  # (Q, L) long
+    query_features: Tensor  # (Q, G) float
 
 
-CODES = ("index", "product", "caption", "role", "caption_candidates", "caption_choice")
+CODES = (
+    "index", "product", "caption", "role", "caption_candidates", "caption_choice", "query", "asked",
+)  # fmt: skip
 """The keys of a batch besides the inputs of the towers."""
 
 

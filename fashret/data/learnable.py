@@ -113,6 +113,31 @@ def check_values(
         )
 
 
+def check_queries(items: TrainingItems, caption: Tensor, *, data: str, task: str, key: str) -> None:
+    """Check that two judged queries have relevant items, and not all the same ones.
+
+    Args:
+        items: the training items.
+        caption: (N,) or (N, T) long codes of the captions, for what the message suggests.
+        data: name of the data set, for messages.
+        task: name of the task.
+        key: the config key of its file.
+
+    Raises:
+        DataError: there is nothing to learn.
+    """
+    queries = items.queries.get(task)
+    if queries is not None and len(queries) >= 2 and len(queries.row.unique()) >= 2:
+        return
+    number = 0 if queries is None else len(queries)
+    raise DataError(
+        f"data {data} has nothing to train on: {number} queries of the training split have a "
+        f"relevant item among its {len(items.rows)} training items. task={task} compares queries "
+        f"with the items that answer them, so that {key} must have two such queries"
+        f"{_fitting(items, caption, task)}"
+    )
+
+
 def _check_batch(batch_items: int) -> None:
     if batch_items < 2:
         raise ConfigError(

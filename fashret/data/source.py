@@ -12,12 +12,21 @@ from fashret.data.attribute_parser import Schema
 from fashret.data.augment import Augment
 from fashret.data.balance import Balance
 from fashret.data.caption_templates import Captions
+from fashret.data.items import ItemTable
+from fashret.data.judged_queries import (
+    Triple,
+    composed_queries,
+    read_triples,
+    search_log_queries,
+)
+from fashret.data.judgments import TRANSFORMS, read_judgments
 from fashret.data.preparation_report import Report
 from fashret.data.product_batches import ProductBatches
 from fashret.data.product_grouping import STATED, Grouping
 from fashret.data.splits import SPLITS
 from fashret.data.unknown_values import UNKNOWN_VALUES
 from fashret.errors import ConfigError, DataError
+from fashret.types import JudgedQueries
 
 
 @dataclass
@@ -97,6 +106,10 @@ class Source(ABC):
         stated_splits: whether the data set's own splits and roles are kept; false makes new splits.
         unknown_values: spellings of an unknown category, attribute or product id in the data set,
             in any case.
+        judgments: search log or graded list of typed queries, see `read_judgments`; null for none.
+        judgment_texts: file of query ids and texts, for judgments in the form of TREC qrels.
+        grades: what makes a grade of a summed weight of the judgments: linear, log1p or rank.
+        triples: table with the columns reference, text and target; null for none.
     """
 
     name: str = "data"
@@ -116,6 +129,10 @@ class Source(ABC):
     overrides: str | None = None
     stated_splits: bool = True
     unknown_values: Sequence[str] = UNKNOWN_VALUES
+    judgments: str | None = None
+    judgment_texts: str | None = None
+    grades: str = "log1p"
+    triples: str | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.splits) - set(SPLITS)
@@ -130,6 +147,10 @@ class Source(ABC):
             value = getattr(self, key)
             if value is not None and value < least:
                 raise ConfigError(f"data.{key} is {value}: it must be >= {least}")
+        if self.grades not in TRANSFORMS:
+            raise ConfigError(
+                f"data.grades={self.grades}: it must be one of {', '.join(TRANSFORMS)}"
+            )
         if self.schema is not None:
             self.schema = Schema.from_config(self.schema)
         self._unknown = frozenset(str(value).strip().casefold() for value in self.unknown_values)
@@ -232,6 +253,37 @@ class Source(ABC):
             elif parser.value(name, stated) not in (None, read):
                 report.disagree(name, stated, read, f"{item.origin or item.item_id}: {item.text}")
         item.attributes = filled
+
+    def judged_queries(self, table: ItemTable) -> dict[str, JudgedQueries]:
+        """Read the judged queries that are not items, by the task that trains on them.
+
+        They are no part of the prepared data: another search log leaves the items as they are.
+
+        Args:
+            table: the prepared items.
+
+        Raises:
+            DataError: a file cannot be read, or names no item of the table.
+        """
+        found = {}
+        if self.judgments is not None:
+            judgments = read_judgments(
+                self.judgments,
+                queries=self.judgment_texts,
+                transform=self.grades,
+                shares=self.splits,
+                seed=self.split_seed,
+            )
+            found["search_log"] = search_log_queries(
+                judgments, table, what=f"data.judgments={self.judgments}"
+            )
+        if triples := self.composed_triples():
+            found["composed"] = composed_queries(triples, table, what=f"triples of {self.name}")
+        return found
+
+    def composed_triples(self) -> Sequence[Triple]:
+        """Read the triples of composed retrieval; none if the data set has none."""
+        return [] if self.triples is None else read_triples(self.triples)
 
     def means_unknown(self, value: str) -> bool:
         """Return whether the data set uses this spelling for an unknown value."""

@@ -1,11 +1,13 @@
 """The Lightning data module: stored features for frozen towers, photos for trained ones."""
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from fashret.catalog.store import Catalog
 from fashret.data.codes import ItemCodes
@@ -17,6 +19,7 @@ from fashret.loading.batches import (
     FeatureDataset,
     FeatureLoader,
     PhotoDataset,
+    QueryDataset,
     tokenize_captions,
 )
 from fashret.loading.samplers import EvaluationSampler, RowBatchSampler
@@ -25,7 +28,7 @@ from fashret.miners.base import Miner
 from fashret.models.backbone import Backbone
 from fashret.tasks import CaptionTask
 from fashret.tasks.training import TrainingTask
-from fashret.types import TrainingItems
+from fashret.types import Batch, TrainingItems
 
 
 class FashionData(pl.LightningDataModule):
@@ -42,6 +45,9 @@ class FashionData(pl.LightningDataModule):
         tasks: what is trained for; each step has a batch of each task.
         text_tasks: names of the tasks whose batches have the items' texts.
         miner: composes training batches with mined items; None for none.
+        query_inputs: the texts of the judged training queries by task: (Q, L) long tokens, or (Q,
+            G) float features if towers are frozen.
+        plan_inputs: likewise of the queries of the evaluation after each epoch.
         seed: the seed of the batch order and of the augmentation.
     """
 
@@ -58,6 +64,8 @@ class FashionData(pl.LightningDataModule):
         tasks: Sequence[TrainingTask] = (CaptionTask(),),
         text_tasks: Collection[str] = ("caption",),
         miner: Miner | None = None,
+        query_inputs: Mapping[str, Tensor] | None = None,
+        plan_inputs: Mapping[str, Tensor] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -71,6 +79,8 @@ class FashionData(pl.LightningDataModule):
         self.tasks = tasks
         self.text_tasks = text_tasks
         self.miner = miner
+        self.query_inputs = query_inputs or {}
+        self.plan_inputs = plan_inputs or {}
         self.seed = seed
         self._done = 0
 
@@ -107,7 +117,7 @@ class FashionData(pl.LightningDataModule):
             samplers[task.name] = sampler
         batches = TaskSampler(samplers)
         batches.num_done, self._done = self._done, 0
-        datasets = {task.name: self._dataset(training=True, task=task) for task in self.tasks}
+        datasets = {task.name: self._task_dataset(task) for task in self.tasks}
         return self._loader(TaskDataset(datasets), batches)
 
     def val_dataloader(self) -> FeatureLoader | BatchLoader:
@@ -122,6 +132,14 @@ class FashionData(pl.LightningDataModule):
         if self.backbone is None:
             return FeatureLoader(dataset, batches)
         return BatchLoader(dataset, batches, num_workers=self.source.workers)
+
+    def _task_dataset(self, task: TrainingTask) -> Dataset[Batch]:
+        """The items as a task is trained with them, with the judged queries that it has."""
+        items = self._dataset(training=True, task=task)
+        if task.name not in self.query_inputs:
+            return items
+        composed = self.training.queries[task.name].reference is not None
+        return QueryDataset(items, self.query_inputs[task.name], composed=composed)
 
     def _dataset(
         self, *, training: bool, task: TrainingTask | None = None

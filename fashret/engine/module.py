@@ -18,6 +18,7 @@ from fashret.engine.memory_bank import MemoryBank
 from fashret.engine.sharding import clip_by_norm, is_sharded, local_part, shard
 from fashret.engine.weight_decay import DecayToInitial
 from fashret.errors import TrainingError
+from fashret.functional.judged import JudgedPairs
 from fashret.losses import AttributeBlocks, Composite
 from fashret.losses.composite import contrastive_part
 from fashret.miners.base import Miner
@@ -25,7 +26,7 @@ from fashret.models.checkpoint import RETRIEVER, check_state
 from fashret.models.retriever import Retriever
 from fashret.tasks import CaptionTask
 from fashret.tasks.training import TrainingTask
-from fashret.types import CODES, UNKNOWN, Batch, Relations
+from fashret.types import CODES, UNKNOWN, Batch, JudgedQueries, Relations
 
 
 class RetrievalModule(pl.LightningModule):
@@ -44,6 +45,7 @@ class RetrievalModule(pl.LightningModule):
         config: the run's whole configuration as plain containers, kept in every checkpoint.
         tasks: what is trained for. Tasks after the first have a copy of the contrastive loss, so
             that each learns a temperature of its own.
+        queries: the judged training queries of the tasks that have them, by the task's name.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class RetrievalModule(pl.LightningModule):
         config: dict[str, Any],
         *,
         tasks: Sequence[TrainingTask] = (CaptionTask(),),
+        queries: Mapping[str, JudgedQueries] | None = None,
         gather: bool = True,
         decay_to_initial: bool = True,
     ) -> None:
@@ -76,6 +79,9 @@ class RetrievalModule(pl.LightningModule):
         dim = retriever.image_head.out_features
         self.memories = nn.ModuleDict(
             {task.name: MemoryBank(task.memory, dim) for task in tasks if task.memory}
+        )
+        self.judged = nn.ModuleDict(
+            {name: JudgedPairs(one) for name, one in (queries or {}).items()}
         )
         self.gather = gather
         self._initial = {
@@ -123,12 +129,12 @@ class RetrievalModule(pl.LightningModule):
         """
         if "text_features" not in batch and "tokens" not in batch:  # no text was loaded
             batch["caption"] = torch.full_like(batch["index"], UNKNOWN)
-        embeddings, batch = self._gathered(self._embedded(batch), batch)
+        (*embeddings, asked), batch = self._gathered(self._embedded(batch), batch)
         layout = self.retriever.layout
-        images, texts = (layout.block(part) for part in embeddings)
+        images, texts, queries = (layout.block(part) for part in (*embeddings, asked))
         is_first = task is self.tasks[0]
         loss = contrastive_part(self.loss) if is_first else self.task_losses[task.name]
-        rows, columns = task.sides(images, texts)
+        rows, columns = task.sides(images, texts, queries)
         contrastive, relations = self._pair_loss(task, loss, (rows, batch), (columns, batch))
         if task.memory:
             memory: MemoryBank = self.memories[task.name]  # type: ignore[assignment]  # a ModuleDict holds any module
@@ -164,17 +170,25 @@ class RetrievalModule(pl.LightningModule):
         (rows, row_codes), (columns, column_codes) = of_rows, of_columns
         with torch.no_grad():
             several = getattr(loss, "several_positives", False)
-            parts = task.relations(row_codes, column_codes, several_positives=several)
+            judged: JudgedPairs | None = None
+            if task.name in self.judged:
+                judged = self.judged[task.name]  # type: ignore[assignment]  # a ModuleDict holds any module
+            parts = task.relations(
+                row_codes, column_codes, several_positives=several, judged=judged
+            )
             relations = [self.miner.select(rows, columns, part) for part in parts.values()]
         losses = [loss(rows, columns, part) for part in relations]
         return losses[0] if len(losses) == 1 else torch.stack(losses).mean(), relations
 
-    def _embedded(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The embeddings of this process's batch."""
+    def _embedded(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The embeddings of the photos, texts and judged queries of this process's batch."""
 
-        def encode() -> tuple[Tensor, Tensor]:
-            embedded: tuple[Tensor, Tensor] = self.retriever(batch)
-            return embedded
+        def encode() -> tuple[Tensor, Tensor, Tensor]:
+            images, texts = self.retriever(batch)
+            queries = self.retriever.embed_queries(batch)
+            if "reference" in batch:
+                queries = self.retriever.compose(images[batch["reference"]], queries)
+            return images, texts, queries
 
         return retry_forward(encode, self.retriever, len(batch["index"]), self.trainer)
 
@@ -252,8 +266,8 @@ class RetrievalModule(pl.LightningModule):
             )
 
     def _gathered(
-        self, embedded: tuple[Tensor, Tensor], batch: Batch
-    ) -> tuple[tuple[Tensor, Tensor], Batch]:
+        self, embedded: tuple[Tensor, Tensor, Tensor], batch: Batch
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], Batch]:
         """Gather the embeddings and codes of all processes to one batch.
 
         Every process computes the loss of the whole batch. The backward pass of all_gather sums the
@@ -262,13 +276,15 @@ class RetrievalModule(pl.LightningModule):
         """
         if not self.gather or self.trainer.world_size == 1:
             return embedded, batch
-        images, texts = (self._all_gather(part) for part in embedded)
+        images, texts, queries = (
+            self._all_gather(part) if len(part) else part for part in embedded
+        )
         codes: Any = {
             name: self._all_gather(value)
             for name, value in batch.items()
             if name in CODES and isinstance(value, Tensor)
         }
-        return (images, texts), codes
+        return (images, texts, queries), codes
 
     def _all_gather(self, part: Tensor) -> Tensor:
         """Gather (B, ...) of each process to (world_size * B, ...), differentiably."""

@@ -1,10 +1,13 @@
 """Embed the items of a split from stored features, and evaluate the embeddings."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fashret.catalog.store import Catalog
 from fashret.data.codes import ItemCodes
@@ -13,8 +16,8 @@ from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.intervals import list_depth
 from fashret.evaluation.ranking import SplitEmbeddings, rank_split
 from fashret.evaluation.split_search import SplitSearch
-from fashret.loading.batches import FeatureDataset, FeatureLoader
-from fashret.loading.samplers import EvaluationSampler
+from fashret.loading.batches import FeatureDataset, FeatureLoader, query_inputs
+from fashret.loading.samplers import EVALUATION_BATCH, EvaluationSampler
 from fashret.models.retriever import Retriever
 
 
@@ -41,6 +44,38 @@ def evaluate_split(plan: SplitSearch, embedded: SplitEmbeddings) -> Evaluation:
     return Evaluation.from_rankings(
         plan, {mode: ranking for mode, (_, ranking) in rankings.items()}
     )
+
+
+@torch.inference_mode()
+def embed_judged(
+    plan: SplitSearch,
+    embedded: SplitEmbeddings,
+    retriever: Retriever,
+    inputs: Mapping[str, Tensor],
+) -> SplitEmbeddings:
+    """Add the embeddings of a plan's judged queries.
+
+    Args:
+        plan: the searches of the split.
+        embedded: the embeddings of its items.
+        retriever: embeds the texts, and composes queries.
+        inputs: by the name of the search, the texts: (Q, L) long tokens or (Q, G) float features;
+            a search that is not in it is left out.
+    """
+    device = embedded.image.device
+    judged = {}
+    for name, texts in inputs.items():
+        parts = [
+            retriever.embed_queries(query_inputs(part.to(device)))
+            for part in texts.split(EVALUATION_BATCH)
+        ]
+        judged[name] = torch.cat(parts).float()
+        reference = plan.judged[name].queries.reference
+        if reference is not None:
+            position = np.searchsorted(plan.rows, reference.numpy())
+            photos = embedded.image[torch.from_numpy(position).to(device)]
+            judged[name] = retriever.compose(photos, judged[name])
+    return replace(embedded, judged=judged)
 
 
 @torch.inference_mode()

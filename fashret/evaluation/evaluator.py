@@ -129,7 +129,8 @@ class Evaluation:
             f"{self.plan.prefix}/{name}/{metric}": result.task.values
             for name, result in self.results_by_task.items()
             for metric in result.columns
-            if result.task.values is not None and metric.split("@")[0] in sliced
+            if result.task.values is not None
+            and metric.split("@")[0] in (*sliced, *result.task.sliced)
         }
 
     def hits(self, task: str) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fashret.data.splits import SPLITS
 from fashret.errors import ConfigError
+from fashret.functional.documents import DOCUMENTS
 from fashret.functional.retrieval import METRICS, Metric
 
 BY = ("item", "product")
@@ -19,12 +20,15 @@ class RetrievalOptions:
 
     Args:
         k: the cut-offs, distinct and at least 1.
+        documents: what stands for an item when typed queries search it: its photo (image), its text
+            (text), or both (mixed, by `weight_image`).
         by: what is ranked: items, or products by their best photo, so that ten photos of one
             dress are one answer; k then counts products.
         exclude: what is excluded from the ranking of a photo query: the photo itself and its
             copies (self), also all other photos of its product (product), or nothing (none).
             Nothing is excluded from the rankings of text queries.
-        weight_image: the weight of the image similarity in a fused query, 0 to 1.
+        weight_image: the weight of the image similarity in a fused query, and of the photo in a
+            mixed document, 0 to 1.
         weights: query-time weights of the attribute heads, by attribute, at least 0; a head that is
             not named has the weight 0, the general embedding 1; null for none.
         candidates: re-rank only this many best items by image for a fused query; null ranks the
@@ -53,6 +57,7 @@ class RetrievalOptions:
     seed: int = 0
     resamples: int = 10_000
     weights: Mapping[str, float] | None = None
+    documents: str = "image"
     metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,6 +71,10 @@ class RetrievalOptions:
             )
         if self.by not in BY:
             raise ConfigError(f"retrieval.by={self.by}: it must be {' or '.join(BY)}")
+        if self.documents not in DOCUMENTS:
+            raise ConfigError(
+                f"retrieval.documents={self.documents}: it must be one of {', '.join(DOCUMENTS)}"
+            )
         if not 0.0 <= self.weight_image <= 1.0:
             raise ConfigError(
                 f"retrieval.weight_image={self.weight_image}: it must be within 0 and 1"

@@ -1,7 +1,7 @@
 """Rank the gallery of a split for each of its queries, given the embeddings of both."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fashret.evaluation.split_search import MODES, SplitSearch
 from fashret.functional.blocks import Layout
+from fashret.functional.documents import documents
 from fashret.functional.imputation import impute_texts
 from fashret.functional.similarity import Fused, Vectors
 from fashret.functional.topk import Excluded, Ranking, first_columns, rank_rows, topk
@@ -25,11 +26,14 @@ class SplitEmbeddings:
         image: (n, D) float; row i embeds the photo of item `plan.rows[i]`.
         text: (n, D) float; a row of zeros where an item has no text.
         layout: the columns of the general embedding and of each attribute head.
+        judged: (Q, D) float embeddings of the judged queries by the name of their search; a search
+            that is not in it is not ranked.
     """
 
     image: Tensor
     text: Tensor
     layout: Layout
+    judged: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def completed_text(self) -> Tensor:
@@ -57,8 +61,8 @@ def rank_split(
         depth: the number of columns of a ranking; None for the largest k.
 
     Returns:
-        For each mode, the positions of the ranked queries, and their rankings as positions in
-        `plan.gallery`; all tensors are on the CPU.
+        For each mode and judged search, the positions of the ranked queries, and their rankings
+        as positions in `plan.gallery`; all tensors are on the CPU.
     """
     device = embedded.image.device
     query_idx = torch.from_numpy(np.searchsorted(plan.rows, plan.queries)).to(device)
@@ -92,6 +96,14 @@ def rank_split(
         else:
             ranking = ranked(plan.searches[mode], queries, items, k, excluded)
         rankings[mode] = (own.cpu(), Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
+    options, raw = plan.options, embedded.text if gallery_is_all else embedded.text[gallery_idx]
+    for name, judged in embedded.judged.items():
+        own = torch.arange(part, len(judged), parts)
+        queries = embedded.layout.weighted(judged[own.to(device)], weights)
+        kind = options.documents if plan.judged[name].name == "text" else "image"
+        items = documents(kind, image, raw, options.weight_image)
+        ranking = ranked(plan.searches[name], queries, items, depth or max(options.k), None)
+        rankings[name] = (own, Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
     return rankings
 
 

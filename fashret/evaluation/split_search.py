@@ -1,7 +1,7 @@
 """The queries, gallery, exclusions and ground truth of the evaluation of a split."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.errors import ConfigError
+from fashret.evaluation.judged import JudgedSearch
 from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.plan import KEY_NAMES
 from fashret.functional.relevance import CodeRelevance
@@ -19,7 +20,7 @@ from fashret.functional.retrieval import METRICS
 from fashret.functional.topk import Excluded
 from fashret.functional.units import units_of
 from fashret.tasks.base import Search, Task
-from fashret.types import UNKNOWN
+from fashret.types import UNKNOWN, JudgedQueries
 
 MODES = ("image", "text", "fused")
 """The query modes: a photo, a text, or both fused."""
@@ -43,6 +44,8 @@ class SplitSearch:
         described: the kinds of relevance that are values: the category and the attributes.
         photos: a code of the photo of each row of the item table, equal for copies of one photo;
             None to treat every photo as distinct, as published benchmarks do.
+        judged: the judged queries that are not items, by the name of their search: typed texts
+            (search_log), composed queries (composed).
     """
 
     split: str
@@ -52,10 +55,16 @@ class SplitSearch:
     codes: ItemCodes
     described: tuple[str, ...]
     photos: NDArray[np.int64] | None = None
+    judged: Mapping[str, JudgedSearch] = field(default_factory=dict)
 
     @classmethod
     def from_table(
-        cls, table: ItemTable, codes: ItemCodes, split: str, options: RetrievalOptions
+        cls,
+        table: ItemTable,
+        codes: ItemCodes,
+        split: str,
+        options: RetrievalOptions,
+        judged: Mapping[str, JudgedQueries] | None = None,
     ) -> "SplitSearch":
         """Choose the queries and the gallery of a split.
 
@@ -67,6 +76,7 @@ class SplitSearch:
             codes: the codes of the table.
             split: the split of the queries.
             options: the options of the evaluation.
+            judged: the judged queries of the data by task: search_log, composed.
 
         Raises:
             ConfigError: the data has no such split.
@@ -95,7 +105,14 @@ class SplitSearch:
             queries = inside if len(inside) else queries
         if options.max_queries is not None and options.max_queries < len(queries):
             queries = _stratified_sample(queries, options.max_queries, codes, rng)
-        return cls(split, options, queries, gallery, codes, table.categorical_columns, photos)
+        searches = {}
+        for task, all_queries in (judged or {}).items():
+            found = all_queries.within(split, torch.from_numpy(gallery))
+            if len(found):
+                searches[task] = JudgedSearch(task, found)
+        return cls(
+            split, options, queries, gallery, codes, table.categorical_columns, photos, searches
+        )
 
     @property
     def prefix(self) -> str:
@@ -109,7 +126,7 @@ class SplitSearch:
         groups = product[torch.from_numpy(self.queries)]
         gallery_groups = product[torch.from_numpy(self.gallery)]
         excluded = self._excluded()
-        return {
+        modes = {
             mode: Search(
                 name=mode,
                 query_rows=self.queries,
@@ -120,6 +137,9 @@ class SplitSearch:
                 excluded=None if mode == "text" else excluded,
             )
             for mode in MODES
+        }
+        return modes | {
+            name: judged.search(self.gallery, name=name) for name, judged in self.judged.items()
         }
 
     @cached_property
@@ -148,11 +168,24 @@ class SplitSearch:
                         values=self._values(relevance) if described else None,
                     )
                 )
+        for name, judged in self.judged.items():
+            tasks.append(
+                judged.task(
+                    self.gallery,
+                    name=judged.task_name,
+                    search=name,
+                    metrics=[f"{one}@{k}" for one in (*names, "map_cut") for k in self.options.k],
+                    headlines=[f"ndcg@{k}" if judged.name == "text" else f"hit@{k}"],
+                )
+            )
         return tasks
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """(n,) rows of the item table that have to be embedded: queries and gallery, ascending."""
+        """(n,) rows of the item table that have to be embedded: queries and gallery, ascending.
+
+        The reference photos of composed queries are in the gallery.
+        """
         return np.union1d(self.queries, self.gallery)
 
     def _values(self, relevance: str) -> tuple[Tensor, list[str]]:

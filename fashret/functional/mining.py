@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fashret.functional.judged import JudgedPairs
 from fashret.functional.topk import topk
 from fashret.types import UNKNOWN
 
@@ -99,6 +100,74 @@ def hard_negatives(
     order = columns[0].argsort(stable=True)
     anchors, negatives, ranks, similarities, differing = (column[order] for column in columns)
     return HardPairs(anchors, negatives, ranks, similarities, differing, counts)
+
+
+def query_hard_negatives(
+    queries: Tensor,
+    documents: Tensor,
+    judged: JudgedPairs,
+    rows: Tensor,
+    *,
+    skip: int,
+    depth: int,
+    keep: int,
+    margin: float,
+) -> HardPairs:
+    """Find the nearest documents of each query that were not judged relevant for it.
+
+    What was not judged may be relevant, the more so the nearer it is. So the first `skip` ranks are
+    left out, and documents that are nearer than the query's relevant ones are on average, less a
+    margin (as `mine_hard_negatives` of sentence-transformers does).
+
+    Args:
+        queries: (Q, D) float embeddings of the queries, L2-normalised.
+        documents: (n, D) float embeddings of the documents, L2-normalised.
+        judged: the judgments; a document of grade 0 is a negative at any rank.
+        rows: (n,) long rows of the documents in the item table, ascending.
+        skip: ranks that are left out.
+        depth: ranks that are looked at after those.
+        keep: largest number of hard negatives per query.
+        margin: a negative's similarity is at most the mean of the query's relevant documents less
+            this margin.
+
+    Returns:
+        The pairs; anchors are queries, negatives positions in `rows`, and they differ in nothing.
+    """
+    relevant = judged.grade > 0
+    position = torch.searchsorted(rows, judged.row[relevant])
+    query = judged.query[relevant]
+    similarity = (queries[query] * documents[position]).sum(dim=1).double()
+    totals = torch.zeros(len(queries), dtype=torch.float64).index_add_(0, query, similarity)
+    counts = torch.bincount(query, minlength=len(queries))
+    least = totals / counts.clamp(min=1) - margin
+    ranking = topk(queries, documents, min(skip + depth, len(documents)))
+    rank = torch.arange(1, ranking.rows.shape[1] + 1).expand_as(ranking.rows)
+    wanted = torch.arange(len(queries))
+    grade = torch.stack(
+        [
+            judged.grades(one[None], rows[found.clamp(min=0)])[0]
+            for one, found in zip(wanted, ranking.rows, strict=True)
+        ]
+    )
+    known = ranking.rows >= 0
+    in_window = (rank > skip) & (ranking.scores <= least[:, None])
+    negative = known & ((grade == 0) | ((grade < 0) & in_window))
+    kept = negative & (negative.cumsum(dim=1) <= keep)
+    row, column = kept.nonzero(as_tuple=True)
+    return HardPairs(
+        row,
+        ranking.rows[row, column],
+        rank[row, column],
+        ranking.scores[row, column],
+        torch.zeros(len(row), 0, dtype=torch.bool),
+        {
+            "asked": int(known.sum()),
+            "kept": int(kept.sum()),
+            "judged relevant": int((known & (grade > 0)).sum()),
+            "too near or outside the ranks": int((known & (grade < 0) & ~in_window).sum()),
+            "beyond miner.keep": int((negative & ~kept).sum()),
+        },
+    )
 
 
 def _equal(codes: Tensor, anchor: Tensor, other: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from fashret.data.items import ItemTable
 from fashret.data.photos import decode_photo
 from fashret.functional.similarity import Vectors
 from fashret.loading.samplers import BatchRows
-from fashret.types import Batch
+from fashret.types import UNKNOWN, Batch
 
 
 class PhotoDataset(Dataset[Batch]):
@@ -96,6 +96,43 @@ class PhotoDataset(Dataset[Batch]):
         if self.augment is not None:
             photo = self.augment(photo, f"{self.seed}-{epoch}-{row}")
         return self.transform(photo)
+
+
+class QueryDataset(Dataset[Batch]):
+    """Judged queries with items, a batch at a time.
+
+    Args:
+        items: the data set of the items.
+        inputs: (Q, L) long tokens or (Q, G) float stored features of the queries' texts.
+        composed: whether the second half of the items are the queries' reference photos.
+    """
+
+    def __init__(self, items: Dataset[Batch], inputs: Tensor, *, composed: bool = False) -> None:
+        self.items = items
+        self.inputs = inputs
+        self.composed = composed
+
+    def __len__(self) -> int:
+        return len(self.items)  # type: ignore[arg-type]  # ours have a length
+
+    def __getitems__(self, batch_rows: BatchRows) -> Batch:
+        """Load the items of one batch, and the texts of its queries."""
+        batch: Batch = self.items.__getitems__(batch_rows)  # type: ignore[attr-defined]  # ours have it
+        assert batch_rows.queries is not None
+        queries = torch.from_numpy(batch_rows.queries)
+        batch["query"] = queries
+        batch["asked"] = torch.full((len(batch_rows.rows),), UNKNOWN)
+        batch["asked"][: len(queries)] = queries
+        if self.composed:
+            batch["reference"] = len(queries) + torch.arange(len(queries))
+        return batch | query_inputs(self.inputs[queries])
+
+
+def query_inputs(inputs: Tensor) -> Batch:
+    """Return the texts of queries as a batch: (Q, L) long tokens, or (Q, G) float features."""
+    if inputs.is_floating_point():
+        return Batch(query_features=inputs)
+    return Batch(query_tokens=inputs)
 
 
 class CaptionDataset(Dataset[Batch]):

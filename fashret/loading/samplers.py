@@ -27,11 +27,14 @@ class BatchRows(NamedTuple):
         epoch: number of the epoch that the batch is part of, from 0; seeds augmentation.
         due: (B,) bool: rows that a miner must not replace, so that every item is seen at least
             once in `DUE_EVERY` epochs; None for none.
+        queries: (Q,) long judged queries, whose answers are the first Q rows; None for a task
+            whose queries are items.
     """
 
     rows: NDArray[np.int64]
     epoch: int
     due: NDArray[np.bool_] | None = None
+    queries: NDArray[np.int64] | None = None
 
 
 class ShareLimit(NamedTuple):

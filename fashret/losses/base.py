@@ -17,6 +17,7 @@ class Loss(Protocol):
     A loss may have these as well:
         several_positives: if True, `task=caption` takes the captions of the product's other photos
             as positives too, else it leaves them out. Other tasks have several positives anyway.
+        needs_products: if True, it classifies products, and only a task of products can use it.
         prepare(items, baseline): initialises the loss before training, as `Term.prepare` does.
         clamp_scale(): clamps learned temperatures; it is called after each optimizer step.
         temperature: the current temperature, which is logged.

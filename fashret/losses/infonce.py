@@ -19,7 +19,9 @@ class InfoNCE(TemperatureLoss):
     averaged over the rows that have both, and over the two directions (van den Oord et al.,
     Representation Learning with Contrastive Predictive Coding, 2018; the symmetric form is
     CLIP's, Radford et al., 2021). Pairs in neither mask are not in the denominator: other
-    photos of the product and equal captions are not pushed apart.
+    photos of the product and equal captions are not pushed apart. Where positives have grades,
+    each pair is weighted by its own, and rows by the mean of theirs (generalised contrastive
+    learning, Zhu et al., 2024).
 
     Use it with large batches of captioned photos. With small batches, or over several machines,
     `siglip` does not need the whole batch in one softmax.
@@ -38,8 +40,9 @@ class InfoNCE(TemperatureLoss):
         negatives = torch.where(relations.negative, logits, lowest)
         row, column = relations.positive.nonzero(as_tuple=True)
         positives = logits[row, column]
+        weights = None if relations.weight is None else relations.weight[row, column]
         directions = [
-            _one_direction(positives, index, negatives.logsumexp(dim=dim), lowest / 2)
+            _one_direction(positives, index, negatives.logsumexp(dim=dim), lowest / 2, weights)
             for index, dim in ((row, 1), (column, 0))
         ]
         valid = [loss for loss in directions if loss is not None]
@@ -47,7 +50,11 @@ class InfoNCE(TemperatureLoss):
 
 
 def _one_direction(
-    positives: Tensor, row_idx: Tensor, negatives: Tensor, threshold: float
+    positives: Tensor,
+    row_idx: Tensor,
+    negatives: Tensor,
+    threshold: float,
+    weights: Tensor | None,
 ) -> Tensor | None:
     """Average the loss over the rows with a positive and a negative; None if there is no such row.
 
@@ -56,6 +63,7 @@ def _one_direction(
         row_idx: (P,) long row of each positive pair.
         negatives: (B,) logsumexp of each row's negatives.
         threshold: a row has a negative if its logsumexp is above this value.
+        weights: (P,) grade of each positive pair; None if all weigh the same.
     """
     has_negative = negatives > threshold
     num_positive = torch.bincount(row_idx, minlength=len(negatives))
@@ -63,4 +71,8 @@ def _one_direction(
     if not bool(num_rows):
         return None
     per_pair = torch.nn.functional.softplus(negatives[row_idx] - positives)
-    return (per_pair * has_negative[row_idx] / num_positive[row_idx]).sum() / num_rows
+    share = has_negative[row_idx] / num_positive[row_idx]
+    if weights is None:
+        return (per_pair * share).sum() / num_rows
+    share = share * weights
+    return (per_pair * share).sum() / share.sum()

@@ -37,6 +37,7 @@ class PML(nn.Module):
         self._class = _class_named(name)
         self._options = dict(options or {})
         self._by_class = _has_weights(self._class)
+        self.needs_products = self._by_class
         self.classes = ProductClasses()
         self.loss: nn.Module | None = None
         if not self._by_class:

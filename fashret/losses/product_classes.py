@@ -71,6 +71,7 @@ class PrototypeLoss(nn.Module):
     """
 
     prototypes: nn.Parameter
+    needs_products = True
 
     def __init__(self) -> None:
         super().__init__()

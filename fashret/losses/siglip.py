@@ -21,7 +21,8 @@ class SigLIP(nn.Module):
     paper), so that rows without a caption do not shrink the loss of the others
     (Zhai et al., Sigmoid Loss for Language Image Pre-Training, 2023). The negative initial bias
     matches the small share of positives in a batch, so that the first steps are not spent on
-    learning that most pairs are negative. Pairs in neither mask do not count.
+    learning that most pairs are negative. Pairs in neither mask do not count. A positive with a
+    grade is weighted by it.
 
     It needs no softmax over the batch and works well with small ones; with one positive per row
     and a large batch, `infonce` usually learns faster.
@@ -53,7 +54,10 @@ class SigLIP(nn.Module):
             return no_pairs(rows, columns, self.log_scale, self.bias)
         logits = rows @ columns.T * self.scale() + self.bias
         signed = torch.where(relations.positive, logits, -logits)
-        return -(torch.nn.functional.logsigmoid(signed) * valid).sum() / valid.any(dim=1).sum()
+        each = torch.nn.functional.logsigmoid(signed) * valid
+        if relations.weight is not None:
+            each = torch.where(relations.positive, each * relations.weight, each)
+        return -each.sum() / valid.any(dim=1).sum()
 
     def scale(self) -> Tensor:
         """Return the current factor of similarities, a scalar: 1 / temperature."""

@@ -17,6 +17,8 @@ def in_both_directions(
 ) -> Tensor:
     """Average a loss over rows, and over columns, that have a positive and a negative.
 
+    Where positives have grades, a row is weighted by the mean grade of its positives.
+
     Args:
         per_row: computes the loss of each row.
         rows: (B, D) float embeddings, L2-normalised.
@@ -28,14 +30,19 @@ def in_both_directions(
         A scalar; `no_pairs` if no row and no column has both.
     """
     similarity = rows @ columns.T
+    grades, turned = relations.weight, None if relations.weight is None else relations.weight.T
     losses = []
-    for s, positive, negative in (
-        (similarity, relations.positive, relations.negative),
-        (similarity.T, relations.positive.T, relations.negative.T),
+    for s, positive, negative, grade in (
+        (similarity, relations.positive, relations.negative, grades),
+        (similarity.T, relations.positive.T, relations.negative.T, turned),
     ):
         valid = positive.any(dim=1) & negative.any(dim=1)
         if bool(valid.any()):
-            losses.append(per_row(s[valid], positive[valid], negative[valid]).mean())
+            values = per_row(s[valid], positive[valid], negative[valid])
+            if grade is not None:
+                weight = grade[valid].sum(dim=1) / positive[valid].sum(dim=1)
+                values = values * weight / weight.mean()
+            losses.append(values.mean())
     return torch.stack(losses).mean() if losses else no_pairs(rows, columns, *parameters)
 
 

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashret.errors import ConfigError
-from fashret.functional.mining import HardPairs, hard_negatives
+from fashret.functional.judged import JudgedPairs
+from fashret.functional.mining import HardPairs, hard_negatives, query_hard_negatives
 from fashret.launch_env import is_first
 from fashret.loading.mined_sampler import MinedSampler
 from fashret.loading.product_sampler import HardProducts, ProductSampler
+from fashret.loading.query_sampler import QuerySampler
 from fashret.loading.samplers import RowBatchSampler
 from fashret.names import listed
-from fashret.types import Baseline, Relations, TrainingItems
+from fashret.types import Baseline, JudgedQueries, Relations, TrainingItems
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,8 @@ class HardMiner:
     These are items that the untrained model confuses. The share of mined items in a batch grows
     over the first epochs. For tasks of products (task=product, task=street) they are the nearest
     photos of other products, whatever their attributes, and whole products are added with all
-    photos that a batch has of each.
+    photos that a batch has of each. For task=search_log they are the items that a query retrieves
+    and that were not judged relevant for it, within a window of ranks.
 
     Args:
         folder: folder for `hard_negatives.parquet` and its counts; null writes neither.
@@ -38,6 +41,9 @@ class HardMiner:
         attributes: names of the attributes that count as a difference; null for all.
         ramp: epochs until the share of mined items has its full size, at least 0.
         random: share of a batch that stays random, 0 to 1.
+        skip: for judged queries, nearest items that are left out, since they may be relevant.
+        margin: for judged queries, how much less similar a negative is than the query's relevant
+            items are on average, -2 to 2.
     """
 
     def __init__(
@@ -49,11 +55,13 @@ class HardMiner:
         attributes: Sequence[str] | None = None,
         ramp: int = 5,
         random: float = 0.3,
+        skip: int = 10,
+        margin: float = 0.0,
     ) -> None:
-        if not 0.0 <= random <= 1.0 or ramp < 0 or depth < 1 or keep < 1:
+        if not 0.0 <= random <= 1.0 or ramp < 0 or depth < 1 or keep < 1 or skip < 0:
             raise ConfigError(
-                f"miner: random={random} must be within 0 and 1, ramp={ramp} at least 0, "
-                f"depth={depth} and keep={keep} at least 1"
+                f"miner: random={random} must be within 0 and 1, ramp={ramp} and skip={skip} at "
+                f"least 0, depth={depth} and keep={keep} at least 1"
             )
         # Every process mines the same items; the first one writes them.
         self.folder = None if folder is None or not is_first() else Path(folder)
@@ -62,7 +70,10 @@ class HardMiner:
         self.attributes = attributes
         self.ramp = ramp
         self.random = random
+        self.skip = skip
+        self.margin = margin
         self._partners = np.zeros((0, 0), dtype=np.int64)
+        self._of_queries = np.zeros((0, 0), dtype=np.int64)
 
     def prepare(self, items: TrainingItems, baseline: Baseline) -> None:
         """Mine the training items' hard negatives and write them.
@@ -70,9 +81,49 @@ class HardMiner:
         Raises:
             ConfigError: the data does not have one of the attributes.
         """
-        pairs = self.mine(items, baseline)
-        anchor, negative = items.rows[pairs.anchor].numpy(), items.rows[pairs.negative].numpy()
-        self._partners = partner_table(anchor, negative, len(items.ids))
+        self.prepare_queries(items, baseline)
+        if items.mines_items:
+            pairs = self.mine(items, baseline)
+            anchor, negative = items.rows[pairs.anchor].numpy(), items.rows[pairs.negative].numpy()
+            self._partners = partner_table(anchor, negative, len(items.ids))
+
+    def prepare_queries(self, items: TrainingItems, baseline: Baseline) -> None:
+        """Mine the hard negatives of typed queries, if a task trains on them."""
+        if (queries := items.queries.get("search_log")) is not None:
+            pairs = self.mine_queries(queries, items, baseline)
+            anchor, negative = pairs.anchor.numpy(), items.rows[pairs.negative].numpy()
+            self._of_queries = partner_table(anchor, negative, len(queries))
+
+    def mine_queries(
+        self, queries: JudgedQueries, items: TrainingItems, baseline: Baseline
+    ) -> HardPairs:
+        """Find the hard negatives of judged queries and write `hard_negatives_of_queries.parquet`.
+
+        Returns:
+            The pairs; anchors are queries, negatives positions in `items.rows`.
+        """
+        assert queries.embedding is not None
+        pairs = query_hard_negatives(
+            queries.embedding,
+            baseline.image[items.rows].float(),
+            JudgedPairs(queries),
+            items.rows,
+            skip=self.skip,
+            depth=self.depth,
+            keep=self.keep,
+            margin=self.margin,
+        )
+        ids = np.array(items.ids, dtype=object)[items.rows.numpy()]
+        frame = pd.DataFrame(
+            {
+                "query": np.array(queries.texts, dtype=object)[pairs.anchor.numpy()],
+                "negative_id": ids[pairs.negative.numpy()],
+                "rank": pairs.rank.numpy(),
+                "similarity": pairs.similarity.numpy(),
+            }
+        )
+        self._write_mined(frame, pairs, "hard_negatives_of_queries")
+        return pairs
 
     def mine(self, items: TrainingItems, baseline: Baseline) -> HardPairs:
         """Find the hard negatives and write them.
@@ -134,18 +185,27 @@ class HardMiner:
                 ],
             }
         )
+        self._write_mined(frame, pairs, "hard_negatives")
+        return pairs
+
+    def _write_mined(self, frame: pd.DataFrame, pairs: HardPairs, name: str) -> None:
+        """Write mined pairs and their counts, and log the counts."""
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            frame.to_parquet(self.folder / "hard_negatives.parquet", index=False)
-            (self.folder / "hard_negatives.json").write_text(json.dumps(pairs.counts, indent=1))
-        log.info("hard negatives: %s", ", ".join(f"{n} {what}" for what, n in pairs.counts.items()))
-        return pairs
+            frame.to_parquet(self.folder / f"{name}.parquet", index=False)
+            (self.folder / f"{name}.json").write_text(json.dumps(pairs.counts, indent=1))
+        counts = ", ".join(f"{n} {what}" for what, n in pairs.counts.items())
+        log.info("%s: %s", name.replace("_", " "), counts)
 
     def compose(self, batches: RowBatchSampler, *, seed: int) -> RowBatchSampler:
         """Wrap a sampler, so that its batches are anchors and their hard negatives."""
         if isinstance(batches, ProductSampler):
             hard = HardProducts(self._partners, self.ramp, self.random)
             return batches.with_hard_products(hard)
+        if isinstance(batches, QuerySampler):
+            if not self._of_queries.size:  # composed queries: the reference is a hard negative
+                return batches
+            return batches.with_hard_items(self._of_queries, ramp=self.ramp, random=self.random)
         return MinedSampler(batches, self._partners, ramp=self.ramp, random=self.random, seed=seed)
 
     def select(self, rows: Tensor, columns: Tensor, relations: Relations) -> Relations:

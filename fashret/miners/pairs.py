@@ -37,6 +37,8 @@ class PairMiner(HardMiner):
         attributes: names of the attributes that count as a difference; null for all.
         ramp: epochs until the share of partners in a batch has its full size, at least 0.
         random: share of a batch that stays random, 0 to 1.
+        skip: for judged queries, nearest items that are left out, see `HardMiner`.
+        margin: for judged queries, see `HardMiner`.
     """
 
     def __init__(
@@ -51,9 +53,18 @@ class PairMiner(HardMiner):
         attributes: Sequence[str] | None = None,
         ramp: int = 5,
         random: float = 0.3,
+        skip: int = 10,
+        margin: float = 0.0,
     ) -> None:
         super().__init__(
-            folder=folder, depth=depth, keep=keep, attributes=attributes, ramp=ramp, random=random
+            folder=folder,
+            depth=depth,
+            keep=keep,
+            attributes=attributes,
+            ramp=ramp,
+            random=random,
+            skip=skip,
+            margin=margin,
         )
         if set(shares) - set(TIERS) or abs(sum(shares.values()) - 1.0) > 1e-6 or count < 1:
             raise ConfigError(
@@ -70,6 +81,9 @@ class PairMiner(HardMiner):
         Raises:
             ConfigError: the data does not have one of the attributes.
         """
+        self.prepare_queries(items, baseline)
+        if not items.mines_items:
+            return
         mined = self.mine(items, baseline)
         codes = TierCodes.from_items(items)[items.rows]
         differing = TierCodes.from_items(items, self.attributes)[items.rows]

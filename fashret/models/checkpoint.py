@@ -18,8 +18,8 @@ RETRIEVER = "retriever."
 class Trainable(Protocol):
     """A model that knows which of its weights are trained, such as a `Retriever`."""
 
-    def add_blocks(self, spec: ModelSpec) -> Any:
-        """Add the attribute heads that a spec lists."""
+    def add_parts(self, spec: ModelSpec) -> Any:
+        """Add the attribute heads and the composer that a spec names."""
         ...
 
     def set_training(self, spec: ModelSpec, *, text: bool = True) -> None:
@@ -113,7 +113,7 @@ def with_weights(state: Mapping[str, Tensor], retriever: Model, spec: ModelSpec)
     """
     # A run that compares photos with photos has no weights of texts.
     text = any(is_text_weight(name.removeprefix(RETRIEVER)) for name in state)
-    retriever.add_blocks(spec).set_training(spec, text=text)
+    retriever.add_parts(spec).set_training(spec, text=text)
     load_learned(state, retriever)
     return retriever
 

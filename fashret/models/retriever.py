@@ -1,10 +1,8 @@
 """The retriever: towers, and linear heads that turn their features into embeddings."""
 
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,33 +13,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from fashret.cache import default_cache_dir
-from fashret.data.photos import decode_photo
-from fashret.errors import CheckpointError, ConfigError, DataError
+from fashret.errors import ConfigError
 from fashret.functional.blocks import GENERAL, Layout
 from fashret.models.adapters import adapter_parameters, add_adapters
 from fashret.models.backbone import Backbone, load_backbone
-from fashret.models.checkpoint import (
-    checkpoint_path,
-    is_text_weight,
-    read_checkpoint,
-    with_weights,
-)
+from fashret.models.checkpoint import is_text_weight, with_weights
+from fashret.models.composer import make_composer
 from fashret.models.device import pick_device
+from fashret.models.encoding import Photo, encode_in_batches, listed_photos, open_photo
 from fashret.models.heads import Heads, Projection, make_head, random_subspace
-from fashret.models.spec import BUNDLE_CONFIG, ModelSpec
-from fashret.progress import progress
+from fashret.models.source import TINY, resolve_source
+from fashret.models.spec import ModelSpec
 from fashret.types import UNKNOWN, Batch
-
-Photo = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
-"""A photo for `Retriever.encode_image`: a path, the file's bytes, a PIL image or an array."""
-
-_ONE_PHOTO = (str, os.PathLike, bytes, Image.Image)
-
-TINY = "tiny"
-"""The name of the small model that comes with fashret."""
-
-_QUIET_BATCHES = 4
-"""Up to this many batches are encoded without a progress bar."""
 
 
 class Retriever(nn.Module):
@@ -83,6 +66,7 @@ class Retriever(nn.Module):
         self.block_names: tuple[str, ...] = ()
         self.block_images = nn.ModuleList()
         self.block_texts = nn.ModuleList()
+        self.composer: nn.Module | None = None
         self.backbone = backbone
         self.chunk: int | None = None
         self.last_batch = 0
@@ -126,17 +110,20 @@ class Retriever(nn.Module):
         """The dimension of an embedding."""
         return self.layout.dim
 
-    def add_blocks(self, spec: ModelSpec) -> "Retriever":
-        """Add the attribute heads that a spec lists, initialised with a subspace of the embedding.
+    def add_parts(self, spec: ModelSpec) -> "Retriever":
+        """Add the attribute heads and the composer that a spec names.
+
+        An attribute head is initialised with a subspace of the embedding.
 
         Args:
-            spec: the spec whose `attribute_blocks` are added.
+            spec: the spec whose `attribute_blocks` and `composer` are added.
 
         Returns:
             The retriever itself.
 
         Raises:
-            ConfigError: a block has more dimensions than the general one.
+            ConfigError: a block has more dimensions than the general one; a gated composer beside
+                attribute heads.
         """
         image, text, _ = self.heads
         for number, (name, width) in enumerate(spec.block_widths.items()):
@@ -148,6 +135,9 @@ class Retriever(nn.Module):
             seed = spec.seed + number
             heads = random_subspace(image, width, seed), random_subspace(text, width, seed)
             self._add_block(name, heads)
+        self.composer = make_composer(
+            spec.composer, len(image.weight), blocks=bool(spec.block_widths), seed=spec.seed
+        )
         return self
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -194,6 +184,25 @@ class Retriever(nn.Module):
         """
         return self._embed(features, self.text_head, self.block_texts) * has_text[:, None]
 
+    def embed_queries(self, batch: Batch) -> Tensor:
+        """Embed the texts of a batch's judged queries: (Q, D), L2-normalised; empty without any."""
+        if "query_features" in batch:
+            features = batch["query_features"]
+        elif "query_tokens" in batch:
+            assert self.backbone is not None, "texts need towers"
+            features = self._in_chunks(self.backbone.encode_text, batch["query_tokens"])
+        else:
+            return torch.zeros(0, self.dim, device=self.device)
+        has_text = torch.ones(len(features), dtype=torch.bool, device=features.device)
+        return self.embed_text(features, has_text)
+
+    def compose(self, photos: Tensor, texts: Tensor) -> Tensor:
+        """Make composed queries of (Q, D) reference photos and (Q, D) texts: (Q, D), normalised."""
+        if self.composer is None:  # the plain mean
+            return nn.functional.normalize(photos + texts, dim=-1)
+        composed: Tensor = self.composer(photos, texts)
+        return composed
+
     @classmethod
     def load(
         cls,
@@ -224,7 +233,7 @@ class Retriever(nn.Module):
             (1, 256)
         """
         folder = default_cache_dir() if cache_dir is None else Path(cache_dir).expanduser()
-        spec, state = _resolve_source(source)
+        spec, state = resolve_source(source)
         retriever = cls.from_backbone(load_backbone(spec, folder))
         if state is not None:
             with_weights(state, retriever, spec)
@@ -267,13 +276,12 @@ class Retriever(nn.Module):
         Raises:
             DataError: a photo cannot be read; the message names it.
         """
-        is_one = isinstance(photos, _ONE_PHOTO)
-        several: Any = [photos] if is_one or getattr(photos, "ndim", 0) == 3 else photos
-        return self._encoded(
-            several,
+        return encode_in_batches(
+            listed_photos(photos),
             lambda part: self.embed_photos([open_photo(p) for p in part]),
-            batch_size,
-            "photos",
+            batch_size=batch_size,
+            what="photos",
+            dim=self.dim,
         )
 
     def encode_text(
@@ -290,28 +298,9 @@ class Retriever(nn.Module):
         """
         if isinstance(texts, str):
             texts = [texts]
-        return self._encoded(texts, self.embed_texts, batch_size, "texts")
-
-    def _encoded(
-        self,
-        inputs: Sequence[Any],
-        embed: Callable[[Sequence[Any]], Tensor],
-        batch_size: int,
-        what: str,
-    ) -> NDArray[np.float32]:
-        """Encode in batches, with a progress bar where there are many."""
-        encoded = np.zeros((len(inputs), self.dim), dtype=np.float32)
-        with progress(
-            total=len(inputs),
-            desc=f"encoding {what}",
-            unit=f" {what}",
-            disable=len(inputs) <= _QUIET_BATCHES * batch_size,
-        ) as bar:
-            for start in range(0, len(inputs), batch_size):
-                part = inputs[start : start + batch_size]
-                encoded[start : start + len(part)] = embed(part).float().cpu().numpy()
-                bar.update(len(part))
-        return encoded
+        return encode_in_batches(
+            texts, self.embed_texts, batch_size=batch_size, what="texts", dim=self.dim
+        )
 
     def set_training(self, spec: ModelSpec, *, text: bool = True) -> None:
         """Unfreeze the parameters that the spec trains, and freeze all others.
@@ -435,6 +424,8 @@ class Retriever(nn.Module):
     def _to_train(self, spec: ModelSpec) -> Iterator[nn.Parameter]:
         yield from self.block_images.parameters()
         yield from self.block_texts.parameters()
+        if self.composer is not None:
+            yield from self.composer.parameters()
         if spec.heads:
             for head, projection in self._heads():
                 # After a fully trained tower, a head that is initialised with the identity is
@@ -469,43 +460,3 @@ def _text_width(backbone: Backbone) -> int:
 def _linear(heads: nn.ModuleList) -> list[nn.Linear]:
     """List the heads of a module list with their type."""
     return list(heads)  # type: ignore[arg-type]  # a ModuleList may hold any module
-
-
-def open_photo(photo: Photo) -> Image.Image:
-    """Open a photo as upright RGB pixels.
-
-    Raises:
-        DataError: it cannot be read; the message names it.
-    """
-    if isinstance(photo, Image.Image):
-        return photo.convert("RGB")
-    if isinstance(photo, np.ndarray):
-        return Image.fromarray(photo).convert("RGB")
-    if isinstance(photo, bytes):
-        return decode_photo(photo)
-    try:
-        return decode_photo(Path(photo).expanduser().read_bytes())
-    except (OSError, DataError) as e:
-        raise DataError(f"photo {photo} cannot be read: {e}") from e
-
-
-def _resolve_source(
-    source: str | Path | ModelSpec,
-) -> tuple[ModelSpec, Mapping[str, Tensor] | None]:
-    """Find the spec of a model source, and the trained weights if it is a checkpoint."""
-    if isinstance(source, ModelSpec):
-        return source, None
-    path = Path(source).expanduser()
-    if (path / BUNDLE_CONFIG).is_file():
-        return ModelSpec(name=f"local-dir:{path}", pretrained=None), None
-    if (path / "checkpoints").is_dir() or path.is_file():
-        is_run = path.is_dir()
-        file = checkpoint_path(str(path) if is_run else None, "last" if is_run else str(path))
-        config, state = read_checkpoint(file)
-        return ModelSpec.from_config(config, str(source)), state
-    if str(source) == TINY:
-        return ModelSpec(), None
-    raise CheckpointError(
-        f"{source} is not a model: give a run folder, a checkpoint file, a folder that "
-        "fashret-export wrote, 'tiny', or a ModelSpec for any open_clip model"
-    )

@@ -32,6 +32,7 @@ _WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 
 TRAIN_MODES = ("heads", "blocks", "lora", "all")
 DECODE_MODES = ("reduced", "exact")
+COMPOSERS = ("sum", "gated")
 PRECISIONS = ("float32", "bfloat16", "float16")
 RESIZE_MODES = ("longest", "shortest", "squash")
 
@@ -73,6 +74,8 @@ class ModelSpec:
         checkpointing: gradient checkpointing: recompute each block's activations in the backward
             pass (Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016).
         compile: whether the image tower is compiled with torch.compile.
+        composer: what makes one query of a reference photo and words: sum (two weights that
+            learn), gated (a layer as in Combiner), or null: the plain mean, which learns nothing.
     """
 
     name: str = "fashret-tiny"
@@ -91,12 +94,15 @@ class ModelSpec:
     chunk: int | None = None
     checkpointing: bool = False
     compile: bool = False
+    composer: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("model.train", self.train, TRAIN_MODES)
         _one_of("model.resize", self.resize, RESIZE_MODES)
         _one_of("model.decode", self.decode, DECODE_MODES)
         _one_of("model.precision", self.precision, PRECISIONS)
+        if self.composer is not None:
+            _one_of("model.composer", self.composer, COMPOSERS)
         if self.train == "lora" and find_spec("peft") is None:
             raise ConfigError(
                 'model.train=lora needs another package (peft): pip install "fashret[lora]"'

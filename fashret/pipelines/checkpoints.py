@@ -45,17 +45,13 @@ def embedding_catalog(
         state: the trained weights; None for the untrained model.
         folder: the folder to write; None for the cache.
     """
-
-    def load() -> Retriever:
-        return Retriever.from_backbone(session.backbone)
-
     if state is None:
-        return session.catalog(session.identity, load, folder=folder)
+        return session.catalog(
+            session.identity, lambda: Retriever.from_backbone(session.backbone), folder=folder
+        )
     identity = learned_identity(session, state)
     if not session.spec.frozen:
-        return session.catalog(
-            identity, lambda: with_weights(state, load(), session.spec), folder=folder
-        )
+        return session.catalog(identity, lambda: session.trained_towers(state), folder=folder)
     base = session.baseline_catalog()
     return session.catalog(
         identity,

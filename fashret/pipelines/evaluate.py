@@ -221,7 +221,7 @@ def evaluate_splits(
     """
     session = system.session if like is None else like.session
     plans = [session.split_search(split) for split in splits]
-    return [evaluate_split(plan, system.embedded(plan.rows)) for plan in plans]
+    return [evaluate_split(plan, system.embedded_plan(plan)) for plan in plans]
 
 
 def _by_benchmark(
@@ -245,6 +245,7 @@ def _by_benchmark(
         text=embedded.text.cpu(),
         embed_texts=new_texts,
         weighted=lambda queries: embedded.layout.weighted(queries, weights),
+        compose=system.compose,
     )
     return evaluate_benchmark(benchmark, split, options, inputs)
 

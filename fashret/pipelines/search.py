@@ -21,7 +21,8 @@ from fashret.functional.topk import topk
 from fashret.functional.units import topk_units, units_of
 from fashret.models.backbone import load_backbone
 from fashret.models.device import pick_device
-from fashret.models.retriever import Photo, Retriever, open_photo
+from fashret.models.encoding import Photo, open_photo
+from fashret.models.retriever import Retriever
 from fashret.models.spec import SHIPPED, ModelSpec
 from fashret.pipelines.session import check_weights
 from fashret.pipelines.systems import System

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fashret.cache import default_cache_dir
 from fashret.catalog.build import ensure_catalog
@@ -24,12 +25,16 @@ from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.plan import Plan, metric_names
 from fashret.evaluation.split_search import SplitSearch
 from fashret.evaluation.targets import Target, usable_targets
+from fashret.loading.batches import tokenize_captions
+from fashret.loading.samplers import EVALUATION_BATCH
 from fashret.models.backbone import Backbone, load_backbone, load_tokenizer
+from fashret.models.checkpoint import with_weights
 from fashret.models.device import pick_device
+from fashret.models.encoding import encode_in_batches
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
 from fashret.pipelines.process_group import ProcessGroup, ProcessOptions
-from fashret.types import UNKNOWN
+from fashret.types import UNKNOWN, JudgedQueries
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +90,7 @@ class Session:
     device: torch.device
     group: ProcessGroup
     reads_captions: bool = True
+    _query_features: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, options: SessionOptions) -> "Session":
@@ -180,8 +186,49 @@ class Session:
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The towers, loaded on first use."""
+        """The untrained towers, loaded on first use; training alone may change them."""
         return load_backbone(self.spec, self.cache_dir)
+
+    def trained_towers(self, state: Mapping[str, Tensor]) -> Retriever:
+        """Load a trained model with towers of its own, so that `backbone` stays untrained.
+
+        Args:
+            state: the trained weights of a checkpoint.
+        """
+        retriever = Retriever.from_backbone(load_backbone(self.spec, self.cache_dir))
+        return with_weights(state, retriever, self.spec)
+
+    @cached_property
+    def judged_queries(self) -> Mapping[str, JudgedQueries]:
+        """The judged queries of the data that are not items, by the task that trains on them."""
+        found = self.source.judged_queries(self.table)
+        for task, queries in found.items():
+            log.info(
+                "%s: %d queries with %d judgments of items", task, len(queries), len(queries.row)
+            )
+        return found
+
+    def query_tokens(self, task: str) -> Tensor:
+        """Return the (Q, L) int32 tokens of the judged queries of a task."""
+        return tokenize_captions(self.backbone.tokenize, self.judged_queries[task].texts)
+
+    def query_features(self, task: str) -> Tensor:
+        """Return the (Q, G) float features of the judged queries, by the untrained text tower."""
+        if task not in self._query_features:
+            self.backbone.to(self.device).eval()
+            self._query_features[task] = torch.from_numpy(
+                encode_in_batches(
+                    self.query_tokens(task),
+                    self._text_features,
+                    batch_size=EVALUATION_BATCH,
+                    what="queries",
+                )
+            )
+        return self._query_features[task]
+
+    @torch.inference_mode()
+    def _text_features(self, tokens: Tensor) -> Tensor:
+        return self.backbone.encode_text(tokens.to(self.device))
 
     def reload_backbone(self) -> None:
         """Drop the towers, which training has changed; they are loaded again on next use."""
@@ -199,7 +246,9 @@ class Session:
 
     def split_search(self, split: str) -> SplitSearch:
         """Return the plan of a split's evaluation: queries, gallery and ground truth."""
-        return SplitSearch.from_table(self.table, self.codes, split, self.options.retrieval)
+        return SplitSearch.from_table(
+            self.table, self.codes, split, self.options.retrieval, self.judged_queries
+        )
 
     @cached_property
     def targets(self) -> list[Target]:

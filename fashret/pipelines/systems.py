@@ -1,5 +1,6 @@
 """Systems that can be evaluated: an untrained model, a trained model, or a catalog folder."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,14 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashret.catalog.store import MANIFEST, Catalog, check_embeddings, open_catalog
-from fashret.errors import CatalogError, ConfigError
-from fashret.evaluation.embed import embed_stored
+from fashret.errors import CatalogError, CheckpointError, ConfigError
+from fashret.evaluation.benchmarks.base import plain_mean
+from fashret.evaluation.embed import embed_judged, embed_stored
 from fashret.evaluation.ranking import SplitEmbeddings
-from fashret.models.checkpoint import checkpoint_path, read_checkpoint, with_weights
+from fashret.evaluation.split_search import SplitSearch
+from fashret.models.checkpoint import checkpoint_path, read_checkpoint
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
 from fashret.pipelines.checkpoints import embedding_catalog, load_trained
 from fashret.pipelines.session import Session, check_attribute_heads
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -114,16 +119,17 @@ class System:
         Raises:
             ConfigError: the system is a catalog of another model than the session's.
         """
-        retriever = Retriever.from_backbone(self.session.backbone)
         if self.state is not None:
-            with_weights(self.state, retriever, self.session.spec)
-        elif self.retriever is None and self.catalog.manifest["encoder"] != self.session.identity:
+            retriever = self.session.trained_towers(self.state)
+            return retriever.eval().requires_grad_(False).to(self.session.device)
+        if self.retriever is None and self.catalog.manifest["encoder"] != self.session.identity:
             raise ConfigError(
                 f"{self.name} was not built by the untrained model={self.session.spec.label}, so "
                 "new queries cannot be embedded: give the run that it was built from as "
                 "run=<run folder>"
             )
-        return retriever.eval().requires_grad_(False).to(self.session.device)
+        untrained = Retriever.from_backbone(self.session.backbone)
+        return untrained.eval().requires_grad_(False).to(self.session.device)
 
     @property
     def embeddings(self) -> Catalog:
@@ -131,6 +137,36 @@ class System:
         if self.retriever is None:
             return self.catalog
         return embedding_catalog(self.session, self.state, None)
+
+    @torch.inference_mode()
+    def compose(self, photos: Tensor, texts: Tensor) -> Tensor:
+        """Make composed queries of (Q, D) reference photos and (Q, D) texts, on the CPU."""
+        if self.retriever is None:
+            return plain_mean(photos, texts)
+        device = self.retriever.device
+        return self.retriever.compose(photos.to(device), texts.to(device)).cpu()
+
+    def embedded_plan(self, plan: SplitSearch) -> SplitEmbeddings:
+        """Return the embeddings of the items and the judged queries that an evaluation needs.
+
+        The queries of a catalog whose model cannot be loaded are left out, with a warning.
+        """
+        embedded, session = self.embedded(plan.rows), self.session
+        if not plan.judged:
+            return embedded
+        retriever = self.retriever
+        inputs = {}
+        try:
+            if retriever is None or not session.spec.frozen:
+                retriever = self.towers
+            stored = retriever is self.retriever
+            for name, judged in plan.judged.items():
+                texts = (session.query_features if stored else session.query_tokens)(name)
+                inputs[name] = texts[judged.queries.position]
+        except (CheckpointError, ConfigError) as e:
+            log.warning("the judged queries are not evaluated: %s", e)
+            return embedded
+        return embed_judged(plan, embedded, retriever, inputs)
 
     def embedded(self, rows: NDArray[np.int64]) -> SplitEmbeddings:
         """Return the embeddings of rows of the item table, (n,) ascending."""

@@ -3,9 +3,10 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from pytorch_lightning import seed_everything
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -20,8 +21,10 @@ from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.head_weights import WeightCurve
 from fashret.evaluation.plan import KEY_NAMES
 from fashret.launch_env import is_restart
+from fashret.loading.batches import query_inputs
 from fashret.losses import AttributeBlocks, Composite
 from fashret.losses.base import prepare_loss
+from fashret.losses.composite import contrastive_part
 from fashret.miners.base import Miner
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint, trained_epochs
 from fashret.models.retriever import Retriever
@@ -33,7 +36,7 @@ from fashret.pipelines.systems import System
 from fashret.pipelines.train_logging import log_evaluations, log_result
 from fashret.pipelines.trainer import TrainerOptions
 from fashret.pipelines.training_items import training_items
-from fashret.tasks import CaptionTask
+from fashret.tasks import CaptionTask, ComposedTask, SearchLogTask
 from fashret.tasks.training import TrainingTask
 from fashret.types import TrainingItems
 
@@ -98,6 +101,11 @@ class TrainOptions:
             for number, task in enumerate(self.tasks)
             if task.reads_text or (number == 0 and first_reads)
         ]
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether the text tower is trained."""
+        return bool(self.text_tasks) or any(task.trains_text for task in self.tasks)
 
 
 @dataclass(frozen=True)
@@ -204,8 +212,9 @@ def check_options(options: TrainOptions) -> None:
     """Check options against the trainable part of the model.
 
     Raises:
-        ConfigError: caption templates with stored features; sharding (FSDP) of a model whose
-            towers are frozen; weight averaging with FSDP or LoRA; `ckpt` is not last or best.
+        ConfigError: a task without what it learns from; caption templates with stored features;
+            sharding (FSDP) of a model whose towers are frozen; weight averaging with FSDP or LoRA;
+            `ckpt` is not last or best.
     """
     spec, shards = options.session.model, options.trainer.shards
     if shards and spec.train in ("heads", "lora"):
@@ -214,6 +223,7 @@ def check_options(options: TrainOptions) -> None:
             "trains few weights: use trainer=ddp"
         )
     _check_epochs(options)
+    _check_tasks(options)
     if options.ckpt not in ("last", "best"):
         raise ConfigError(f"ckpt={options.ckpt}: must be last or best in a training run")
     targets = {
@@ -230,6 +240,29 @@ def check_options(options: TrainOptions) -> None:
         raise ConfigError(
             "data.captions needs trained towers (model.train=all, blocks or lora): with frozen "
             "towers the stored text features are those of fixed captions"
+        )
+
+
+def _check_tasks(options: TrainOptions) -> None:
+    """Check the tasks against the loss, the model and the data source."""
+    names = [task.name for task in options.tasks]
+    if getattr(contrastive_part(options.loss), "needs_products", False):
+        for task in options.tasks:
+            if not task.by_product:
+                raise ConfigError(
+                    f"task={task.name}: the loss classifies photos by their product: use "
+                    "task=product or task=street, or another loss"
+                )
+    source, composer = options.session.source, options.session.model.composer
+    if SearchLogTask.name in names and source.judgments is None:
+        raise ConfigError(
+            "task=search_log learns from a search log: data.judgments=<table query, item_id, "
+            "weight>"
+        )
+    if (ComposedTask.name in names) != (composer is not None):
+        raise ConfigError(
+            f"model.composer={composer} with task={','.join(names)}: task=composed, and no other "
+            "task, trains a composer (sum or gated)"
         )
 
 
@@ -254,8 +287,8 @@ def make_module(
     retriever = (
         Retriever(*baseline.heads) if spec.frozen else Retriever.from_backbone(session.backbone)
     )
-    retriever.add_blocks(spec).set_training(spec, text=bool(options.text_tasks))
-    options.miner.prepare(items, baseline)
+    retriever.add_parts(spec).set_training(spec, text=options.trains_text)
+    options.miner.prepare(with_embeddings(session, items, baseline), baseline)
     prepare_loss(options.loss, items, baseline)
     options.block_loss.prepare(items, baseline)
     return RetrievalModule(
@@ -267,6 +300,7 @@ def make_module(
         options.scheduler,
         dict(options.config),
         tasks=options.tasks,
+        queries={task.name: items.queries[task.name] for task in with_queries(options, items)},
         gather=options.gather,
         decay_to_initial=not spec.random,
     )
@@ -276,19 +310,46 @@ def make_data(
     options: TrainOptions, session: Session, items: TrainingItems, baseline: Catalog, miner: Miner
 ) -> FashionData:
     """Make the Lightning data module of a run; it is evaluated on the validation split."""
+    plan = session.split_search("validation")
+    query_inputs = session.query_features if session.spec.frozen else session.query_tokens
     return FashionData(
         session.table,
         session.codes,
         session.source,
-        session.split_search("validation"),
+        plan,
         baseline=baseline,
         backbone=None if session.spec.frozen else session.backbone,
         training=items,
         tasks=options.tasks,
         text_tasks=options.text_tasks,
         miner=miner,
+        query_inputs={
+            task.name: query_inputs(task.name)[items.queries[task.name].position]
+            for task in with_queries(options, items)
+        },
+        plan_inputs={
+            name: query_inputs(name)[one.queries.position] for name, one in plan.judged.items()
+        },
         seed=options.seed,
     )
+
+
+def with_embeddings(session: Session, items: TrainingItems, baseline: Catalog) -> TrainingItems:
+    """Return the items with the untrained model's embeddings of their typed queries."""
+    queries = dict(items.queries)
+    for name, judged in queries.items():
+        if judged.reference is None:
+            heads = Retriever(*baseline.heads)
+            features = session.query_features(name)[judged.position]
+            with torch.inference_mode():
+                embedding = heads.embed_queries(query_inputs(features))
+            queries[name] = replace(judged, embedding=heads.layout.block(embedding))
+    return replace(items, queries=queries)
+
+
+def with_queries(options: TrainOptions, items: TrainingItems) -> list[TrainingTask]:
+    """Return the tasks whose queries are judged queries, not items."""
+    return [task for task in options.tasks if task.name in items.queries]
 
 
 def resume_from(options: TrainOptions, session: Session) -> str | None:

@@ -14,7 +14,7 @@ from fashret.losses import Composite
 from fashret.pipelines.session import Session
 from fashret.reports.product_groups import write_groups
 from fashret.tasks.training import TrainingTask
-from fashret.types import TrainingItems
+from fashret.types import JudgedQueries, TrainingItems
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +69,32 @@ def training_items(
             "data.groups.title_confidence=0 joins no products by their titles"
         )
     items = codes.training_items(table, rows[~leaks], product=product, tiers=session.source.tiers)
-    items = replace(items, by_product=all(task.by_product for task in tasks))
+    items = replace(
+        items,
+        by_product=all(task.by_product for task in tasks),
+        queries=training_queries(session, tasks, items.rows),
+        mines_items=any(task.name not in session.judged_queries for task in tasks),
+    )
     check_items(session, items, tasks, loss, gather=gather)
     if session.group.global_rank == 0:
         write_groups(session.output_dir / "mining", table, product, confidence, rows[leaks])
     return items
+
+
+def training_queries(
+    session: Session, tasks: Sequence[TrainingTask], rows: torch.Tensor
+) -> dict[str, JudgedQueries]:
+    """Return the judged queries of the training split, by the task that trains on them.
+
+    Args:
+        session: the model and the data.
+        tasks: what is trained for.
+        rows: (n,) long rows of the training items.
+    """
+    judged = session.judged_queries
+    return {
+        task.name: judged[task.name].within("train", rows) for task in tasks if task.name in judged
+    }
 
 
 def check_items(

@@ -1,6 +1,11 @@
 """Describe metric names in words. Light to import."""
 
-_QUERIES = {"image": "photo", "text": "text", "fused": "photo + text"}
+_QUERIES = {
+    "image": "photo",
+    "text": "text",
+    "fused": "photo + text",
+    "composed": "photo + words",
+}
 
 
 def in_words(name: str) -> str:
@@ -18,14 +23,19 @@ def in_words(name: str) -> str:
         'photo -> same material: mean over values, precision@10'
         >>> in_words("text/pair/hit@10")
         'text -> its own photo, hit@10'
+        >>> in_words("text/judged/ndcg@10[tail]")
+        'typed text -> judged items: tail, ndcg@10'
     """
     parts = name.split("/", 2)
     if len(parts) < 3 or parts[0] not in _QUERIES:
         return name
     query, relevance, rest = parts
     metric, _, value = rest.partition("[")
-    relevant = "its own photo" if relevance == "pair" else f"same {relevance}"
+    asked = "typed text" if (query, relevance) == ("text", "judged") else _QUERIES[query]
+    relevant = {"pair": "its own photo", "judged": "judged items"}.get(
+        relevance, f"same {relevance}"
+    )
     if value:
         value = value.removesuffix("]")
         relevant += f": {'mean over values' if value == 'macro' else value}"
-    return f"{_QUERIES[query]} -> {relevant}, {metric}"
+    return f"{asked} -> {relevant}, {metric}"

@@ -14,6 +14,7 @@ from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.split_search import SplitSearch
 from fashret.reports.atomic_write import write_text
 from fashret.reports.scoreboard import Scoreboard
+from fashret.tasks.base import NO_ROW, Search
 from fashret.types import UNKNOWN
 
 FORMAT = 1
@@ -102,11 +103,14 @@ def write_per_query(folder: Path, table: ItemTable, evaluations: Sequence[Evalua
     for evaluation in evaluations:
         plan = _split_search(evaluation)
         for mode, ranking in evaluation.rankings.items():
+            search, judged = plan.searches[mode], plan.judged.get(mode)
+            relevances = plan.relevances(mode) if judged is None else ("judged",)
+            stem = mode if judged is None else judged.name
             rows, scores = ranking.rows.tolist(), ranking.scores.tolist()
             lengths = [sum(row >= 0 for row in ranked) for ranked in rows]
             columns: dict[str, Any] = {
-                "query_id": [ids[row] for row in plan.queries],
-                "mode": mode,
+                "query_id": _query_ids(search, ids),
+                "mode": stem if judged is None else judged.task_name,
                 "split": plan.split,
                 "retrieved_ids": [
                     [ids[plan.gallery[row]] for row in ranked[:n]]
@@ -114,8 +118,8 @@ def write_per_query(folder: Path, table: ItemTable, evaluations: Sequence[Evalua
                 ],
                 "scores": [ranked[:n] for ranked, n in zip(scores, lengths, strict=True)],
             }
-            for relevance in plan.relevances(mode):
-                hits = evaluation.hits(f"{mode}/{relevance}").tolist()
+            for relevance in relevances:
+                hits = evaluation.hits(f"{stem}/{relevance}").tolist()
                 columns[f"hits_{relevance}"] = [
                     ranked[:n] for ranked, n in zip(hits, lengths, strict=True)
                 ]
@@ -124,6 +128,14 @@ def write_per_query(folder: Path, table: ItemTable, evaluations: Sequence[Evalua
     partial = path.with_suffix(".partial")
     pd.concat(frames, ignore_index=True).to_parquet(partial, index=False)
     os.replace(partial, path)
+
+
+def _query_ids(search: Search, ids: Sequence[str]) -> list[str]:
+    """The id of each query: an item's, a typed text, or both of a composed query."""
+    if search.query_names is None:
+        return [ids[row] for row in search.query_rows]
+    named = zip(search.query_rows.tolist(), search.query_names, strict=True)
+    return [name if row == NO_ROW else f"{ids[row]}: {name}" for row, name in named]
 
 
 def products_by_key(evaluation: Evaluation) -> dict[str, int]:

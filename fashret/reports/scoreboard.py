@@ -32,7 +32,8 @@ class Scoreboard:
         title: the title: the systems, the data and the split.
         targets: one row for each target.
         headlines: one row for each query mode and relevance.
-        slices: the precision of photo queries by value of the category and each attribute.
+        slices: the precision of photo queries by value of the category and each attribute, and
+            judged queries by their frequency.
         compared: whether there is a baseline.
     """
 
@@ -147,7 +148,7 @@ class Scoreboard:
         if empty:
             parts += ["", f"Without a value, because no query counts: {', '.join(empty)}."]
         if self.slices:
-            parts += ["", "## By value, image queries", "", *markdown_table(_METRICS, self.slices)]
+            parts += ["", "## By value", "", *markdown_table(_METRICS, self.slices)]
         return "\n".join(parts) + "\n"
 
 
@@ -164,11 +165,11 @@ def _headline_keys(plan: Plan) -> list[str]:
 
 
 def _slice_keys(plan: Plan, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The keys of the headline metrics by value, of photo queries if there are any."""
+    """The keys of the headline metrics by value: of photo queries, and of tasks that ask for it."""
     by_photo = "image" if "image" in plan.searches else next(iter(plan.searches))
     keys: list[str] = []
     for task in plan.tasks:
-        if task.values is not None and task.search == by_photo:
+        if task.values is not None and (task.search == by_photo or task.sliced):
             for metric in task.headlines:
                 stem = f"{plan.prefix}/{task.name}/{metric}["
                 keys += [key for key in results if key.startswith(stem)]

@@ -2,7 +2,16 @@
 
 from fashret.tasks.attribute import AttributeTask
 from fashret.tasks.caption import CaptionTask
+from fashret.tasks.composed import ComposedTask
 from fashret.tasks.product import ProductTask
+from fashret.tasks.search_log import SearchLogTask
 from fashret.tasks.street import StreetTask
 
-__all__ = ["AttributeTask", "CaptionTask", "ProductTask", "StreetTask"]
+__all__ = [
+    "AttributeTask",
+    "CaptionTask",
+    "ComposedTask",
+    "ProductTask",
+    "SearchLogTask",
+    "StreetTask",
+]

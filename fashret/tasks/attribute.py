@@ -9,6 +9,7 @@ from torch import Tensor
 from fashret.data.learnable import check_values
 from fashret.data.source import Source
 from fashret.errors import ConfigError
+from fashret.functional.judged import JudgedPairs
 from fashret.functional.relations import value_relations
 from fashret.loading.item_batches import item_batches
 from fashret.loading.samplers import TrainingSampler
@@ -50,12 +51,17 @@ class AttributeTask(TrainingTask):
         self._labels.update({n: codes for n, (codes, _) in self._named(items.labels).items()})
         return item_batches(items, source, reshuffle=reshuffle, **order)
 
-    def sides(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+    def sides(self, images: Tensor, texts: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Compare photos with photos."""
         return images, images
 
     def relations(
-        self, rows: Batch, columns: Batch, *, several_positives: bool
+        self,
+        rows: Batch,
+        columns: Batch,
+        *,
+        several_positives: bool,
+        judged: JudgedPairs | None = None,
     ) -> Mapping[str, Relations]:
         """Relate photos to photos by each attribute; a photo is neither to itself."""
         device = rows["index"].device

@@ -76,6 +76,7 @@ class Task:
         headlines: names of the metrics that a scoreboard shows.
         values: (Q,) long codes of the queries' attribute values and the values' names, for metrics
             by value; None for no such metrics.
+        sliced: the metrics by value, without @k, beside those that the options name.
         zero_without_answer: whether a query without a relevant item counts as 0; if False, it does
             not count.
         notes: remarks for readers of the results.
@@ -87,6 +88,7 @@ class Task:
     metrics: Sequence[str]
     headlines: Sequence[str]
     values: tuple[Tensor, list[str]] | None = None
+    sliced: Sequence[str] = ()
     zero_without_answer: bool = False
     notes: Sequence[str] = field(default_factory=tuple)
 

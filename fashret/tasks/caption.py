@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fashret.data.learnable import check_captions
 from fashret.data.source import Source
+from fashret.functional.judged import JudgedPairs
 from fashret.functional.relations import pair_relations
 from fashret.loading.item_batches import item_batches
 from fashret.loading.samplers import TrainingSampler
@@ -29,7 +30,11 @@ class CaptionTask(TrainingTask):
 
     name = "caption"
     metric = "text/pair/mrr@10"
-    reads_text = True
+
+    @property
+    def reads_text(self) -> bool:
+        """True: captions are one of the two sides."""
+        return True
 
     def check(
         self, items: TrainingItems, caption: Tensor, *, data: str, batch_items: int, values: bool
@@ -43,12 +48,17 @@ class CaptionTask(TrainingTask):
         """Draw items at random, or by `data.balance`; see `TrainingTask.sampler`."""
         return item_batches(items, source, reshuffle=reshuffle, **order)
 
-    def sides(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+    def sides(self, images: Tensor, texts: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Compare photos with texts."""
         return images, texts
 
     def relations(
-        self, rows: Batch, columns: Batch, *, several_positives: bool
+        self,
+        rows: Batch,
+        columns: Batch,
+        *,
+        several_positives: bool,
+        judged: JudgedPairs | None = None,
     ) -> Mapping[str, Relations]:
         """Relate photos to captions; see `functional.relations.pair_relations`."""
         return {self.name: pair_relations(rows, columns, several_positives=several_positives)}

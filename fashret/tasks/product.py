@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fashret.data.learnable import check_products
 from fashret.data.source import Source
+from fashret.functional.judged import JudgedPairs
 from fashret.functional.relations import product_relations
 from fashret.loading.product_sampler import ProductSampler
 from fashret.loading.samplers import TrainingSampler
@@ -63,12 +64,17 @@ class ProductTask(TrainingTask):
             **order,
         )
 
-    def sides(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+    def sides(self, images: Tensor, texts: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Compare photos with photos."""
         return images, images
 
     def relations(
-        self, rows: Batch, columns: Batch, *, several_positives: bool
+        self,
+        rows: Batch,
+        columns: Batch,
+        *,
+        several_positives: bool,
+        judged: JudgedPairs | None = None,
     ) -> Mapping[str, Relations]:
         """Relate photos to photos; see `functional.relations.product_relations`."""
         return {self.name: product_relations(rows, columns)}

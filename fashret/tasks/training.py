@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fashret.data.source import Source
 from fashret.errors import ConfigError
+from fashret.functional.judged import JudgedPairs
 from fashret.loading.samplers import TrainingSampler
 from fashret.types import Batch, Relations, TrainingItems
 
@@ -39,11 +40,18 @@ class TrainingTask(ABC):
     metric: ClassVar[str]
     """The metric that tells its progress, without the split: image/product/mrr@10."""
 
-    reads_text: ClassVar[bool] = False
-    """Whether the task needs the items' texts, and trains the text tower."""
-
     by_product: ClassVar[bool] = False
     """Whether an item of another product is a negative whatever its attributes are."""
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the task needs the items' texts."""
+        return False
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether the task trains the text tower."""
+        return self.reads_text
 
     def __post_init__(self) -> None:
         if self.weight <= 0.0 or self.memory < 0:
@@ -84,24 +92,31 @@ class TrainingTask(ABC):
         """
 
     @abstractmethod
-    def sides(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+    def sides(self, images: Tensor, texts: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Choose what is compared: the rows and the columns of the loss.
 
         Args:
             images: (B, D) image embeddings of a batch.
             texts: (B, D) text embeddings of the batch; zero where there is no text.
+            queries: (Q, D) embeddings of its judged queries; empty for a task without.
         """
 
     @abstractmethod
     def relations(
-        self, rows: Batch, columns: Batch, *, several_positives: bool
+        self,
+        rows: Batch,
+        columns: Batch,
+        *,
+        several_positives: bool,
+        judged: JudgedPairs | None = None,
     ) -> Mapping[str, Relations]:
         """Relate the rows to the columns, by the name of a part of the loss.
 
         Args:
-            rows: the codes of B items.
+            rows: the codes of B items, and of Q judged queries.
             columns: the codes of M items: of the same batch, or of earlier ones.
             several_positives: whether the loss takes several positives per row.
+            judged: the judgments of the queries; None for a task without.
 
         Returns:
             (B, M) masks by name; a task of one part calls it by its own name.

@@ -5,7 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from fashret.functional.mining import hard_negatives
+from fashret.functional.judged import JudgedPairs
+from fashret.functional.mining import hard_negatives, query_hard_negatives
+from fashret.types import JudgedQueries
 
 
 def random_table(seed: int) -> dict[str, Tensor]:
@@ -124,3 +126,40 @@ def test_items_of_unknown_kinds_have_no_hard_negatives() -> None:
         assert part.shape == (0,)
     assert found.differs.shape == (0, 2)
     assert set(found.counts.values()) == {0}
+
+
+def test_hard_negatives_of_queries_are_within_the_ranks_and_the_margin() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries = normalize(torch.randn(6, 8, generator=generator), dim=1)
+    documents = normalize(torch.randn(40, 8, generator=generator), dim=1)
+    rows = torch.arange(40) * 2 + 5  # the rows of the table that are trained on
+    listed = {(q, int(rows[i])): 1.0 for q in range(6) for i in (q, q + 10)}
+    for q in range(6):
+        listed[q, int(rows[20 + q])] = 0.0
+    names = sorted(listed)
+    judged = JudgedPairs(
+        JudgedQueries(
+            ["q"] * 6, ["train"] * 6, torch.tensor([q for q, _ in names]),
+            torch.tensor([r for _, r in names]),
+            torch.tensor([listed[name] for name in names]).double(), torch.ones(6), torch.arange(6),
+        )
+    )  # fmt: skip
+    found = query_hard_negatives(
+        queries, documents, judged, rows, skip=3, depth=30, keep=4, margin=0.1
+    )
+    similarity = queries.double() @ documents.double().T
+    for q in range(6):
+        order = similarity[q].argsort(descending=True).tolist()
+        least = float(similarity[q, [q, q + 10]].mean()) - 0.1
+        expected = []
+        for rank, document in enumerate(order[:33], start=1):
+            grade = listed.get((q, int(rows[document])), -1.0)
+            in_window = rank > 3 and float(similarity[q, document]) <= least
+            if grade == 0.0 or (grade < 0 and in_window):
+                expected.append((rank, document))
+        mine = found.anchor == q
+        got = list(zip(found.rank[mine].tolist(), found.negative[mine].tolist(), strict=True))
+        assert got == expected[:4]
+    counts = dict(found.counts)
+    assert counts.pop("asked") == sum(counts.values())
+    assert counts["kept"] == len(found.anchor) > 0

@@ -12,7 +12,7 @@ import pytest
 from fashret.config import build
 from fashret.data.preparation import prepare
 from fashret.errors import ConfigError, FashretError, RegressionError
-from support.commands import SMALL, Run, composed
+from support.commands import SMALL, Run, composed, metrics
 from support.official_sets import fashioniq, inshop, listed, saved, write
 from support.sources import photo, rows
 
@@ -151,9 +151,19 @@ def test_protocols_of_any_set_by_their_commands(name: str, run: Run) -> None:
 
 
 def test_a_run_is_compared_with_its_model_untrained(run: Run) -> None:
-    trained = run("train", "trainer.max_epochs=1", folder="trained")
-    out = run("evaluate", "protocol=paired", f"run={trained}", folder="judged")
+    towers = ("model.train=all", "optimizer.lr=1e-3", "trainer.max_epochs=1")
+    trained = run("train", *towers, folder="trained")
+    out = run("evaluate", "protocol=keyword", f"run={trained}", "split=test", folder="judged")
     assert "## Against the baseline" in (out / "protocol.md").read_text()
+    # Typed texts of the baseline are embedded by the untrained towers, not by those of the run.
+    alone = run("evaluate", "protocol=keyword", "split=test", folder="untrained")
+    expected = {key: result["value"] for key, result in metrics(alone).items()}
+    rows = json.loads((out / "scoreboard.json").read_text())["watched"]
+    assert len(rows) > 5
+    assert {row["key"]: row["baseline"] for row in rows} == {
+        row["key"]: pytest.approx(expected[row["key"]], abs=1e-6) for row in rows
+    }
+    assert any(row["delta"] for row in rows)
 
 
 def test_a_wrong_option_of_a_protocol_is_named(run: Run) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from fashret.models.checkpoint import read_checkpoint
 from support.commands import Run, lines
-from support.official_sets import inshop, listed
+from support.official_sets import inshop, listed, write
 from support.sources import photo
 
 pytestmark = [pytest.mark.run, pytest.mark.usefixtures("stand_ins")]
@@ -56,3 +56,67 @@ def test_a_recipe_trains_and_its_protocol_evaluates_the_run(
     assert 0.0 <= held["metrics"][f"test/{recipe}/query-to-gallery/hit@1"]["value"] <= 1.0
     config, _ = read_checkpoint(folder / "checkpoints" / "last.ckpt")
     assert list(config["task"]) == [task]
+
+
+def fashioniq(root: Path) -> None:
+    """Eight dresses of each split; each asks for the next one."""
+    for split in ("train", "val"):
+        names = [f"{split}{i}" for i in range(8)]
+        write(root / "image_splits" / f"split.dress.{split}.json", json.dumps(names))
+        for i, name in enumerate(names):
+            photo(root / "images" / f"{name}.jpg", 10 * i + (split == "val"))
+        said = [
+            {"candidate": one, "target": other, "captions": [f"is {i}", "is longer"]}
+            for i, (one, other) in enumerate(zip(names, [*names[1:], names[0]], strict=True))
+        ]
+        write(root / "captions" / f"cap.dress.{split}.json", json.dumps(said))
+
+
+def test_the_recipe_of_fashioniq_trains_and_its_protocol_evaluates_the_run(
+    run: Run, tmp_path: Path
+) -> None:
+    fashioniq(tmp_path / "set")
+    given = ("experiment=fashioniq", f"data.root={tmp_path / 'set'}", *SMALL)
+    folder = run("train", *given, small=False)
+    config, state = read_checkpoint(folder / "checkpoints" / "last.ckpt")
+    assert config["model"]["composer"] == "gated"
+    assert "retriever.composer.gate.weight" in state
+    again = run("evaluate", f"run={folder}", "protocol=fashioniq", folder="judged", small=False)
+    found = json.loads((again / "metrics.json").read_text())["metrics"]
+    hits = found["val/fashioniq/dress (split gallery)/hit@10"]
+    assert (hits["value"], hits["n"]) == (1.0, 8)  # of eight photos
+    # The run's own composer makes the queries: other weights find other photos.
+    half = run(
+        "evaluate", f"run={folder}", "protocol=fashioniq", "protocol.weight_image=1.0",
+        "protocol.k=[1]", folder="photo", small=False,
+    )  # fmt: skip
+    own = json.loads((half / "metrics.json").read_text())["metrics"]
+    # A photo alone finds itself first, which is never the target.
+    assert own["val/fashioniq/dress (split gallery)/hit@1"]["value"] == 0.0
+
+
+def test_the_recipe_of_graded_queries_trains_and_its_protocol_evaluates_the_run(
+    run: Run, tmp_path: Path
+) -> None:
+    products, log = ["item_id,image,text,split"], ["query,item_id,weight,split"]
+    for i in range(24):
+        split = "train" if i < 16 else "validation" if i < 20 else "test"
+        photo(tmp_path / "photos" / f"{i}.jpg", 7 * i)
+        products.append(f"p{i},{i}.jpg,dress number {i},{split}")
+        log += [f"dress {i},p{i},{100 - i},{split}", f"dress {i},p{i - i % 4},10,{split}"]
+    write(tmp_path / "products.csv", *products)
+    write(tmp_path / "log.csv", *log)
+    folder = run(
+        "train", "experiment=marqo_gcl", f"data.root={tmp_path / 'photos'}",
+        f"data.table={tmp_path / 'products.csv'}", f"data.judgments={tmp_path / 'log.csv'}",
+        *SMALL, small=False,
+    )  # fmt: skip
+    assert "val/text/judged/ndcg@10" in lines(folder)[-1]
+    again = run(
+        "evaluate", f"run={folder}", "protocol=search_log", "protocol.split=all",
+        f"protocol.judgments={tmp_path / 'log.csv'}", "protocol.weight_image=0.9",
+        folder="judged", small=False,
+    )  # fmt: skip
+    found = json.loads((again / "metrics.json").read_text())["metrics"]
+    assert found["all/search_log/judged/ndcg@10"]["n"] == 4  # over 24 products
+    assert found["all/search_log/judged unseen products/recall@10"]["value"] == 1.0  # over four

@@ -40,7 +40,7 @@ def test_a_compared_scoreboard_has_targets_headlines_and_values() -> None:
     before = noise(0)
     _, found = board(before, before + 0.06, asked(), asked("[high]"))
     text = found.to_markdown()
-    assert titles(text) == ["# t", "## Targets", "## Headlines", "## By value, image queries"]
+    assert titles(text) == ["# t", "## Targets", "## Headlines", "## By value"]
     assert "the interval is the delta's 95 % interval" in text
     assert text.endswith("|\n")
     header, first, second = table(text, "Targets")

@@ -55,6 +55,8 @@ def inputs(
         dataset=SimpleNamespace(column_names=["role"] if roles else []),
         attributes=tuple(columns),
         categorical_columns=("category", *columns),
+        splits=("test",),
+        rows=lambda split: np.arange(count),
     )
     return EvaluationInputs(
         table=table,  # type: ignore[arg-type]  # as much of a table as is read

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from fashret.data.judged_queries import Triple
 from fashret.data.on_disk import OnDisk, read_json
 from fashret.data.preparation_report import Report
 from fashret.data.source import Item
@@ -72,6 +73,19 @@ class FashionIQ(OnDisk):
                         split=ours,
                         origin=f"{path.name} {name}",
                     )
+
+    def composed_triples(self) -> list[Triple]:
+        """The pairs whose target is published, their two sentences joined by "and"."""
+        return [
+            *super().composed_triples(),
+            *(
+                Triple(query.reference, " and ".join(query.texts), query.target)
+                for kind in KINDS
+                for split in _SPLITS
+                for query in composed_queries(self.folder(), kind, split)
+                if query.target is not None
+            ),
+        ]
 
 
 def composed_queries(root: Path, kind: str, split: str) -> list[ComposedQuery]:

@@ -1,5 +1,6 @@
 """Compute retrieval metrics after each validation epoch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from fashret.engine.callbacks.recovery import advice
 from fashret.errors import ConfigError, TrainingError
+from fashret.evaluation.embed import embed_judged
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.plan import metric_keys
 from fashret.evaluation.ranked_rows import RankedRows
@@ -38,13 +40,18 @@ class RetrievalEvaluation(pl.Callback):
         self._plan: SplitSearch | None = None
         self._metrics: dict[str, RankedRows] = {}
         self._table: _Table | None = None
+        self._judged: Mapping[str, Tensor] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take the plan of the data module, and check that monitored metrics exist."""
         plan: SplitSearch = trainer.datamodule.plan  # type: ignore[attr-defined]  # Lightning's type has no datamodule
         self._plan = plan
         k = max(plan.options.k)
-        self._metrics = {mode: RankedRows(num_queries=len(plan.queries), k=k) for mode in MODES}
+        judged: Mapping[str, Tensor] = trainer.datamodule.plan_inputs  # type: ignore[attr-defined]  # nor here
+        sizes = {mode: len(plan.queries) for mode in MODES}
+        sizes |= {name: len(plan.judged[name].queries) for name in judged}
+        self._judged = judged
+        self._metrics = {name: RankedRows(num_queries=size, k=k) for name, size in sizes.items()}
         keys = metric_keys(plan)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # nor callbacks
             monitor = getattr(callback, "monitor", None)
@@ -99,9 +106,10 @@ class RetrievalEvaluation(pl.Callback):
         assert isinstance(retriever, Retriever)
         layout = retriever.layout
         self.sample = layout.block(table.image[:: max(1, len(table.image) // 2000)]).cpu()
+        embedded = SplitEmbeddings(table.image, table.text, layout)
         by_mode = rank_split(
             self._plan,
-            SplitEmbeddings(table.image, table.text, layout),
+            embed_judged(self._plan, embedded, retriever, self._judged),
             part=trainer.global_rank,
             parts=trainer.world_size,
         )

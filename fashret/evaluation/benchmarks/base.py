@@ -31,6 +31,11 @@ ALL_SPLITS = "all"
 """The value of `split` for a benchmark on all items of the data set."""
 
 
+def plain_mean(photos: Tensor, texts: Tensor) -> Tensor:
+    """Compose (q, D) photos and (q, D) texts as a model without a composer does: (q, D)."""
+    return torch.nn.functional.normalize(photos + texts, dim=-1)
+
+
 @dataclass(frozen=True)
 class EvaluationInputs:
     """The items of a benchmark and a model's embeddings of them.
@@ -43,6 +48,7 @@ class EvaluationInputs:
         text: (n, D) float; a row of zeros where an item has no text.
         embed_texts: embeds q new texts with the model, (q, D).
         weighted: applies the query-time weights of the attribute heads to (q, D) embeddings.
+        compose: makes composed queries of (q, D) reference photos and (q, D) texts.
     """
 
     table: ItemTable
@@ -52,6 +58,7 @@ class EvaluationInputs:
     text: Tensor
     embed_texts: Callable[[Sequence[str]], Tensor]
     weighted: Callable[[Tensor], Tensor]
+    compose: Callable[[Tensor, Tensor], Tensor] = plain_mean
 
     def names(self, positions: Tensor | None = None) -> list[str]:
         """Return the item ids at positions in `rows`; all by default."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from fashret.data.sources.fashioniq import KINDS, ComposedQuery, composed_queries
 from fashret.errors import ConfigError
@@ -24,18 +25,19 @@ class FashionIQ(Benchmark):
     """FashionIQ: a reference photo and two sentences retrieve the target photo, by category.
 
     Both galleries that papers use are evaluated; they are not comparable: `split` is every photo of
-    the split's list, `named` only those that its captions name. The query is normalize(w photo +
-    (1 - w) text), the text both sentences joined by "and".
+    the split's list, `named` only those that its captions name. The query is what the model's
+    composer makes of photo and text (the plain mean, if it has none), or normalize(w photo +
+    (1 - w) text); the text is both sentences joined by "and".
 
     Args:
         root: the folder of the data set, which holds the captions.
-        weight_image: the weight w of the photo, 0 to 1.
+        weight_image: the weight w of the photo, 0 to 1; null for the model's composer.
         exclude_reference: whether the reference photo is excluded from the query's ranking.
         k: the cut-offs of the hit rate.
     """
 
     root: str | None
-    weight_image: float
+    weight_image: float | None = None
     exclude_reference: bool
     k: Sequence[int]
 
@@ -85,7 +87,7 @@ class FashionIQ(Benchmark):
         gallery_position = {name: i for i, name in enumerate(inside)}
         references = torch.tensor([known[w.reference] for w in wanted], dtype=torch.long)
         texts = inputs.embed_texts([" and ".join(w.texts) for w in wanted])
-        mixed = self.weight_image * inputs.image[references] + (1.0 - self.weight_image) * texts
+        composed = self._composed(inputs, inputs.image[references], texts)
         number = torch.arange(len(wanted))
         name = f"{kind} ({gallery} gallery)"
         hits = [f"hit@{k}" for k in self.k]
@@ -115,9 +117,16 @@ class FashionIQ(Benchmark):
                 excluded=Excluded(number, excluded) if self.exclude_reference else None,
                 query_names=[f"{w.reference}: {' and '.join(w.texts)}" for w in wanted],
             ),
-            inputs.weighted(torch.nn.functional.normalize(mixed, dim=-1)),
+            inputs.weighted(composed),
             inputs.image[documents],
         )
+
+    def _composed(self, inputs: EvaluationInputs, photos: Tensor, texts: Tensor) -> Tensor:
+        """The (q, D) queries of (q, D) reference photos and (q, D) texts."""
+        if self.weight_image is None:
+            return inputs.compose(photos, texts)
+        mixed = self.weight_image * photos + (1.0 - self.weight_image) * texts
+        return torch.nn.functional.normalize(mixed, dim=-1)
 
     def summary(self, results: Sequence[TaskResult]) -> Mapping[str, Mapping[str, float]]:
         """Return the mean over categories for each gallery."""

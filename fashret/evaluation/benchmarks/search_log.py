@@ -1,23 +1,19 @@
 """Search logs: typed queries, and items that were clicked, bought or graded for them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import normalize
 
-from fashret.data.judgments import Judgments, frequency_bands, read_judgments
+from fashret.data.judged_queries import search_log_queries
+from fashret.data.judgments import read_judgments
 from fashret.errors import ConfigError
 from fashret.evaluation.benchmarks.base import Benchmark, EmbeddedTask, EvaluationInputs
-from fashret.functional.relevance import ListedRelevance
-from fashret.tasks.base import NO_ROW, Search, Task
-from fashret.types import UNKNOWN
-
-BANDS = ("head", "torso", "tail")
-"""The queries by frequency: `fashret.data.judgments.frequency_bands`."""
+from fashret.evaluation.judged import JUDGED_METRICS, JudgedSearch
+from fashret.functional.documents import documents
+from fashret.types import JudgedQueries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +60,11 @@ class SearchLog(Benchmark):
         return "search_log"
 
     def tasks(self, inputs: EvaluationInputs) -> Iterator[EmbeddedTask]:
-        """Yield the task of all queries, and one for each band of their frequency."""
+        """Yield the task over all items that are searched.
+
+        Where these are of several splits, a second one searches the items of the queries' own split
+        alone, which no run was trained on: new queries, and new products as well.
+        """
         read = read_judgments(
             self.judgments,
             queries=self.queries,
@@ -72,82 +72,43 @@ class SearchLog(Benchmark):
             shares=self.splits or None,
             seed=self.split_seed,
         )
-        whole, bands = self._task(inputs, read)
-        yield whole
-        for number, band in enumerate(BANDS):
-            chosen = np.flatnonzero(bands == number)
-            if 0 < len(chosen) < len(bands):
-                name = f"judged {band}"
-                yield EmbeddedTask(
-                    replace(whole.task.subset(chosen), name=name, search=name, notes=()),
-                    replace(whole.search.subset(chosen), name=name),
-                    whole.queries[torch.from_numpy(chosen).to(whole.queries.device)],
-                    whole.gallery,
-                )
+        what = f"protocol.judgments={self.judgments}"
+        judged = search_log_queries(read, inputs.table, what=what)
+        yield self._task(inputs, judged, inputs.rows, "judged")
+        table = inputs.table
+        if self.query_split in table.splits:
+            own = np.intersect1d(table.rows(self.query_split), inputs.rows)
+            if len(own) < len(inputs.rows) and len(self._of(judged, own)):
+                yield self._task(inputs, judged, own, "judged unseen products")
+
+    def _of(self, judged: JudgedQueries, rows: NDArray[np.int64]) -> JudgedQueries:
+        return judged.within(self.query_split, torch.from_numpy(rows))
 
     def _task(
-        self, inputs: EvaluationInputs, read: Judgments
-    ) -> tuple[EmbeddedTask, NDArray[np.int64]]:
-        """The task of all queries of the split, and the band of each."""
-        wanted = [i for i, split in enumerate(read.splits) if split in ("", self.query_split)]
-        positions = {name: position for position, name in enumerate(inputs.names())}
-        number = {query: i for i, query in enumerate(wanted)}
-        kept = [
-            (number[int(query)], positions[item], grade)
-            for query, item, grade in zip(
-                read.query.tolist(), read.item_id, read.grade.tolist(), strict=True
-            )
-            if int(query) in number and item in positions
-        ]
-        judged = sum(int(query) in number for query in read.query.tolist())
-        if not kept:
-            searched = next(iter(positions), "none")
-            named = ", ".join(list(dict.fromkeys(read.item_id))[:3])
+        self,
+        inputs: EvaluationInputs,
+        judged: JudgedQueries,
+        rows: NDArray[np.int64],
+        name: str,
+    ) -> EmbeddedTask:
+        """The task of the split's queries over some rows of the table."""
+        found = self._of(judged, rows)
+        if not len(found):
             raise ConfigError(
-                f"protocol.judgments={self.judgments}: none of its {judged} judgments of "
-                f"{self.query_split} queries is of an item that is searched, such as {searched}; "
-                f"it names {named}"
+                f"protocol.judgments={self.judgments}: no query of query_split={self.query_split} "
+                f"has a relevant item among the {len(rows)} that are searched"
             )
-        notes = [f"{count} rows of the judgments: {why}" for why, count in read.dropped.items()]
-        if judged > len(kept):
-            notes.append(f"{judged - len(kept)} judgments are of items that are not in the data")
-        query, document, grade = (np.array(column) for column in zip(*kept, strict=True))
-        largest = np.zeros(len(wanted))
-        np.maximum.at(largest, query, grade)
-        gains = grade / np.where(largest > 0, largest, 1.0)[query]
-        names = [f"{m}@{k}" for m in ("ndcg", "map", "map_cut", "mrr", "recall") for k in self.k]
-        texts = [read.queries[i] for i in wanted]
-        task = Task(
-            name="judged",
-            search="judged",
-            relevance=ListedRelevance(
-                torch.from_numpy(query),
-                torch.from_numpy(document),
-                torch.from_numpy(gains),
-                len(wanted),
-                len(positions),
-                least_gain=float(np.finfo(np.float64).tiny),
+        searched = JudgedSearch("search_log", found)
+        names = [f"{metric}@{k}" for metric in JUDGED_METRICS for k in self.k]
+        k = max(self.k)
+        texts = found.texts
+        position = torch.from_numpy(np.searchsorted(inputs.rows, rows))
+        image, text = inputs.image[position], inputs.text[position]
+        return EmbeddedTask(
+            searched.task(
+                rows, name=name, search=name, metrics=names, headlines=[f"ndcg@{k}", f"mrr@{k}"]
             ),
-            metrics=names,
-            headlines=[f"ndcg@{max(self.k)}", f"mrr@{max(self.k)}"],
-            notes=notes,
+            searched.search(rows, name=name),
+            inputs.weighted(inputs.embed_texts(texts)),
+            documents("mixed", image, text, self.weight_image),
         )
-        search = Search(
-            name="judged",
-            query_rows=np.full(len(wanted), NO_ROW),
-            gallery_rows=inputs.rows,
-            groups=torch.full((len(wanted),), UNKNOWN),
-            query_names=texts,
-        )
-        embedded = EmbeddedTask(
-            task, search, inputs.weighted(inputs.embed_texts(texts)), self._items(inputs)
-        )
-        return embedded, frequency_bands(read.frequency[wanted])
-
-    def _items(self, inputs: EvaluationInputs) -> Tensor:
-        """The items' embeddings; the photo alone where an item has no text."""
-        if self.weight_image == 1.0:
-            return inputs.image
-        has_text = (inputs.text != 0).any(dim=1, keepdim=True)
-        mixed = self.weight_image * inputs.image + (1.0 - self.weight_image) * inputs.text
-        return torch.where(has_text, normalize(mixed, dim=-1), inputs.image)

@@ -8,9 +8,10 @@ import pytest
 import pytrec_eval
 import torch
 
-from fashret.errors import ConfigError
+from fashret.errors import ConfigError, DataError
 from fashret.evaluation.benchmarks import SearchLog
-from support.benchmarks import at, inputs, means_of
+from fashret.evaluation.benchmarks.base import evaluate_benchmark
+from support.benchmarks import FEW, at, inputs, means_of
 from support.commands import SMALL, Run, metrics, session_of
 
 ANGLES = (0.0, 10.0, 20.0, 30.0, 40.0)
@@ -91,14 +92,15 @@ def test_items_may_be_photo_and_text_mixed(tmp_path: Path) -> None:
 def test_queries_are_also_evaluated_by_their_frequency(tmp_path: Path) -> None:
     rows = ["a,i0,50", "b,i4,30", "c,i2,15", "d,i1,5"]  # 50, 30, 15 and 5 percent of all clicks
     typed = {"a": 0.0, "b": 0.0, "c": 20.0, "d": 0.0}
-    found = means_of(
-        SearchLog(judgments=log(tmp_path, *rows), k=[1]), inputs(at(*ANGLES), typed=typed)
-    )
-    assert set(found) == {"judged", "judged head", "judged torso", "judged tail"}
-    assert found["judged head"]["mrr@1"] == 1.0  # a alone
-    assert found["judged torso"]["mrr@1"] == 0.5  # b and c: the query at 0 does not find i4
-    assert found["judged tail"]["mrr@1"] == 0.0  # d
-    assert found["judged"]["mrr@1"] == 0.5
+    benchmark = SearchLog(judgments=log(tmp_path, *rows), k=[1])
+    evaluation = evaluate_benchmark(benchmark, "test", FEW, inputs(at(*ANGLES), typed=typed))
+    found = evaluation.means()
+    assert found["test/search_log/judged/mrr@1"] == 0.5
+    assert found["test/search_log/judged/mrr@1[head]"] == 1.0  # a alone
+    # b and c: the query at 0 does not find i4
+    assert found["test/search_log/judged/mrr@1[torso]"] == 0.5
+    assert found["test/search_log/judged/mrr@1[tail]"] == 0.0  # d
+    assert evaluation.results()["test/search_log/judged/mrr@1[torso]"]["n"] == 2
 
 
 def test_queries_of_another_split_are_left_out(tmp_path: Path) -> None:
@@ -113,12 +115,18 @@ def test_queries_of_another_split_are_left_out(tmp_path: Path) -> None:
 
 def test_judgments_of_no_item_are_refused(tmp_path: Path) -> None:
     path = log(tmp_path, "dress,x1,1", "dress,x2,1")
-    with pytest.raises(ConfigError, match=r"none of its 2 judgments.*such as i0; it names x1, x2"):
-        means_of(SearchLog(judgments=path), inputs(at(*ANGLES), typed={"dress": 0.0}))
+    on = inputs(at(*ANGLES), typed={"dress": 0.0})
+    with pytest.raises(DataError, match=r"none of its 2 judgments.*such as i0; it names x1, x2"):
+        means_of(SearchLog(judgments=path), on)
+    zero = log(tmp_path, "dress,i1,0")
+    with pytest.raises(ConfigError, match=r"no query of query_split=test has a relevant item amo"):
+        means_of(SearchLog(judgments=zero), on)
 
 
 @pytest.mark.usefixtures("stand_ins")
-def test_a_search_log_by_its_command(run: Run, tmp_path: Path) -> None:
+def test_a_search_log_by_its_command(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     cache = f"paths.cache_dir={run.cache_dir}"
     table = session_of("evaluate", [*SMALL, cache, "paths.output_dir=none"]).table
     ids = [table.column("item_id")[row] for row in table.rows("validation")[:6]]
@@ -127,4 +135,4 @@ def test_a_search_log_by_its_command(run: Run, tmp_path: Path) -> None:
     result = metrics(out)["val/search_log/judged/ndcg@10"]
     assert result["n"] == 1
     assert 0.0 <= result["low"] <= result["value"] <= result["high"] <= 1.0
-    assert "1 judgments are of items that are not in the data" in (out / "protocol.md").read_text()
+    assert "1 of 7 judgments are of items that the data does not have (gone)" in caplog.text

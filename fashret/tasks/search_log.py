@@ -1,0 +1,93 @@
+"""Typed texts find the items that were clicked for them: `task=search_log`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from fashret.data.learnable import check_queries
+from fashret.data.source import Source
+from fashret.errors import ConfigError
+from fashret.functional.documents import DOCUMENTS, documents
+from fashret.functional.judged import JudgedPairs, judged_relations
+from fashret.loading.query_sampler import QuerySampler
+from fashret.loading.samplers import TrainingSampler
+from fashret.tasks.training import TrainingTask
+from fashret.types import Batch, Relations, TrainingItems
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchLogTask(TrainingTask):
+    """Trains typed texts against items, by the judgments of `data.judgments`.
+
+    An item with a grade above 0 is a positive of every query that it has the grade for, and the
+    grade weighs it (generalised contrastive learning, Zhu et al., 2024). One of grade 0 is a
+    negative, and so are the other items of a batch.
+
+    Args:
+        weight: weight of the task's loss where a run has several tasks, above 0.
+        memory: embeddings of earlier batches that are further columns of the loss; 0 for none.
+        documents: what stands for an item: its photo (image), its text (text), or both (mixed).
+        weight_image: weight of the photo in a mixed item, 0 to 1.
+        ignore_related: whether answers of queries that have a relevant item in common are left out
+            of one another's negatives.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    documents: str = "image"
+    weight_image: float = 0.7
+    ignore_related: bool = False
+
+    name = "search_log"
+    metric = "text/judged/ndcg@10"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.documents not in DOCUMENTS or not 0.0 <= self.weight_image <= 1.0:
+            raise ConfigError(
+                f"task.search_log: documents={self.documents} must be one of "
+                f"{', '.join(DOCUMENTS)}, and weight_image={self.weight_image} within 0 and 1"
+            )
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the items' texts are part of the documents."""
+        return self.documents != "image"
+
+    @property
+    def trains_text(self) -> bool:
+        """True: queries are texts."""
+        return True
+
+    def check(
+        self, items: TrainingItems, caption: Tensor, *, data: str, batch_items: int, values: bool
+    ) -> None:
+        """Check that two queries have relevant training items; see `TrainingTask.check`."""
+        check_queries(items, caption, data=data, task=self.name, key="data.judgments")
+
+    def sampler(
+        self, items: TrainingItems, source: Source, *, reshuffle: bool = True, **order: Any
+    ) -> TrainingSampler:
+        """Draw pairs of a query and a relevant item; see `TrainingTask.sampler`."""
+        queries = items.queries[self.name]
+        return QuerySampler(queries, batch_size=source.batch_size, reshuffle=reshuffle, **order)
+
+    def sides(self, images: Tensor, texts: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Compare queries with documents."""
+        return queries, documents(self.documents, images, texts, self.weight_image)
+
+    def relations(
+        self,
+        rows: Batch,
+        columns: Batch,
+        *,
+        several_positives: bool,
+        judged: JudgedPairs | None = None,
+    ) -> Mapping[str, Relations]:
+        """Relate queries to items; see `functional.judged.judged_relations`."""
+        assert judged is not None
+        asked = columns.get("asked") if self.ignore_related else None
+        return {self.name: judged_relations(judged, rows["query"], columns["index"], asked)}

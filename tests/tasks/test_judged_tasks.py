@@ -1,0 +1,120 @@
+"""Search logs and composed queries: trained, monitored, evaluated, and come back from a run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fashret.errors import ConfigError, DataError
+from fashret.models.checkpoint import is_text_weight, read_checkpoint
+from support.commands import SMALL, Run, lines, metrics, session_of
+
+pytestmark = pytest.mark.usefixtures("stand_ins")
+
+TOWERS = ("model.pretrained=null", "model.train=all", "trainer.max_epochs=2")
+
+
+@pytest.fixture
+def log(run: Run, tmp_path: Path) -> Path:
+    """A log of the small sample: colours and categories are asked, and clicked where they fit."""
+    session = session_of(
+        "evaluate", [*SMALL, f"paths.cache_dir={run.cache_dir}", "paths.output_dir=none"]
+    )
+    table = session.table
+    columns = [table.column(name) for name in ("item_id", "colour", "category")]
+    rows = ["query,item_id,clicks,split"]
+    for number, (item, colour, category) in enumerate(zip(*columns, strict=True)):
+        rows.append(f"{colour} {category},{item},{1 + number % 5},")
+        rows.append(f"{category},{item},{number % 3},")
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join([*rows, "denim,gone,3,train"]))
+    return path
+
+
+@pytest.fixture
+def triples(run: Run, tmp_path: Path) -> Path:
+    """Triples of the small sample: every item asks for the next one of its split."""
+    session = session_of(
+        "evaluate", [*SMALL, f"paths.cache_dir={run.cache_dir}", "paths.output_dir=none"]
+    )
+    table = session.table
+    ids, colours = table.column("item_id"), table.column("colour")
+    rows = ["reference,text,target"]
+    for split in table.splits:
+        own = table.rows(split).tolist()
+        for one, other in zip(own, [*own[1:], own[0]], strict=True):
+            rows.append(f"{ids[one]},in {colours[other]},{ids[other]}")
+    path = tmp_path / "triples.csv"
+    path.write_text("\n".join(rows))
+    return path
+
+
+@pytest.mark.parametrize("towers", [True, False])
+def test_a_search_log_is_learned_and_evaluated(run: Run, log: Path, towers: bool) -> None:
+    options = TOWERS if towers else ("trainer.max_epochs=2",)
+    folder = run("train", "task=search_log", f"data.judgments={log}", "miner=hard", *options)
+    config, state = read_checkpoint(folder / "checkpoints" / "last.ckpt")
+    assert list(config["task"]) == ["search_log"]
+    learned = [name.removeprefix("retriever.") for name in state]
+    assert any(map(is_text_weight, learned))
+    last = lines(folder)[-1]
+    assert "val/text/judged/ndcg@10" in last
+    found = metrics(folder)
+    assert last["val/text/judged/ndcg@10"] == pytest.approx(
+        found["val/text/judged/ndcg@10"]["value"], abs=1e-6
+    )
+    result = found["test/text/judged/ndcg@10"]
+    assert result["n"] > 0
+    assert 0.0 <= result["low"] <= result["value"] <= result["high"] <= 1.0
+    bands = [found[f"test/text/judged/ndcg@10[{band}]"]["n"] for band in ("head", "torso", "tail")]
+    assert sum(bands) == result["n"]
+    again = run("evaluate", f"run={folder}", f"baseline={folder}", folder="again")
+    assert metrics(again)["test/text/judged/ndcg@10"] == result
+    assert (folder / "mining" / "hard_negatives_of_queries.parquet").is_file()
+    assert not (folder / "mining" / "hard_negatives.parquet").exists()
+
+
+@pytest.mark.parametrize("composer", ["sum", "gated"])
+def test_composed_queries_are_learned_and_evaluated(run: Run, triples: Path, composer: str) -> None:
+    given = ("task=composed", f"task.composed.composer={composer}", f"data.triples={triples}")
+    folder = run("train", *given, "trainer.max_epochs=2")
+    config, state = read_checkpoint(folder / "checkpoints" / "last.ckpt")
+    assert config["model"]["composer"] == composer
+    weights = {n: w for n, w in state.items() if n.startswith("retriever.composer.")}
+    assert len(weights) == (1 if composer == "sum" else 6)
+    if composer == "sum":
+        assert not torch.equal(weights["retriever.composer.weights"], torch.ones(2))
+    found = metrics(folder)
+    result = found["test/composed/judged/hit@10"]
+    assert result["n"] > 0
+    assert lines(folder)[-1]["val/composed/judged/mrr@10"] == pytest.approx(
+        found["val/composed/judged/mrr@10"]["value"], abs=1e-6
+    )
+    again = run("evaluate", f"run={folder}", folder="again")
+    assert metrics(again)["test/composed/judged/hit@10"] == result
+
+
+def test_documents_may_be_texts_and_photos_mixed(run: Run, log: Path) -> None:
+    given = ("task=[search_log,caption]", f"data.judgments={log}", *TOWERS[:2])
+    mixed = run("train", *given, "retrieval.documents=mixed", "trainer.max_epochs=1", folder="mix")
+    photos = run("train", *given, "trainer.max_epochs=1", folder="photos")
+    key = "train/search_log_loss_contrastive"
+    assert lines(mixed)[-1][key] != lines(photos)[-1][key]
+    assert "train/caption_loss_contrastive" in lines(mixed)[-1]
+    one, two = (metrics(folder)["test/text/judged/ndcg@10"] for folder in (mixed, photos))
+    assert one["n"] == two["n"]
+    assert one["value"] != two["value"]
+
+
+def test_a_task_without_its_file_is_refused_before_the_data(run: Run, log: Path) -> None:
+    with pytest.raises(ConfigError, match=r"task=search_log learns from a search log: data\.judg"):
+        run("train", "task=search_log")
+    with pytest.raises(ConfigError, match=r"model\.composer=sum with task=caption"):
+        run("train", "model.composer=sum")
+    with pytest.raises(ConfigError, match=r"task=caption: the loss classifies photos by their"):
+        run("train", "loss=arcface")
+    with pytest.raises(DataError, match=r"0 queries of the training split .* data\.triples must"):
+        run("train", "task=composed")
+    log.write_text("query,item_id,clicks,split\nred,nothing,1,train\n")
+    with pytest.raises(DataError, match=r"none of its 1 judgments is of an item of the data"):
+        run("train", "task=search_log", f"data.judgments={log}")
