@@ -6,10 +6,11 @@ python train.py task=search_log data=folder data.root=<Fashion Product Images>/i
 
 Queries are an item's article type or sub-category with one or two of its season, colour, gender and
 usage: words of shoppers, many of which no title has (summer, formal, topwear). Popular ones are
-asked more often, and three of ten are for the test. A session shows 20 items: those with the most of the asked values, by a ranking with noise. Its user
-looks at rank r with the probability 1 / r, and clicks an item that has all values with 0.6, one
-that has all but one with 0.1, and any other with 0.02. So clicks are biased by position, some are
-wrong, and good items that were shown low have few or none.
+asked more often, and three of ten are for the test. A session shows 20 items: those with the most
+of the asked values, by a ranking with noise. Its user looks at rank r with the probability 1 / r,
+and clicks an item that has all values with 0.6, one that has all but one with 0.1, and any other
+with 0.02. So clicks are biased by position, some are wrong, and good items that were shown low have
+few or none.
 """
 
 import argparse

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from fashret.catalog.store import open_catalog
 from support.commands import QUIET, SMALL, Run, lines
+from support.judged import small_table, write_log, write_triples
 
 pytestmark = pytest.mark.distributed
 
@@ -110,18 +111,26 @@ def test_two_nodes_learn_and_measure_what_one_process_does(run: Run) -> None:
     [
         ("product", ("loss=arcface", "task.product.memory=24", "miner=hard", "miner.ramp=0")),
         ("[caption,product,attribute]", ("loss=infonce",)),
+        ("[search_log,composed,street]", ("miner=hard", "miner.ramp=0", "miner.skip=0")),
     ],
 )
 def test_two_processes_learn_for_every_task_what_one_does(
     run: Run, tmp_path: Path, task: str, more: tuple[str, ...]
 ) -> None:
+    if "search_log" in task:
+        table = small_table(run.cache_dir)
+        log = write_log(tmp_path / "log.csv", table)
+        triples = write_triples(tmp_path / "triples.csv", table)
+        more = (*more, f"data.judgments={log}", f"data.triples={triples}")
     options = (f"task={task}", *more, "trainer.max_epochs=2", f"optimizer.lr={LR}")
     run("train", *options, "data.batch_size=16", folder="one")
     start("train", tmp_path / "two", run.cache_dir, *options, "data.batch_size=8")
     (folder,) = (tmp_path / "two" / "outputs" / "train").iterdir()
     one, two = lines(run.at("one"))[-1], lines(folder)[-1]
     assert two["train/loss"] == pytest.approx(one["train/loss"], abs=1e-5)
-    for key in ("val/image/product/map@10", "val/text/pair/mrr@10"):
+    keys = ("val/image/product/map@10", "val/text/pair/mrr@10")
+    judged = ("val/text/judged/ndcg@10", "val/composed/judged/mrr@10")
+    for key in (*keys, *(judged if "search_log" in task else ())):
         assert two[key] == pytest.approx(one[key], abs=1e-3), key
     weights = [
         torch.load(where / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

@@ -130,7 +130,7 @@ def encode_features(
     rows = _photo_batches(table, rank, world)
     path = part / store.FEATURES["image"]
     encode("photos", photos, rows, backbone.encode_image, path, widths["image"])
-    if captions:
+    if captions and backbone.reads_text:
         texts = CaptionDataset(captions, backbone.tokenize)
         rows = _caption_batches(captions, rank, world)
         encode("captions", texts, rows, backbone.encode_text, part / _CAPTIONS, widths["text"])
@@ -153,7 +153,7 @@ def merge_features(
     _merge(folder, store.FEATURES["image"], photos, (len(table), widths["image"]), dtype)
     texts = memory_mapped(folder / store.FEATURES["text"], (len(table), widths["text"]), dtype)
     codes, captions = table.codes("text")
-    if captions:
+    if captions and retriever.backbone is not None and retriever.backbone.reads_text:
         own = [_caption_batches(captions, rank, world).own_rows for rank in range(world)]
         distinct = _merge(folder, _CAPTIONS, own, (len(captions), widths["text"]), dtype)
         for start in range(0, len(table), _COPIED):

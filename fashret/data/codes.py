@@ -64,6 +64,12 @@ class ItemCodes:
             )
         return other
 
+    def without_captions(self) -> "ItemCodes":
+        """Copy the codes without captions, for a model that reads no text."""
+        other = copy(self)
+        other.caption, other.captions = torch.full_like(self.caption, UNKNOWN), []
+        return other
+
     def batch(self, rows: Tensor) -> Batch:
         """Select the codes of some rows, (B,) long."""
         batch = Batch(index=rows, product=self.product[rows], caption=self.caption[rows])

@@ -88,7 +88,8 @@ def sweep_head_weights(
         for weight in weights:
             evaluation = _search(plan, embedded, {attribute: weight}) if weight else plain
             means = evaluation.means()
-            now = {name: means[name] for name in overall if means[name] == means[name]}
+            known = {name: means.get(name, float("nan")) for name in overall}
+            now = {name: value for name, value in known.items() if value == value}
             first = points[0].overall if points else now
             cost = max([0.0, *(first[name] - value for name, value in now.items())])
             meets = None
@@ -108,7 +109,7 @@ def _search(
     rankings = rank_split(
         weighted,
         embedded,
-        modes=("image", "text"),
+        modes=[mode for mode in ("image", "text") if mode in plan.modes],
         depth=list_depth(plan.searches["image"], max(plan.options.k)),
     )
     return Evaluation.from_rankings(

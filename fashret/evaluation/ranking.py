@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fashret.evaluation.split_search import MODES, SplitSearch
+from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.blocks import Layout
 from fashret.functional.documents import documents
 from fashret.functional.imputation import impute_texts
@@ -45,7 +45,7 @@ def rank_split(
     plan: SplitSearch,
     embedded: SplitEmbeddings,
     *,
-    modes: Sequence[str] = MODES,
+    modes: Sequence[str] | None = None,
     part: int = 0,
     parts: int = 1,
     depth: int | None = None,
@@ -55,7 +55,7 @@ def rank_split(
     Args:
         plan: the queries and the gallery of the split.
         embedded: the embeddings of `plan.rows`.
-        modes: the query modes to rank: image, text, fused.
+        modes: the query modes to rank: image, text, fused; None for those of the plan.
         part: the share of the queries to rank, 0 to parts - 1 (one share for each process).
         parts: the number of shares that the queries are divided into.
         depth: the number of columns of a ranking; None for the largest k.
@@ -64,6 +64,7 @@ def rank_split(
         For each mode and judged search, the positions of the ranked queries, and their rankings
         as positions in `plan.gallery`; all tensors are on the CPU.
     """
+    modes = plan.modes if modes is None else modes
     device = embedded.image.device
     query_idx = torch.from_numpy(np.searchsorted(plan.rows, plan.queries)).to(device)
     gallery_idx = torch.from_numpy(np.searchsorted(plan.rows, plan.gallery)).to(device)

@@ -46,6 +46,7 @@ class SplitSearch:
             None to treat every photo as distinct, as published benchmarks do.
         judged: the judged queries that are not items, by the name of their search: typed texts
             (search_log), composed queries (composed).
+        modes: the query modes; photos alone for a model that reads no text.
     """
 
     split: str
@@ -56,6 +57,7 @@ class SplitSearch:
     described: tuple[str, ...]
     photos: NDArray[np.int64] | None = None
     judged: Mapping[str, JudgedSearch] = field(default_factory=dict)
+    modes: Sequence[str] = MODES
 
     @classmethod
     def from_table(
@@ -65,6 +67,8 @@ class SplitSearch:
         split: str,
         options: RetrievalOptions,
         judged: Mapping[str, JudgedQueries] | None = None,
+        *,
+        modes: Sequence[str] = MODES,
     ) -> "SplitSearch":
         """Choose the queries and the gallery of a split.
 
@@ -77,6 +81,7 @@ class SplitSearch:
             split: the split of the queries.
             options: the options of the evaluation.
             judged: the judged queries of the data by task: search_log, composed.
+            modes: the query modes.
 
         Raises:
             ConfigError: the data has no such split.
@@ -111,7 +116,15 @@ class SplitSearch:
             if len(found):
                 searches[task] = JudgedSearch(task, found)
         return cls(
-            split, options, queries, gallery, codes, table.categorical_columns, photos, searches
+            split,
+            options,
+            queries,
+            gallery,
+            codes,
+            table.categorical_columns,
+            photos,
+            searches,
+            modes,
         )
 
     @property
@@ -136,7 +149,7 @@ class SplitSearch:
                 units=units_of(gallery_groups) if self.options.by == "product" else None,
                 excluded=None if mode == "text" else excluded,
             )
-            for mode in MODES
+            for mode in self.modes
         }
         return modes | {
             name: judged.search(self.gallery, name=name) for name, judged in self.judged.items()
@@ -150,7 +163,7 @@ class SplitSearch:
         k = max(self.options.k)
         has_text = self.relevance_codes("pair")[0] != UNKNOWN
         tasks = []
-        for mode in MODES:
+        for mode in self.modes:
             for relevance in self.relevances(mode):
                 of_query, of_item = self.relevance_codes(relevance)
                 if mode == "text":  # an item without text is no text query

@@ -67,35 +67,39 @@ class QuerySampler(ShuffledSampler):
         return other
 
     def epoch_batches(self) -> Iterator[BatchRows]:
-        """Yield this process's batches in the epoch's order."""
-        for number, batch in enumerate(super().epoch_batches()):
-            pairs = batch.rows
-            if self.reference is not None:
-                queries = self.query[pairs]
-                rows = np.concatenate([self.row[pairs], self.reference[queries]])
-                yield BatchRows(rows, batch.epoch, queries=queries)
-                continue
+        """Yield this process's batches in the epoch's order.
+
+        A step of several processes has the pairs and the hard negatives of a larger batch of one
+        process, and each process its part of them.
+        """
+        step = copy(self)
+        step.batch_size, step.rank, step.world_size = self.batch_size * self.world_size, 0, 1
+        for number, batch in enumerate(super(QuerySampler, step).epoch_batches()):
             pairs, hard = self._with_hard(batch, number)
-            rows = np.concatenate([self.row[pairs], hard])
-            yield BatchRows(rows, batch.epoch, queries=self.query[pairs])
+            pairs, hard = (
+                np.array_split(part, self.world_size)[self.rank] for part in (pairs, hard)
+            )
+            queries = self.query[pairs]
+            others = hard if self.reference is None else self.reference[queries]
+            yield BatchRows(np.concatenate([self.row[pairs], others]), batch.epoch, queries=queries)
 
     def _with_hard(self, batch: BatchRows, number: int) -> tuple[Rows, Rows]:
-        """The pairs of a batch that stay, and the hard negatives that replace the others."""
+        """The pairs of a step that stay, and the hard negatives that replace the others."""
         if not self._hard.size:
             return batch.rows, np.empty(0, dtype=np.int64)
         size = len(batch.rows)
         share = replaced_share(batch.epoch, ramp=self._ramp, random=self._random)
-        count = min(int(share * size), size // 2)
         # Every pair is in a batch at least once in DUE_EVERY epochs.
         due = np.zeros(size, dtype=bool) if batch.due is None else batch.due
+        count = min(int(share * size), size // 2, size - int(due.sum()))
+        count -= count % self.world_size  # so that all processes have batches of one size
         order = np.argsort(~due, kind="stable")
-        count = min(count, size - int(due.sum()))
         pairs = batch.rows[order[: size - count]]
-        rng = np.random.default_rng([self.seed, 6, batch.epoch, number, self.rank])
+        rng = np.random.default_rng([self.seed, 6, batch.epoch, number])
         wanted = np.unique(self._hard[self.query[pairs]])
-        wanted = np.setdiff1d(wanted[wanted >= 0], self.row[pairs])
-        if len(wanted) < count:  # so that every process has batches of one size
+        wanted = rng.permutation(np.setdiff1d(wanted[wanted >= 0], self.row[pairs]))[:count]
+        if len(wanted) < count:
             others = np.setdiff1d(self.row, np.concatenate([wanted, self.row[pairs]]))
             wanted = np.concatenate([wanted, rng.permutation(others)[: count - len(wanted)]])
-        chosen: Rows = rng.permutation(wanted)[:count]
-        return pairs, np.resize(chosen, count) if len(chosen) else self.row[pairs[:count]]
+        chosen: Rows = np.resize(wanted, count) if len(wanted) else self.row[pairs[:count]]
+        return pairs, chosen

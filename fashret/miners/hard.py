@@ -203,7 +203,7 @@ class HardMiner:
             hard = HardProducts(self._partners, self.ramp, self.random)
             return batches.with_hard_products(hard)
         if isinstance(batches, QuerySampler):
-            if not self._of_queries.size:  # composed queries: the reference is a hard negative
+            if batches.reference is not None:  # composed: the reference is a hard negative
                 return batches
             return batches.with_hard_items(self._of_queries, ramp=self.ramp, random=self.random)
         return MinedSampler(batches, self._partners, ramp=self.ramp, random=self.random, seed=seed)

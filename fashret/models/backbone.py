@@ -1,4 +1,4 @@
-"""The two towers of an open_clip model, cut before their last linear map."""
+"""The two towers of an open_clip model, or one of timm, cut before their last linear map."""
 
 import logging
 import os
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fashret.errors import CheckpointError, ConfigError
 from fashret.models.adapters import merge_adapters
 from fashret.models.heads import Projection
+from fashret.models.image_tower import ImageTower, check_timm, load_image_tower, no_tokens
 from fashret.models.projections import cut_image_projection, cut_text_projection
 from fashret.models.spec import SHIPPED, SHIPPED_BUNDLES, ModelSpec
 from fashret.models.text_trimming import encode_short, is_causal
@@ -56,6 +57,7 @@ class Backbone(nn.Module):
         precision: floating-point type in which a catalog is encoded.
         text_chunk: texts per forward pass, trimmed to the chunk's longest; None: one pass per
             batch, the same number of passes on every process.
+        reads_text: whether there is a text tower; without one every text has the feature zero.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Backbone(nn.Module):
         self.text_chunk: int | None = _TEXT_CHUNK
         # Any: the attributes of open_clip's models are not typed
         self.clip: Any = clip
+        self.reads_text = not isinstance(clip, ImageTower)
         self._cuts = cut_image_projection(self.clip.visual), cut_text_projection(self.clip)
         self.tokenizer = tokenizer
         self.preprocess = preprocess
@@ -161,7 +164,8 @@ class Backbone(nn.Module):
         Raises:
             ConfigError: a tower's architecture has no list of blocks.
         """
-        return _blocks(self.clip.visual), _blocks(getattr(self.clip, "text", self.clip))
+        image = _blocks(self.clip.visual)
+        return image, _blocks(getattr(self.clip, "text", self.clip)) if self.reads_text else []
 
     def depths(self) -> dict[str, int]:
         """Depth of each parameter by its name, counted from the heads.
@@ -249,6 +253,8 @@ def load_tokenizer(spec: ModelSpec, cache_dir: Path) -> Any:
     Raises:
         CheckpointError: it needs another package, or files that are not available.
     """
+    if not spec.reads_text:
+        return no_tokens
     try:
         return open_tokenizer(spec, str(cache_dir / "weights"))
     except ImportError as e:
@@ -263,6 +269,8 @@ def load_tokenizer(spec: ModelSpec, cache_dir: Path) -> Any:
 def _create(spec: ModelSpec, weights_dir: str) -> nn.Module:
     """Create the open_clip model with its weights."""
     file = os.path.expanduser(str(spec.pretrained)) if spec.pretrained_is_file else None
+    if spec.timm_name is not None:
+        return load_image_tower(spec.timm_name, spec.pretrained, file, weights_dir)
     if spec.shipped_bundle is None:
         clip: nn.Module = open_clip.create_model(
             spec.name,
@@ -281,8 +289,11 @@ def _create(spec: ModelSpec, weights_dir: str) -> nn.Module:
 
 
 def check_name(spec: ModelSpec) -> None:
-    """Raise ConfigError for an architecture or a tag that open_clip does not have."""
+    """Raise ConfigError for an architecture or a tag that open_clip, or timm, does not have."""
     if spec.carries_weights:
+        return
+    if spec.timm_name is not None:
+        check_timm(spec.timm_name, spec.pretrained, is_file=spec.pretrained_is_file)
         return
     names = [*SHIPPED_BUNDLES, *open_clip.list_models()]
     if spec.name not in names:

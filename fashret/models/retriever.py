@@ -76,6 +76,10 @@ class Retriever(nn.Module):
     @classmethod
     def from_backbone(cls, backbone: Backbone) -> "Retriever":
         """Create the untrained retriever of a backbone."""
+        if not backbone.reads_text:
+            width = int(backbone.clip.width)
+            nothing = Projection(torch.zeros(width, 1), None)
+            return cls(Projection.identity(width), nothing, backbone=backbone)
         image, text = backbone.image_projection, backbone.text_projection
         cut = image or text  # a tower without a projection ends in the other one's space
         width = len(cut.weight) if cut else _text_width(backbone)
@@ -254,8 +258,16 @@ class Retriever(nn.Module):
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Embed one batch of texts: (n, D) float on the model's device, L2-normalised."""
+        """Embed one batch of texts: (n, D) float on the model's device, L2-normalised.
+
+        Raises:
+            ConfigError: the model has an image tower alone.
+        """
         assert self.backbone is not None, "new texts need towers"
+        if not self.backbone.reads_text:
+            raise ConfigError(
+                "the model has an image tower alone: texts cannot be embedded, only photos"
+            )
         tokens = self.backbone.tokenize(texts).to(self.device)
         has_text = torch.ones(len(texts), dtype=torch.bool, device=self.device)
         return self.embed_text(self.backbone.encode_text(tokens), has_text)

@@ -28,6 +28,9 @@ BUNDLE_CONFIG = "open_clip_config.json"
 VOCABULARY = "vocabulary.txt.gz"
 """The BPE merges of a bundle whose tokenizer has fewer words than CLIP's."""
 
+TIMM = "timm:"
+"""The prefix of the name of an image encoder of timm."""
+
 _WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 
 TRAIN_MODES = ("heads", "blocks", "lora", "all")
@@ -42,11 +45,11 @@ class ModelSpec:
     """An open_clip model, and the parts of it that are trained.
 
     Args:
-        name: an open_clip architecture, `fashret-tiny`, `hf-hub:<repository>` or
-            `local-dir:<folder>`.
-        pretrained: a tag of open_clip (`fashion` for fashret-tiny), a local file of weights, or
-            null for random weights. Must be null with `hf-hub:` and `local-dir:`, which come with
-            their weights.
+        name: an open_clip architecture, `fashret-tiny`, `hf-hub:<repository>`, `local-dir:<folder>`
+            or `timm:<encoder>`, an image tower alone.
+        pretrained: a tag of open_clip (`fashion` for fashret-tiny, `timm` for an encoder of timm),
+            a local file of weights, or null for random weights. Must be null with `hf-hub:` and
+            `local-dir:`, which come with their weights.
         train: parts that are trained: heads, blocks (the heads and the last transformer blocks of
             each tower), lora (the heads and low-rank adapters in every block: Hu et al., LoRA,
             2021) or all.
@@ -151,6 +154,16 @@ class ModelSpec:
     def carries_weights(self) -> bool:
         """Whether the name is a bundle with weights: `hf-hub:` or `local-dir:`."""
         return self.name.startswith(("hf-hub:", "local-dir:"))
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model has a text tower; an encoder of timm has none."""
+        return self.timm_name is None
+
+    @property
+    def timm_name(self) -> str | None:
+        """The encoder's name in timm; None for another model."""
+        return self.name.removeprefix(TIMM) if self.name.startswith(TIMM) else None
 
     @property
     def shipped_bundle(self) -> Path | None:

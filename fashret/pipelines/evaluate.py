@@ -274,7 +274,7 @@ def measure_latency(system: System, evaluation: Evaluation) -> dict[str, Any]:
     measured["search_ms"] = search_latency(weighted(queries), gallery.image, k)
     texts = session.table.column("text")
     query_texts = [texts[row] for row in (item_queries if is_any else rows) if texts[row]]
-    if query_texts and system.retriever is not None:
+    if query_texts and system.retriever is not None and session.spec.reads_text:
         try:
             towers = system.towers
         except CheckpointError as e:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fashret.cache import default_cache_dir
+from fashret.errors import ConfigError
 from fashret.models.backbone import load_backbone
 from fashret.models.bundle import write_bundle
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint, with_weights
@@ -37,8 +38,16 @@ def export(options: ExportOptions) -> tuple[str, ...]:
 
     Returns:
         The attributes whose heads were not exported: open_clip has no place for them.
+
+    Raises:
+        ConfigError: the model has an image tower alone.
     """
     spec, state = options.model, None
+    if not spec.reads_text:
+        raise ConfigError(
+            f"model.name={spec.name} has an image tower alone, which is no open_clip model; load "
+            "it with fashret.load, or its weights with timm"
+        )
     if options.run is not None or options.ckpt not in ("last", "best"):
         state = read_checkpoint(checkpoint_path(options.run, options.ckpt))[1]
     retriever = Retriever.from_backbone(load_backbone(spec, options.cache_dir))

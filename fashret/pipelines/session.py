@@ -23,7 +23,7 @@ from fashret.data.tokens import CaptionTokens
 from fashret.errors import CheckpointError, ConfigError
 from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.plan import Plan, metric_names
-from fashret.evaluation.split_search import SplitSearch
+from fashret.evaluation.split_search import MODES, SplitSearch
 from fashret.evaluation.targets import Target, usable_targets
 from fashret.loading.batches import tokenize_captions
 from fashret.loading.samplers import EVALUATION_BATCH
@@ -140,6 +140,8 @@ class Session:
     def codes(self) -> ItemCodes:
         """The codes of the table; captions with equal tokens share a code."""
         codes = ItemCodes(self.table, min_confidence=self.source.min_confidence)
+        if not self.spec.reads_text:
+            return codes.without_captions()
         tokens = self.caption_tokens
         return codes if tokens is None else codes.with_captions(tokens.first)
 
@@ -147,7 +149,7 @@ class Session:
     def caption_tokens(self) -> CaptionTokens | None:
         """The tokens of the captions; None without captions, or if no tokenizer can be loaded."""
         codes, captions = self.table.codes("text")
-        if not captions or not self.reads_captions:
+        if not captions or not self.reads_captions or not self.spec.reads_text:
             return None
         try:
             tokenizer = load_tokenizer(self.spec, self.cache_dir)
@@ -201,6 +203,8 @@ class Session:
     @cached_property
     def judged_queries(self) -> Mapping[str, JudgedQueries]:
         """The judged queries of the data that are not items, by the task that trains on them."""
+        if not self.spec.reads_text:
+            return {}
         found = self.source.judged_queries(self.table)
         for task, queries in found.items():
             log.info(
@@ -247,7 +251,12 @@ class Session:
     def split_search(self, split: str) -> SplitSearch:
         """Return the plan of a split's evaluation: queries, gallery and ground truth."""
         return SplitSearch.from_table(
-            self.table, self.codes, split, self.options.retrieval, self.judged_queries
+            self.table,
+            self.codes,
+            split,
+            self.options.retrieval,
+            self.judged_queries,
+            modes=MODES if self.spec.reads_text else ("image",),
         )
 
     @cached_property

@@ -95,7 +95,8 @@ class TrainOptions:
         The terms of a composite loss and the attribute heads read texts in the first task's.
         """
         terms = isinstance(self.loss, Composite) and len(self.loss.terms) > 0
-        first_reads = terms or bool(self.session.model.block_widths)
+        model = self.session.model
+        first_reads = model.reads_text and (terms or bool(model.block_widths))
         return [
             task.name
             for number, task in enumerate(self.tasks)
@@ -253,6 +254,11 @@ def _check_tasks(options: TrainOptions) -> None:
                     f"task={task.name}: the loss classifies photos by their product: use "
                     "task=product or task=street, or another loss"
                 )
+    if not options.session.model.reads_text and options.trains_text:
+        raise ConfigError(
+            f"model.name={options.session.model.name} has an image tower alone, and "
+            f"task={','.join(names)} needs texts: use task=product, street or attribute"
+        )
     source, composer = options.session.source, options.session.model.composer
     if SearchLogTask.name in names and source.judgments is None:
         raise ConfigError(

@@ -109,7 +109,8 @@ class Gallery:
             The positions of the queries, by search.
         """
         plan = evaluation.plan
-        names = [name for name in plan.searches if name in self.modes or name not in MODES]
+        ranked = [name for name in plan.searches if name in evaluation.rankings]
+        names = [name for name in ranked if name in self.modes or name not in MODES]
         category = table.codes("category")[0]
         rng = np.random.default_rng(self.seed)
         share = -(-self.queries // max(1, len(names)))

@@ -59,7 +59,7 @@ def test_a_compared_scoreboard_has_targets_headlines_and_values() -> None:
     assert header[-3:] == ["verdict", "chance", "ceiling"]
     assert only[0] == "image/neckline/precision@10"
     assert only[-2:] == ["10.0", "100.0"]
-    names = [row[0] for row in table(text, "By value, image queries")[1:]]
+    names = [row[0] for row in table(text, "By value")[1:]]
     stem = "image/neckline/precision@10"
     assert names == [f"{stem}[{v}]" for v in ("round", "square", "high", "macro")]
     assert "Without a value" not in text

@@ -7,7 +7,8 @@ import torch
 
 from fashret.errors import ConfigError, DataError
 from fashret.models.checkpoint import is_text_weight, read_checkpoint
-from support.commands import SMALL, Run, lines, metrics, session_of
+from support.commands import Run, lines, metrics
+from support.judged import small_table, write_log, write_triples
 
 pytestmark = pytest.mark.usefixtures("stand_ins")
 
@@ -16,37 +17,12 @@ TOWERS = ("model.pretrained=null", "model.train=all", "trainer.max_epochs=2")
 
 @pytest.fixture
 def log(run: Run, tmp_path: Path) -> Path:
-    """A log of the small sample: colours and categories are asked, and clicked where they fit."""
-    session = session_of(
-        "evaluate", [*SMALL, f"paths.cache_dir={run.cache_dir}", "paths.output_dir=none"]
-    )
-    table = session.table
-    columns = [table.column(name) for name in ("item_id", "colour", "category")]
-    rows = ["query,item_id,clicks,split"]
-    for number, (item, colour, category) in enumerate(zip(*columns, strict=True)):
-        rows.append(f"{colour} {category},{item},{1 + number % 5},")
-        rows.append(f"{category},{item},{number % 3},")
-    path = tmp_path / "log.csv"
-    path.write_text("\n".join([*rows, "denim,gone,3,train"]))
-    return path
+    return write_log(tmp_path / "log.csv", small_table(run.cache_dir))
 
 
 @pytest.fixture
 def triples(run: Run, tmp_path: Path) -> Path:
-    """Triples of the small sample: every item asks for the next one of its split."""
-    session = session_of(
-        "evaluate", [*SMALL, f"paths.cache_dir={run.cache_dir}", "paths.output_dir=none"]
-    )
-    table = session.table
-    ids, colours = table.column("item_id"), table.column("colour")
-    rows = ["reference,text,target"]
-    for split in table.splits:
-        own = table.rows(split).tolist()
-        for one, other in zip(own, [*own[1:], own[0]], strict=True):
-            rows.append(f"{ids[one]},in {colours[other]},{ids[other]}")
-    path = tmp_path / "triples.csv"
-    path.write_text("\n".join(rows))
-    return path
+    return write_triples(tmp_path / "triples.csv", small_table(run.cache_dir))
 
 
 @pytest.mark.parametrize("towers", [True, False])

@@ -51,7 +51,7 @@ class Dashboard(pl.Callback):
             return
         evaluation, data = evaluations[0].evaluation, trainer.datamodule  # type: ignore[attr-defined]
         for writer in _writers(trainer):
-            for mode in ("image", "text"):
+            for mode in [name for name in ("image", "text") if name in evaluation.rankings]:
                 ranked = evaluation.rankings[mode].rows.numpy()
                 picture = self._picture(data.table, data.plan, mode, ranked)
                 if picture is not None:
@@ -96,8 +96,10 @@ def _layout(plan: SplitSearch) -> dict[str, dict[str, list[Any]]]:
 
     k = max(plan.options.k)
     key = f"val/(image|text|fused)/{{}}/(precision|hit|mrr)@{k}$"
+    judged = {"judged": lines(f"val/(text|composed)/judged/(ndcg|mrr)@{k}$")} if plan.judged else {}
     return {
-        "overall": {name: lines(key.format(name)) for name in ("product", "pair", "category")},
+        "overall": {name: lines(key.format(name)) for name in ("product", "pair", "category")}
+        | judged,
         "attributes": {name: lines(f"val/image/{name}/precision@\\d+$") for name in attributes},
         "slices": {
             name: lines(rf"val/image/{name}/precision@{k}\[.*\]$")

@@ -16,7 +16,7 @@ from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.plan import metric_keys
 from fashret.evaluation.ranked_rows import RankedRows
 from fashret.evaluation.ranking import SplitEmbeddings, rank_split
-from fashret.evaluation.split_search import MODES, SplitSearch
+from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.topk import Ranking
 from fashret.models.retriever import Retriever
 
@@ -48,7 +48,7 @@ class RetrievalEvaluation(pl.Callback):
         self._plan = plan
         k = max(plan.options.k)
         judged: Mapping[str, Tensor] = trainer.datamodule.plan_inputs  # type: ignore[attr-defined]  # nor here
-        sizes = {mode: len(plan.queries) for mode in MODES}
+        sizes = {mode: len(plan.queries) for mode in plan.modes}
         sizes |= {name: len(plan.judged[name].queries) for name in judged}
         self._judged = judged
         self._metrics = {name: RankedRows(num_queries=size, k=k) for name, size in sizes.items()}
