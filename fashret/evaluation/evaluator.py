@@ -254,8 +254,10 @@ def _columns(
     relevant, ranked = judgment.num_relevant, judgment.num_ranked
     distinct, inverse = torch.stack([relevant, ranked], dim=1).unique(dim=0, return_inverse=True)
     unknown = torch.full(relevant.shape, torch.nan, dtype=torch.float64)
-    gains = judgment.gains
-    graded = gains is not None and not bool(((gains == 0) | (gains == 1)).all())
+    gains, ideal = judgment.gains, judgment.ideal
+    graded = any(
+        bool(((part != 0) & (part != 1)).any()) for part in (gains, ideal) if part is not None
+    )
     functions = {**user_metrics, **FURTHER_METRICS, **METRICS}
     columns = {}
     for metric in task.metrics:
@@ -264,14 +266,16 @@ def _columns(
             assert full_ranking is not None, f"{metric} needs the full ranking"
             values = full_ranking[name]
         elif name == "ndcg" and gains is not None:
-            assert judgment.ideal is not None
-            values = graded_ndcg(gains, judgment.ideal, k)
+            assert ideal is not None
+            values = graded_ndcg(gains, ideal, k)
         else:
             function = functions[name]
             values = function(judgment.hits, relevant, k)
         missing = 0.0 if task.zero_without_answer else torch.nan
         values = torch.where(relevant > 0, values, missing)
-        if k is None or name not in METRICS or (name == "ndcg" and graded):
+        if name == "ndcg" and graded:  # an ideal ranking has 1; chance depends on the grades
+            columns[metric] = Column(values, torch.where(relevant > 0, 1.0, torch.nan), unknown)
+        elif k is None or name not in METRICS:
             columns[metric] = Column(values, unknown, unknown)
         else:
             top = ceiling(name, distinct[:, 0], k)[inverse]

@@ -29,3 +29,8 @@ def test_attribute_specific_names_an_attribute_that_is_not_there() -> None:
         means_of(
             AttributeSpecific(split=None, attributes=["sleeve"]), inputs(at(0), colour=["red"])
         )
+
+
+def test_an_attribute_of_two_items_is_evaluated_and_one_of_a_single_item_is_not() -> None:
+    on = inputs(at(0, 10, 30), colour=["red", "red", None], sleeve=["long", None, None])
+    assert list(means_of(AttributeSpecific(split=None), on)) == ["colour"]

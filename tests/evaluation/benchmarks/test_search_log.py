@@ -136,3 +136,17 @@ def test_a_search_log_by_its_command(
     assert result["n"] == 1
     assert 0.0 <= result["low"] <= result["value"] <= result["high"] <= 1.0
     assert "1 of 7 judgments are of items that the data does not have (gone)" in caplog.text
+
+
+def test_chance_is_known_where_grades_are_all_one(tmp_path: Path) -> None:
+    def ends(*rows: str) -> tuple[float | None, float | None]:
+        benchmark = SearchLog(judgments=log(tmp_path, *rows), k=[2])
+        on = inputs(at(*ANGLES), typed={"a": 0.0})
+        results = evaluate_benchmark(benchmark, "test", FEW, on).results()
+        result = results["test/search_log/judged/ndcg@2"]
+        return result["ceiling"], result["chance"]
+
+    # Two of five items are relevant, and an ideal ranking begins with both.
+    assert ends("a,i0,3", "a,i3,3") == (1.0, pytest.approx(2 / 5))
+    for rows in (("a,i0,3", "a,i3,1"), ("a,i0,1", "a,i3,3")):  # the other grade is found, or not
+        assert ends(*rows) == (1.0, None)
