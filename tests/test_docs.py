@@ -20,7 +20,8 @@ from PIL import Image
 import fashret
 from fashret.cli.compose import Composed
 from fashret.cli.main import COMMANDS
-from support.commands import SMALL, Run, composed, session_of
+from support.commands import Run, composed
+from support.judged import small_table, write_log, write_triples
 from support.official_sets import inshop
 
 ROOT = Path(__file__).parents[1]
@@ -200,9 +201,13 @@ def desk(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     table = "\n".join(["image,text,category,product_id", *(r.replace(", r", " r") for r in rows)])
     (desk / "photos" / "items.csv").write_text(table)
     (desk / "views").symlink_to(desk / "photos")
-    options = [*SMALL, f"paths.cache_dir={cache_dir}", "paths.output_dir=none"]
-    ids = session_of("evaluate", options).table.column("item_id")
-    (desk / "log.csv").write_text("\n".join(["query,item_id,clicks", *(f"red,{i},2" for i in ids)]))
+    sample = small_table(cache_dir)
+    write_log(desk / "log.csv", sample)
+    write_triples(desk / "triples.csv", sample)
+    (desk / "shop").mkdir()
+    (desk / "shop" / "items.csv").write_text(table)
+    clicks = [f"kind {n % 6},{n}.jpg,{1 + n % 4},train" for n in range(60)]
+    (desk / "shop" / "log.csv").write_text("\n".join([(desk / "log.csv").read_text(), *clicks]))
     styles = [
         f"{n},{['Men', 'Women'][n % 2]},Apparel,Topwear,{['Shirts', 'Tshirts'][n % 3 % 2]},"
         f"{['Red', 'Blue', 'Black'][n % 3]},Summer,2012,Casual,Brand {n} Striped Shirt"

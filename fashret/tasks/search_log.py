@@ -23,7 +23,8 @@ class SearchLogTask(TrainingTask):
 
     An item with a grade above 0 is a positive of every query that it has the grade for, and the
     grade weighs it (generalised contrastive learning, Zhu et al., 2024). One of grade 0 is a
-    negative, and so are the other items of a batch.
+    negative, and so are the other items of a batch, but for the answers of queries that have a
+    relevant item in common with this one.
 
     Args:
         weight: weight of the task's loss where a run has several tasks, above 0.
@@ -31,7 +32,7 @@ class SearchLogTask(TrainingTask):
         documents: what stands for an item: its photo (image), its text (text), or both (mixed).
         weight_image: weight of the photo in a mixed item, 0 to 1.
         ignore_related: whether answers of queries that have a relevant item in common are left out
-            of one another's negatives.
+            of one another's negatives; false takes them for negatives.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -39,7 +40,7 @@ class SearchLogTask(TrainingTask):
 
     documents: str = "image"
     weight_image: float = 0.7
-    ignore_related: bool = False
+    ignore_related: bool = True
 
     name = "search_log"
     metric = "text/judged/ndcg@10"
