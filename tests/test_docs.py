@@ -206,7 +206,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     write_triples(desk / "triples.csv", sample)
     (desk / "shop").mkdir()
     (desk / "shop" / "items.csv").write_text(table)
-    clicks = [f"kind {n % 6},{n}.jpg,{1 + n % 4},train" for n in range(60)]
+    clicks = [
+        f"{split} {n % 3},{n}.jpg,{1 + n % 4},{split}"
+        for n in range(60)
+        for split in ("train", "validation", "test")
+    ]
     (desk / "shop" / "log.csv").write_text("\n".join([(desk / "log.csv").read_text(), *clicks]))
     styles = [
         f"{n},{['Men', 'Women'][n % 2]},Apparel,Topwear,{['Shirts', 'Tshirts'][n % 3 % 2]},"

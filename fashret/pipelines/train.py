@@ -16,10 +16,10 @@ from fashret.catalog.store import Catalog
 from fashret.data.leakage import write_training_record
 from fashret.engine.datamodule import FashionData
 from fashret.engine.module import RetrievalModule
-from fashret.errors import ConfigError
+from fashret.errors import ConfigError, DataError
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.head_weights import WeightCurve
-from fashret.evaluation.plan import KEY_NAMES
+from fashret.evaluation.plan import KEY_NAMES, metric_keys
 from fashret.launch_env import is_restart
 from fashret.loading.batches import query_inputs
 from fashret.losses import AttributeBlocks, Composite
@@ -147,6 +147,7 @@ def train(options: TrainOptions) -> TrainResult | None:
     check_weights(session.options.retrieval.weights, tuple(session.spec.block_widths))
     checkpoint = resume_from(options, session)
     check_same_data(session, checkpoint)
+    check_judged(options, session)
     untrained = System.untrained(session)
     splits = splits_to_evaluate(session)
     baseline = evaluate_splits(untrained, splits)
@@ -241,6 +242,22 @@ def check_options(options: TrainOptions) -> None:
         raise ConfigError(
             "data.captions needs trained towers (model.train=all, blocks or lora): with frozen "
             "towers the stored text features are those of fixed captions"
+        )
+
+
+def check_judged(options: TrainOptions, session: Session) -> None:
+    """Check that the monitored metric of judged queries has queries.
+
+    Raises:
+        DataError: no query of the validation split has a relevant item in it.
+    """
+    name = options.monitored.split("[")[0]
+    plan = session.split_search("validation")
+    if "/judged/" in name and name not in metric_keys(plan):
+        raise DataError(
+            f"data {session.source.name}: no judged query of the split validation has a relevant "
+            f"item among its {len(plan.gallery)} items, so that {name} cannot be monitored. Add "
+            "such queries, or monitor another metric (monitor=val/image/category/precision@10)"
         )
 
 

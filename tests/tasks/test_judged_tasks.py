@@ -90,6 +90,8 @@ def test_a_task_without_its_file_is_refused_before_the_data(run: Run, log: Path)
     with pytest.raises(ConfigError, match=r"task=caption: the loss classifies photos by their"):
         run("train", "loss=arcface")
     with pytest.raises(DataError, match=r"0 queries of the training split .* data\.triples must"):
+        run("train", "task=composed", "monitor=val/image/product/mrr@10")
+    with pytest.raises(DataError, match=r"no judged query of the split validation .*monitor=val/"):
         run("train", "task=composed")
     log.write_text("query,item_id,clicks,split\nred,nothing,1,train\n")
     with pytest.raises(DataError, match=r"none of its 1 judgments is of an item of the data"):
