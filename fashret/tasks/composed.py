@@ -1,22 +1,14 @@
 """A photo and words find the photo that differs as the words say: `task=composed`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from fashret.data.learnable import check_queries
-from fashret.data.source import Source
-from fashret.functional.judged import JudgedPairs, judged_relations
-from fashret.loading.query_sampler import QuerySampler
-from fashret.loading.samplers import TrainingSampler
-from fashret.tasks.training import TrainingTask
-from fashret.types import Batch, Relations, TrainingItems
+from fashret.tasks.judged import JudgedTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComposedTask(TrainingTask):
+class ComposedTask(JudgedTask):
     """Trains composed queries against their targets, by triples of reference, text and target.
 
     The query is what the model's `composer` makes of the embeddings of the reference photo and of
@@ -33,37 +25,8 @@ class ComposedTask(TrainingTask):
 
     name = "composed"
     metric = "composed/judged/mrr@10"
-
-    @property
-    def trains_text(self) -> bool:
-        """True: a part of a query is a text."""
-        return True
-
-    def check(
-        self, items: TrainingItems, caption: Tensor, *, data: str, batch_items: int, values: bool
-    ) -> None:
-        """Check that two queries have a training target; see `TrainingTask.check`."""
-        check_queries(items, caption, data=data, task=self.name, key="data.triples")
-
-    def sampler(
-        self, items: TrainingItems, source: Source, *, reshuffle: bool = True, **order: Any
-    ) -> TrainingSampler:
-        """Draw pairs of a query and a target; see `TrainingTask.sampler`."""
-        queries = items.queries[self.name]
-        return QuerySampler(queries, batch_size=source.batch_size, reshuffle=reshuffle, **order)
+    key = "data.triples"
 
     def sides(self, images: Tensor, texts: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Compare composed queries with photos."""
         return queries, images
-
-    def relations(
-        self,
-        rows: Batch,
-        columns: Batch,
-        *,
-        several_positives: bool,
-        judged: JudgedPairs | None = None,
-    ) -> Mapping[str, Relations]:
-        """Relate queries to photos; see `functional.judged.judged_relations`."""
-        assert judged is not None
-        return {self.name: judged_relations(judged, rows["query"], columns["index"], None)}

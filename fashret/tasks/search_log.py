@@ -1,24 +1,17 @@
 """Typed texts find the items that were clicked for them: `task=search_log`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from fashret.data.learnable import check_queries
-from fashret.data.source import Source
 from fashret.errors import ConfigError
 from fashret.functional.documents import DOCUMENTS, documents
-from fashret.functional.judged import JudgedPairs, judged_relations
-from fashret.loading.query_sampler import QuerySampler
-from fashret.loading.samplers import TrainingSampler
-from fashret.tasks.training import TrainingTask
-from fashret.types import Batch, Relations, TrainingItems
+from fashret.tasks.judged import JudgedTask
+from fashret.types import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchLogTask(TrainingTask):
+class SearchLogTask(JudgedTask):
     """Trains typed texts against items, by the judgments of `data.judgments`.
 
     An item with a grade above 0 is a positive of every query that it has the grade for, and the
@@ -44,6 +37,7 @@ class SearchLogTask(TrainingTask):
 
     name = "search_log"
     metric = "text/judged/ndcg@10"
+    key = "data.judgments"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,37 +52,10 @@ class SearchLogTask(TrainingTask):
         """Whether the items' texts are part of the documents."""
         return self.documents != "image"
 
-    @property
-    def trains_text(self) -> bool:
-        """True: queries are texts."""
-        return True
-
-    def check(
-        self, items: TrainingItems, caption: Tensor, *, data: str, batch_items: int, values: bool
-    ) -> None:
-        """Check that two queries have relevant training items; see `TrainingTask.check`."""
-        check_queries(items, caption, data=data, task=self.name, key="data.judgments")
-
-    def sampler(
-        self, items: TrainingItems, source: Source, *, reshuffle: bool = True, **order: Any
-    ) -> TrainingSampler:
-        """Draw pairs of a query and a relevant item; see `TrainingTask.sampler`."""
-        queries = items.queries[self.name]
-        return QuerySampler(queries, batch_size=source.batch_size, reshuffle=reshuffle, **order)
+    def asked(self, columns: Batch) -> Tensor | None:
+        """Return the queries that columns answer, if related ones are ignored."""
+        return columns.get("asked") if self.ignore_related else None
 
     def sides(self, images: Tensor, texts: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Compare queries with documents."""
         return queries, documents(self.documents, images, texts, self.weight_image)
-
-    def relations(
-        self,
-        rows: Batch,
-        columns: Batch,
-        *,
-        several_positives: bool,
-        judged: JudgedPairs | None = None,
-    ) -> Mapping[str, Relations]:
-        """Relate queries to items; see `functional.judged.judged_relations`."""
-        assert judged is not None
-        asked = columns.get("asked") if self.ignore_related else None
-        return {self.name: judged_relations(judged, rows["query"], columns["index"], asked)}
