@@ -131,8 +131,8 @@ def options_of(command: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("command", "count"),
-    [("train", 88), ("evaluate", 43), ("build_catalog", 29), ("export", 8), ("view", 24),
-     ("demo", 25)],
+    [("train", 90), ("evaluate", 45), ("build_catalog", 31), ("export", 10), ("view", 26),
+     ("demo", 27)],
 )  # fmt: skip
 def test_every_option_composes_for_each_command_that_has_its_group(
     command: str, count: int, cache_dir: Path
