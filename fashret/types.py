@@ -63,8 +63,15 @@ class JudgedQueries:
         if self.reference is not None:
             kept &= torch.isin(self.reference, rows)
         judged = torch.isin(self.row, rows) & kept[self.query]
-        chosen = self.query[judged & (self.grade > 0)].unique()
-        judged &= torch.isin(self.query, chosen)
+        return self._of(self.query[judged & (self.grade > 0)].unique(), judged)
+
+    def some(self, chosen: Tensor) -> "JudgedQueries":
+        """Keep only some of the queries, by their (q,) long positions, ascending."""
+        return self._of(chosen, torch.ones(len(self.query), dtype=torch.bool))
+
+    def _of(self, chosen: Tensor, judged: Tensor) -> "JudgedQueries":
+        """Keep some queries, and those of their judgments that a (P,) bool mask allows."""
+        judged = judged & torch.isin(self.query, chosen)
         reference, embedding = (
             None if part is None else part[chosen] for part in (self.reference, self.embedding)
         )

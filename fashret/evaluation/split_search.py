@@ -113,6 +113,9 @@ class SplitSearch:
         searches = {}
         for task, all_queries in (judged or {}).items():
             found = all_queries.within(split, torch.from_numpy(gallery))
+            if options.max_queries is not None and options.max_queries < len(found):
+                some = rng.choice(len(found), options.max_queries, replace=False)
+                found = found.some(torch.from_numpy(np.sort(some)))
             if len(found):
                 searches[task] = JudgedSearch(task, found)
         return cls(

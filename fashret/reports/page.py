@@ -94,7 +94,9 @@ class Page:
                     "verdict": row.verdict,
                 }
                 for row in self.scoreboard.slices
-                if not row.name.endswith("[macro]") and row.value is not None
+                if row.name.startswith("image/")
+                and not row.name.endswith("[macro]")
+                and row.value is not None
             ],
             "epochs": _epochs(self.train_log, max(evaluations[0].plan.options.k)),
             "confusion": _confusions(evaluations) if of_split else {},

@@ -63,6 +63,10 @@ def test_a_split_has_its_queries_and_the_judgments_of_its_items(tmp_path: Path) 
     assert list(zip(found.query.tolist(), found.row.tolist(), strict=True)) == [(0, 0), (1, 1)]
     assert list(judged.within(None, torch.tensor([0])).texts) == ["red", "teal"]
     assert len(judged.within("test", torch.tensor([3]))) == 0
+    some = judged.some(torch.tensor([1, 3]))
+    assert list(some.texts) == ["blue", "teal"]
+    assert some.position.tolist() == [1, 3]
+    assert list(zip(some.query.tolist(), some.row.tolist(), strict=True)) == [(0, 1), (1, 0)]
 
 
 def test_a_log_of_other_items_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Judged queries on a split's plan: the search, the task, slices by frequency, and the ranking."""
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,3 +109,27 @@ def test_processes_rank_their_share_of_judged_queries() -> None:
         own, ranking = rank_split(plan, embedded, part=part, parts=2)["log"]
         assert own.tolist() == list(range(part, 3, 2))
         assert torch.equal(ranking.rows, whole[own])
+
+
+def test_a_sample_of_queries_is_one_of_judged_queries_too() -> None:
+    plan = plan_of([0, 1, 2, 3, 4], category=[0] * 5)
+    table: Any = SimpleNamespace(
+        splits=("test",),
+        rows=lambda split: np.arange(5),
+        photo_codes=np.arange(5),
+        dataset=SimpleNamespace(column_names=[]),
+        categorical_columns=("category",),
+    )
+    drawn = set()
+    for seed in range(6):
+        options = RetrievalOptions(k=[1], max_queries=2, seed=seed)
+        found = SplitSearch.from_table(table, plan.codes, "test", options, {"search_log": judged()})
+        queries = found.judged["search_log"].queries
+        assert len(queries) == 2
+        assert len(found.queries) == 2
+        drawn.add(tuple(queries.texts))
+    assert len(drawn) > 1
+    every = RetrievalOptions(k=[1], max_queries=3)
+    found = SplitSearch.from_table(table, plan.codes, "test", every, {"search_log": judged()})
+    assert list(found.judged["search_log"].queries.texts) == ["a", "b", "c"]
+    assert [task.name for task in found.tasks if task.search == "search_log"] == ["text/judged"]
