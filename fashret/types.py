@@ -36,6 +36,7 @@ class JudgedQueries:
         position: (Q,) long position of each query among all queries of the data.
         reference: (Q,) long rows of the reference photos; None for typed texts.
         embedding: (Q, D) float embeddings by the untrained model; None where nothing needs them.
+        notes: what was left out of the judgments, and why.
     """
 
     texts: Sequence[str]
@@ -47,6 +48,7 @@ class JudgedQueries:
     position: Tensor
     reference: Tensor | None = None
     embedding: Tensor | None = None
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -57,7 +59,7 @@ class JudgedQueries:
         Args:
             split: the split; None keeps the queries of all.
             rows: (n,) long rows of the item table; judgments of other items, and queries whose
-                reference photo is another, are left out.
+                reference photo is not among them, are left out.
         """
         kept = torch.tensor([split is None or name in ("", split) for name in self.splits])
         if self.reference is not None:
@@ -85,6 +87,7 @@ class JudgedQueries:
             self.position[chosen],
             reference,
             embedding,
+            self.notes,
         )
 
 

@@ -55,8 +55,11 @@ def search_log_queries(judgments: Judgments, table: ItemTable, *, what: str) -> 
     known = found >= 0
     unknown = Counter(i for i, has in zip(judgments.item_id, known, strict=True) if not has)
     _report_unknown(unknown, f"{what}: %d of {len(found)} judgments are")
-    for reason, count in judgments.dropped.items():
-        log.warning("%s: %d rows are left out: %s", what, count, reason)
+    notes = [f"{count} rows of the judgments: {why}" for why, count in judgments.dropped.items()]
+    for note in notes:
+        log.warning("%s: %s", what, note)
+    if unknown:
+        notes.append(f"{unknown.total()} judgments are of items that are not in the data")
     if not known.any():
         raise DataError(
             f"{what}: none of its {len(found)} judgments is of an item of the data, such as "
@@ -73,6 +76,7 @@ def search_log_queries(judgments: Judgments, table: ItemTable, *, what: str) -> 
         grade=torch.from_numpy(grade / np.where(largest > 0, largest, 1.0)[query]),
         frequency=torch.from_numpy(judgments.frequency),
         position=torch.arange(len(judgments.queries)),
+        notes=notes,
     )
 
 

@@ -178,7 +178,7 @@ def _rows(path: Path, queries: str | Path | None) -> Iterator[tuple[str, str, st
     if path.is_dir():
         yield from _beir(path)
     elif not path.is_file():
-        raise DataError(f"judgments {path}: there is no such file")
+        raise DataError(f"judgments {path}: file not found; name its new path")
     elif queries is not None:
         yield from _trec(path, Path(queries).expanduser())
     elif path.suffix.lower() == ".json":

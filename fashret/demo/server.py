@@ -17,7 +17,7 @@ from starlette.routing import Route
 from fashret.data.photos import decode_photo
 from fashret.demo.search import Query, Search
 from fashret.demo.workers import Busy, Workers
-from fashret.errors import DataError
+from fashret.errors import DataError, FashretError
 from fashret.reports.contact_sheet import thumbnail
 from fashret.reports.web import render
 
@@ -103,10 +103,10 @@ def application(search: Search, title: str, host: str, limits: Limits | None = N
             encoded = request.query_params.get("query", "{}")
             workers = photos if uploaded else searches
             return JSONResponse({"systems": await workers.run(find, encoded, uploaded)})
-        except DataError as e:
-            return JSONResponse({"error": str(e)}, status_code=400)
         except Busy as e:
             return _unavailable(e)
+        except FashretError as e:
+            return JSONResponse({"error": str(e)}, status_code=400)
 
     @asynccontextmanager
     async def while_served(_: Starlette) -> AsyncIterator[None]:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from fashret.types import UNKNOWN, Batch
 
-_CODES = ("index", "product", "caption", "role")
+_CODES = ("index", "product", "caption", "role", "asked")
 
 
 class MemoryBank(nn.Module):

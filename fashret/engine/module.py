@@ -80,9 +80,8 @@ class RetrievalModule(pl.LightningModule):
         self.memories = nn.ModuleDict(
             {task.name: MemoryBank(task.memory, dim) for task in tasks if task.memory}
         )
-        self.judged = nn.ModuleDict(
-            {name: JudgedPairs(one) for name, one in (queries or {}).items()}
-        )
+        # No buffers: DistributedDataParallel would send a whole log in every step.
+        self.judged = {name: JudgedPairs(one) for name, one in (queries or {}).items()}
         self.gather = gather
         self._initial = {
             name: parameter.detach().clone()
@@ -170,9 +169,9 @@ class RetrievalModule(pl.LightningModule):
         (rows, row_codes), (columns, column_codes) = of_rows, of_columns
         with torch.no_grad():
             several = getattr(loss, "several_positives", False)
-            judged: JudgedPairs | None = None
-            if task.name in self.judged:
-                judged = self.judged[task.name]  # type: ignore[assignment]  # a ModuleDict holds any module
+            judged = self.judged.get(task.name)
+            if judged is not None:
+                judged = judged.to(rows.device)
             parts = task.relations(
                 row_codes, column_codes, several_positives=several, judged=judged
             )

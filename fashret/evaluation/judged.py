@@ -96,5 +96,6 @@ class JudgedSearch:
             metrics=metrics,
             headlines=headlines,
             values=(bands, BANDS) if typed else None,
+            notes=self.queries.notes,
             sliced=[metric.partition("@")[0] for metric in headlines] if typed else [],
         )

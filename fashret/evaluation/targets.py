@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fashret.errors import ConfigError
+from fashret.evaluation.judged import BANDS
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,8 @@ def _fault(
         return f"there is no such metric; {_near(whole, metrics)}"
     value = match["value"]
     if value is None:
+        return None
+    if match["relevance"] == "judged" and value in (*BANDS, "macro"):
         return None
     if match["relevance"] not in values:
         return (

@@ -1,13 +1,13 @@
 """Relations of queries and items by judgments: search logs and composed queries."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fashret.types import UNKNOWN, JudgedQueries, Relations
 
 
-class JudgedPairs(nn.Module):
-    """The judgments of queries, to look up in batches; its buffers are in no checkpoint.
+class JudgedPairs:
+    """The judgments of queries, to look up in batches.
 
     Args:
         queries: the queries, with at least one judgment.
@@ -18,23 +18,19 @@ class JudgedPairs(nn.Module):
         grade: (P,) float grade, at least 0.
     """
 
-    query: Tensor
-    row: Tensor
-    grade: Tensor
-    _key: Tensor
-
     def __init__(self, queries: JudgedQueries) -> None:
-        super().__init__()
         self._width = int(queries.row.max()) + 1
         self._num_queries = int(queries.query.max()) + 1
-        key, order = (queries.query * self._width + queries.row).sort()
-        for name, values in (
-            ("query", queries.query[order]),
-            ("row", queries.row[order]),
-            ("grade", queries.grade[order].float()),
-            ("_key", key),
-        ):
-            self.register_buffer(name, values, persistent=False)
+        self._key, order = (queries.query * self._width + queries.row).sort()
+        self.query, self.row = queries.query[order], queries.row[order]
+        self.grade = queries.grade[order].float()
+
+    def to(self, device: torch.device) -> "JudgedPairs":
+        """Move the judgments to a device, and return them."""
+        if self._key.device != device:
+            self._key, self.query = self._key.to(device), self.query.to(device)
+            self.row, self.grade = self.row.to(device), self.grade.to(device)
+        return self
 
     def grades(self, queries: Tensor, rows: Tensor) -> Tensor:
         """Look up the grades of all pairs of some queries and items.

@@ -62,15 +62,13 @@ def make_composer(kind: str | None, dim: int, *, blocks: bool, seed: int = 0) ->
         seed: seed of the weights.
 
     Raises:
-        ConfigError: a gated composer of a model with attribute heads.
+        ConfigError: a composer of a model with attribute heads.
     """
     if kind is None:
         return None
-    if kind == "sum":
-        return WeightedSum()
     if blocks:
         raise ConfigError(
-            "model.composer=gated composes the general embedding alone; with "
-            "model.attribute_blocks use model.composer=sum"
+            f"model.composer={kind} composes the general embedding alone: it cannot be combined "
+            "with model.attribute_blocks"
         )
-    return Gated(dim, seed=seed)
+    return WeightedSum() if kind == "sum" else Gated(dim, seed=seed)

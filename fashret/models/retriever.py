@@ -126,7 +126,7 @@ class Retriever(nn.Module):
             The retriever itself.
 
         Raises:
-            ConfigError: a block has more dimensions than the general one; a gated composer beside
+            ConfigError: a block has more dimensions than the general one; a composer beside
                 attribute heads.
         """
         image, text, _ = self.heads
@@ -265,9 +265,7 @@ class Retriever(nn.Module):
         """
         assert self.backbone is not None, "new texts need towers"
         if not self.backbone.reads_text:
-            raise ConfigError(
-                "the model has an image tower alone: texts cannot be embedded, only photos"
-            )
+            raise ConfigError("the model has no text tower: texts cannot be embedded, only photos")
         tokens = self.backbone.tokenize(texts).to(self.device)
         has_text = torch.ones(len(texts), dtype=torch.bool, device=self.device)
         return self.embed_text(self.backbone.encode_text(tokens), has_text)

@@ -143,7 +143,8 @@ class ModelSpec:
     @property
     def learns(self) -> bool:
         """Whether any part of the model is trained."""
-        return self.heads or not self.frozen or bool(self.block_widths)
+        further = bool(self.block_widths) or self.composer is not None
+        return self.heads or not self.frozen or further
 
     @property
     def random(self) -> bool:

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from fashret.catalog.store import MANIFEST
 from fashret.errors import CheckpointError, ConfigError
+from fashret.evaluation.benchmarks import SearchLog
 from fashret.evaluation.benchmarks.base import (
     ALL_SPLITS,
     Benchmark,
@@ -114,12 +115,11 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult | None:
         baseline = None if other is None else evaluate_splits(other, [str(split)], like=system)
         title = f"{name}, {session.source.name}, {split}"
     else:
-        evaluations = [_by_benchmark(system, options.benchmark, split, system)]
-        baseline = (
-            None if other is None else [_by_benchmark(other, options.benchmark, split, system)]
-        )
+        benchmark = split_as_trained(options.benchmark, session)
+        evaluations = [_by_benchmark(system, benchmark, split, system)]
+        baseline = None if other is None else [_by_benchmark(other, benchmark, split, system)]
         where = split or "all splits"
-        title = f"{name}: {options.benchmark.name} on {session.source.name}, {where}"
+        title = f"{name}: {benchmark.name} on {session.source.name}, {where}"
     picture = None
     if options.queries:
         rows = session.rows(None) if split is None else session.split_search(split).gallery
@@ -222,6 +222,22 @@ def evaluate_splits(
     session = system.session if like is None else like.session
     plans = [session.split_search(split) for split in splits]
     return [evaluate_split(plan, system.embedded_plan(plan)) for plan in plans]
+
+
+def split_as_trained(benchmark: Benchmark, session: Session) -> Benchmark:
+    """Split the queries of a search log as the run that learned from one did.
+
+    Without it, a log that states no splits would be evaluated by the queries of the training.
+
+    Args:
+        benchmark: the benchmark; only a search log without `splits` is changed.
+        session: the session of the run, which has the data source that it was trained with.
+    """
+    source = session.source
+    if not isinstance(benchmark, SearchLog) or benchmark.splits or source.judgments is None:
+        return benchmark
+    log.info("queries without a stated split are split as in training, by data.splits")
+    return replace(benchmark, splits=source.splits, split_seed=source.split_seed)
 
 
 def _by_benchmark(

@@ -45,8 +45,8 @@ def export(options: ExportOptions) -> tuple[str, ...]:
     spec, state = options.model, None
     if not spec.reads_text:
         raise ConfigError(
-            f"model.name={spec.name} has an image tower alone, which is no open_clip model; load "
-            "it with fashret.load, or its weights with timm"
+            f"model.name={spec.name} has no text tower, so that it is no open_clip model; load it "
+            "with fashret.load, or its weights with timm"
         )
     if options.run is not None or options.ckpt not in ("last", "best"):
         state = read_checkpoint(checkpoint_path(options.run, options.ckpt))[1]

@@ -90,7 +90,9 @@ class Session:
     device: torch.device
     group: ProcessGroup
     reads_captions: bool = True
-    _query_features: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    _query_features: dict[str, Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # of this model: a copy for another one begins anew
 
     @classmethod
     def open(cls, options: SessionOptions) -> "Session":

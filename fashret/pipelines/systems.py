@@ -143,8 +143,9 @@ class System:
         """Make composed queries of (Q, D) reference photos and (Q, D) texts, on the CPU."""
         if self.retriever is None:
             return plain_mean(photos, texts)
-        device = self.retriever.device
-        return self.retriever.compose(photos.to(device), texts.to(device)).cpu()
+        # The heads over the catalog of trained towers have no composer of their own.
+        model = self.retriever if self.session.spec.frozen else self.towers
+        return model.compose(photos.to(model.device), texts.to(model.device)).cpu()
 
     def embedded_plan(self, plan: SplitSearch) -> SplitEmbeddings:
         """Return the embeddings of the items and the judged queries that an evaluation needs.
@@ -152,7 +153,7 @@ class System:
         The queries of a catalog whose model cannot be loaded are left out, with a warning.
         """
         embedded, session = self.embedded(plan.rows), self.session
-        if not plan.judged:
+        if not plan.judged or not session.spec.reads_text:
             return embedded
         retriever = self.retriever
         inputs = {}

@@ -25,6 +25,7 @@ from fashret.loading.batches import query_inputs
 from fashret.losses import AttributeBlocks, Composite
 from fashret.losses.base import prepare_loss
 from fashret.losses.composite import contrastive_part
+from fashret.miners import HardMiner
 from fashret.miners.base import Miner
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint, trained_epochs
 from fashret.models.retriever import Retriever
@@ -273,19 +274,21 @@ def _check_tasks(options: TrainOptions) -> None:
                 )
     if not options.session.model.reads_text and options.trains_text:
         raise ConfigError(
-            f"model.name={options.session.model.name} has an image tower alone, and "
+            f"model.name={options.session.model.name} has no text tower, and "
             f"task={','.join(names)} needs texts: use task=product, street or attribute"
         )
     source, composer = options.session.source, options.session.model.composer
     if SearchLogTask.name in names and source.judgments is None:
         raise ConfigError(
-            "task=search_log learns from a search log: data.judgments=<table query, item_id, "
-            "weight>"
+            "task=search_log needs data.judgments=<file>, a table with the columns query, item_id "
+            "and weight"
         )
-    if (ComposedTask.name in names) != (composer is not None):
+    if ComposedTask.name in names and composer is None:
+        raise ConfigError("task=composed needs model.composer=sum or model.composer=gated")
+    if ComposedTask.name not in names and composer is not None:
         raise ConfigError(
-            f"model.composer={composer} with task={','.join(names)}: task=composed, and no other "
-            "task, trains a composer (sum or gated)"
+            f"model.composer={composer} needs task=composed: task={','.join(names)} does not train "
+            "it"
         )
 
 
@@ -311,7 +314,8 @@ def make_module(
         Retriever(*baseline.heads) if spec.frozen else Retriever.from_backbone(session.backbone)
     )
     retriever.add_parts(spec).set_training(spec, text=options.trains_text)
-    options.miner.prepare(with_embeddings(session, items, baseline), baseline)
+    mines = isinstance(options.miner, HardMiner)  # only then are queries encoded before training
+    options.miner.prepare(with_embeddings(session, items, baseline) if mines else items, baseline)
     prepare_loss(options.loss, items, baseline)
     options.block_loss.prepare(items, baseline)
     return RetrievalModule(
@@ -323,7 +327,9 @@ def make_module(
         options.scheduler,
         dict(options.config),
         tasks=options.tasks,
-        queries={task.name: items.queries[task.name] for task in with_queries(options, items)},
+        queries={
+            task.name: items.queries[task.name] for task in tasks_with_queries(options, items)
+        },
         gather=options.gather,
         decay_to_initial=not spec.random,
     )
@@ -348,7 +354,7 @@ def make_data(
         miner=miner,
         query_inputs={
             task.name: query_inputs(task.name)[items.queries[task.name].position]
-            for task in with_queries(options, items)
+            for task in tasks_with_queries(options, items)
         },
         plan_inputs={
             name: query_inputs(name)[one.queries.position] for name, one in plan.judged.items()
@@ -370,7 +376,7 @@ def with_embeddings(session: Session, items: TrainingItems, baseline: Catalog) -
     return replace(items, queries=queries)
 
 
-def with_queries(options: TrainOptions, items: TrainingItems) -> list[TrainingTask]:
+def tasks_with_queries(options: TrainOptions, items: TrainingItems) -> list[TrainingTask]:
     """Return the tasks whose queries are judged queries, not items."""
     return [task for task in options.tasks if task.name in items.queries]
 

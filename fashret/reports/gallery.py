@@ -67,7 +67,12 @@ class Gallery:
             title: the title of the page.
         """
         evaluation = systems[0].evaluation
-        chosen = self.chosen(evaluation, table)
+        shared = [
+            name
+            for name in evaluation.rankings
+            if all(name in system.evaluation.rankings for system in systems)
+        ]
+        chosen = self.chosen(evaluation, table, shared)
         index = {row: i for i, row in enumerate(_rows(chosen, systems, self.hits))}
         texts = table.column("text")
         queries: list[dict[str, Any]] = []
@@ -102,15 +107,22 @@ class Gallery:
         photos = thumbnails(table, list(index), self.thumbnail)
         write_text(path, render("gallery.html", title=title, data=data, photos=photos))
 
-    def chosen(self, evaluation: Evaluation, table: ItemTable) -> Mapping[str, NDArray[np.int64]]:
+    def chosen(
+        self, evaluation: Evaluation, table: ItemTable, ranked: Sequence[str]
+    ) -> Mapping[str, NDArray[np.int64]]:
         """Choose queries of each search, round-robin over categories, worst categories first.
+
+        Args:
+            evaluation: the evaluation of the model.
+            table: the items.
+            ranked: the searches that all systems have; those of `modes`, or all if none is.
 
         Returns:
             The positions of the queries, by search.
         """
         plan = evaluation.plan
-        ranked = [name for name in plan.searches if name in evaluation.rankings]
-        names = [name for name in ranked if name in self.modes or name not in MODES]
+        wanted = [name for name in ranked if name in self.modes or name not in MODES]
+        names = wanted or list(ranked)
         category = table.codes("category")[0]
         rng = np.random.default_rng(self.seed)
         share = -(-self.queries // max(1, len(names)))

@@ -77,7 +77,9 @@ class Scoreboard:
         changes: Mapping[str, Difference] = {}
         before: Mapping[str, float] = {}
         if baseline is not None:
-            changes, before = compare(evaluation, baseline, present), baseline.means()
+            # A catalog as the baseline has no model, and so no judged queries.
+            shared = [key for key in present if key.split("[")[0] in baseline.columns]
+            changes, before = compare(evaluation, baseline, shared), baseline.means()
         rows = {key: _row(key, results.get(key), before.get(key), changes.get(key)) for key in keys}
         enough = {key: is_enough(key, rows[key].n, products.get(key, rows[key].n)) for key in keys}
         watched = [key for key in present if against_run or key not in by_key]

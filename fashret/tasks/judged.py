@@ -62,6 +62,6 @@ class JudgedTask(TrainingTask, ABC):
     def asked(self, columns: Batch) -> Tensor | None:
         """Return the (M,) queries that columns answer, to ignore answers of related queries.
 
-        None takes every item that was not judged for a query for a negative of it.
+        With None, every item that was not judged for a query is a negative of it.
         """
         return None

@@ -151,7 +151,7 @@ def test_a_file_of_another_structure_is_refused(
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no such file"):
+    with pytest.raises(DataError, match="file not found; name its new path"):
         read_judgments(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"expected queries\.jsonl and qrels/"):
         read_judgments(tmp_path)

@@ -6,6 +6,7 @@ from torch.nn.functional import normalize
 
 from fashret.errors import ConfigError
 from fashret.models.composer import Gated, WeightedSum, make_composer
+from fashret.models.spec import ModelSpec
 
 
 def embeddings(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,8 +71,14 @@ def test_a_seed_makes_the_same_gate_and_leaves_the_generator_alone() -> None:
     assert not torch.equal(one.hidden.weight, other.hidden.weight)
 
 
-def test_a_gate_beside_attribute_heads_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"use model\.composer=sum"):
-        make_composer("gated", 8, blocks=True)
-    assert make_composer("sum", 8, blocks=True) is not None
-    assert make_composer(None, 8, blocks=False) is None
+def test_a_composer_beside_attribute_heads_is_refused() -> None:
+    for kind in ("sum", "gated"):
+        with pytest.raises(ConfigError, match=r"combined with model\.attribute_blocks"):
+            make_composer(kind, 8, blocks=True)
+        assert make_composer(kind, 8, blocks=False) is not None
+    assert make_composer(None, 8, blocks=True) is None
+
+
+def test_a_composer_alone_is_something_to_train() -> None:
+    assert not ModelSpec(heads=False).learns
+    assert ModelSpec(heads=False, composer="sum").learns

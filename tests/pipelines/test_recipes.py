@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from fashret.evaluation.benchmarks.base import plain_mean
 from fashret.models.checkpoint import read_checkpoint
-from support.commands import Run, lines
+from support.commands import Run, lines, system_of
 from support.official_sets import inshop, listed, write
 from support.sources import photo
 
@@ -85,6 +87,11 @@ def test_the_recipe_of_fashioniq_trains_and_its_protocol_evaluates_the_run(
     found = json.loads((again / "metrics.json").read_text())["metrics"]
     hits = found["val/fashioniq/dress (split gallery)/hit@10"]
     assert (hits["value"], hits["n"]) == (1.0, 8)  # of eight photos
+    cache = f"paths.cache_dir={run.cache_dir}"
+    system = system_of("evaluate", [f"run={folder}", cache, "paths.output_dir=none"])
+    photos = torch.nn.functional.normalize(torch.randn(3, system.towers.dim), dim=1)
+    composed = system.compose(photos, photos.flip(0))
+    assert not torch.allclose(composed, plain_mean(photos, photos.flip(0)), atol=1e-3)
     # The run's own composer makes the queries: other weights find other photos.
     half = run(
         "evaluate", f"run={folder}", "protocol=fashioniq", "protocol.weight_image=1.0",

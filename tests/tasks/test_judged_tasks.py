@@ -1,5 +1,6 @@
 """Search logs and composed queries: trained, monitored, evaluated, and come back from a run."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,34 @@ def test_composed_queries_are_learned_and_evaluated(run: Run, triples: Path, com
     assert metrics(again)["test/composed/judged/hit@10"] == result
 
 
+def test_a_catalog_is_compared_without_judged_queries(run: Run, log: Path) -> None:
+    given = ("task=search_log", f"data.judgments={log}", "trainer.max_epochs=1")
+    folder = run("train", *given)
+    catalog = run.at("catalog")
+    run("build_catalog", f"run={folder}", f"catalog.dir={catalog}", folder="build")
+    out = run("evaluate", f"run={folder}", f"baseline={catalog}", "gallery=true", folder="both")
+    rows = json.loads((out / "scoreboard.json").read_text())["watched"]
+    (judged,) = (row for row in rows if row["name"] == "text/judged/ndcg@10")
+    assert judged["baseline"] is judged["p"] is None
+    assert judged["value"] is not None
+    assert any(row["baseline"] is not None for row in rows)
+    # A protocol splits the queries as the training did.
+    again = run(
+        "evaluate", f"run={folder}", "protocol=search_log", f"protocol.judgments={log}",
+        "protocol.transform=log1p", folder="protocol",
+    )  # fmt: skip
+    found = metrics(again)["test/search_log/judged/ndcg@10"]
+    assert found == metrics(folder)["test/text/judged/ndcg@10"]
+
+
+def test_a_target_may_be_of_the_tail(run: Run, log: Path) -> None:
+    kind = "_target_: fashret.evaluation.targets.Target"
+    target = f"+targets.tail={{{kind}, metric: 'text/judged/ndcg@10[tail]', rise: 0.9}}"
+    given = ("task=search_log", f"data.judgments={log}", target, "trainer.max_epochs=1")
+    rows = json.loads((run("train", *given) / "scoreboard.json").read_text())["rows"]
+    assert "text/judged/ndcg@10[tail]" in [row["name"] for row in rows]
+
+
 def test_documents_may_be_texts_and_photos_mixed(run: Run, log: Path) -> None:
     given = ("task=[search_log,caption]", f"data.judgments={log}", *TOWERS[:2])
     mixed = run("train", *given, "retrieval.documents=mixed", "trainer.max_epochs=1", folder="mix")
@@ -83,9 +112,9 @@ def test_documents_may_be_texts_and_photos_mixed(run: Run, log: Path) -> None:
 
 
 def test_a_task_without_its_file_is_refused_before_the_data(run: Run, log: Path) -> None:
-    with pytest.raises(ConfigError, match=r"task=search_log learns from a search log: data\.judg"):
+    with pytest.raises(ConfigError, match=r"task=search_log needs data\.judgments=<file>"):
         run("train", "task=search_log")
-    with pytest.raises(ConfigError, match=r"model\.composer=sum with task=caption"):
+    with pytest.raises(ConfigError, match=r"model\.composer=sum needs task=composed"):
         run("train", "model.composer=sum")
     with pytest.raises(ConfigError, match=r"task=caption: the loss classifies photos by their"):
         run("train", "loss=arcface")

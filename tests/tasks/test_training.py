@@ -162,6 +162,9 @@ def test_a_memory_keeps_the_latest_embeddings() -> None:
     # The sixth took the place of the first.
     assert columns.tolist() == embeddings[[5, 1, 2, 3, 4]].tolist()
     assert codes["index"].tolist() == [15, 11, 12, 12, 14]
+    answers = batch() | {"asked": torch.arange(6)}
+    memory.add(embeddings, answers)  # type: ignore[arg-type]  # a batch
+    assert sorted(memory.stored(answers)[1]["asked"].tolist()) == [1, 2, 3, 4, 5]  # type: ignore[arg-type]  # a batch
     memory.add(torch.ones(6, 2), batch())  # more than there is room for: the last five
     columns, codes = memory.stored(batch())
     assert sorted(codes["index"].tolist()) == [11, 12, 12, 14, 15]

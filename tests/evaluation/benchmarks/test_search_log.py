@@ -136,6 +136,7 @@ def test_a_search_log_by_its_command(
     assert result["n"] == 1
     assert 0.0 <= result["low"] <= result["value"] <= result["high"] <= 1.0
     assert "1 of 7 judgments are of items that the data does not have (gone)" in caplog.text
+    assert "1 judgments are of items that are not in the data" in (out / "protocol.md").read_text()
 
 
 def test_chance_is_known_where_grades_are_all_one(tmp_path: Path) -> None:
