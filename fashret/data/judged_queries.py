@@ -80,7 +80,7 @@ def search_log_queries(judgments: Judgments, table: ItemTable, *, what: str) -> 
     )
 
 
-def composed_queries(triples: Sequence[Triple], table: ItemTable, *, what: str) -> JudgedQueries:
+def queries_of_triples(triples: Sequence[Triple], table: ItemTable, *, what: str) -> JudgedQueries:
     """Relate triples to the items of a table.
 
     Two targets of one reference and text are two relevant items of one query. A query is in the

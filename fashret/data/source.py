@@ -15,7 +15,7 @@ from fashret.data.caption_templates import Captions
 from fashret.data.items import ItemTable
 from fashret.data.judged_queries import (
     Triple,
-    composed_queries,
+    queries_of_triples,
     read_triples,
     search_log_queries,
 )
@@ -278,7 +278,7 @@ class Source(ABC):
                 judgments, table, what=f"data.judgments={self.judgments}"
             )
         if triples := self.composed_triples():
-            found["composed"] = composed_queries(triples, table, what=f"triples of {self.name}")
+            found["composed"] = queries_of_triples(triples, table, what=f"triples of {self.name}")
         return found
 
     def composed_triples(self) -> Sequence[Triple]:

@@ -1,5 +1,6 @@
 """The Lightning data module: stored features for frozen towers, photos for trained ones."""
 
+import hashlib
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from fashret.catalog.store import Catalog
 from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.data.source import Source
+from fashret.errors import CheckpointError
 from fashret.evaluation.split_search import SplitSearch
 from fashret.loading.batches import (
     BatchLoader,
@@ -47,7 +49,7 @@ class FashionData(pl.LightningDataModule):
         miner: composes training batches with mined items; None for none.
         query_inputs: the texts of the judged training queries by task: (Q, L) long tokens, or (Q,
             G) float features if towers are frozen.
-        plan_inputs: likewise of the queries of the evaluation after each epoch.
+        validation_inputs: likewise of the queries of the evaluation after each epoch.
         seed: the seed of the batch order and of the augmentation.
     """
 
@@ -65,7 +67,7 @@ class FashionData(pl.LightningDataModule):
         text_tasks: Collection[str] = ("caption",),
         miner: Miner | None = None,
         query_inputs: Mapping[str, Tensor] | None = None,
-        plan_inputs: Mapping[str, Tensor] | None = None,
+        validation_inputs: Mapping[str, Tensor] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -80,23 +82,45 @@ class FashionData(pl.LightningDataModule):
         self.text_tasks = text_tasks
         self.miner = miner
         self.query_inputs = query_inputs or {}
-        self.plan_inputs = plan_inputs or {}
+        self.validation_inputs = validation_inputs or {}
         self.seed = seed
         self._done = 0
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the number of finished batches of an unfinished epoch, for the checkpoint."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the finished batches of an unfinished epoch, and a hash of the judged queries."""
         assert self.trainer is not None
         loop = self.trainer.fit_loop
         epochs: Any = loop.epoch_progress.current
         batches: Any = loop.epoch_loop.batch_progress.current
-        return {"done": batches.processed if epochs.ready > epochs.processed else 0}
+        done = batches.processed if epochs.ready > epochs.processed else 0
+        return {"done": done, "judged": self._judged_digest()}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Skip the finished batches when the epoch is resumed."""
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Skip the finished batches when the epoch is resumed.
+
+        Raises:
+            CheckpointError: the judged queries are not those that the run began with.
+        """
+        if state_dict.get("judged", "") not in ("", self._judged_digest()):
+            raise CheckpointError(
+                "the run cannot be resumed: the judgments or triples of its training split are not "
+                "those that it began with. Undo the change of data.judgments or data.triples, or "
+                "start a new run without resume="
+            )
         self._done = state_dict["done"]
         # Lightning asks the loader for this, but only after it was made.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+
+    def _judged_digest(self) -> str:
+        """A hash of the judged queries that are trained on; "" without any."""
+        queries = self.training.queries
+        digest = hashlib.blake2b(digest_size=8)
+        for name in sorted(queries):
+            judged = queries[name]
+            digest.update("\n".join([name, *judged.texts]).encode())
+            for part in (judged.query, judged.row, judged.grade):
+                digest.update(part.numpy().tobytes())
+        return digest.hexdigest() if queries else ""
 
     def train_dataloader(self) -> FeatureLoader | BatchLoader:
         """Load the batches of every task, in each step one of each."""

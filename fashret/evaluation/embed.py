@@ -16,7 +16,7 @@ from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.intervals import list_depth
 from fashret.evaluation.ranking import SplitEmbeddings, rank_split
 from fashret.evaluation.split_search import SplitSearch
-from fashret.loading.batches import FeatureDataset, FeatureLoader, query_inputs
+from fashret.loading.batches import FeatureDataset, FeatureLoader, query_batch
 from fashret.loading.samplers import EVALUATION_BATCH, EvaluationSampler
 from fashret.models.retriever import Retriever
 
@@ -66,7 +66,7 @@ def embed_judged(
     judged = {}
     for name, texts in inputs.items():
         parts = [
-            retriever.embed_queries(query_inputs(part.to(device)))
+            retriever.embed_queries(query_batch(part.to(device)))
             for part in texts.split(EVALUATION_BATCH)
         ]
         judged[name] = torch.cat(parts).float()

@@ -26,7 +26,8 @@ class RetrievalOptions:
             dress are one answer; k then counts products.
         exclude: what is excluded from the ranking of a photo query: the photo itself and its
             copies (self), also all other photos of its product (product), or nothing (none).
-            Nothing is excluded from the rankings of text queries.
+            Nothing is excluded from the rankings of text queries, nor the reference photo from
+            those of composed queries.
         weight_image: the weight of the image similarity in a fused query, and of the photo in a
             mixed document, 0 to 1.
         weights: query-time weights of the attribute heads, by attribute, at least 0; a head that is

@@ -125,10 +125,10 @@ class QueryDataset(Dataset[Batch]):
         batch["asked"][: len(queries)] = queries
         if self.composed:
             batch["reference"] = len(queries) + torch.arange(len(queries))
-        return batch | query_inputs(self.inputs[queries])
+        return batch | query_batch(self.inputs[queries])
 
 
-def query_inputs(inputs: Tensor) -> Batch:
+def query_batch(inputs: Tensor) -> Batch:
     """Return the texts of queries as a batch: (Q, L) long tokens, or (Q, G) float features."""
     if inputs.is_floating_point():
         return Batch(query_features=inputs)

@@ -21,7 +21,7 @@ from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.head_weights import WeightCurve
 from fashret.evaluation.plan import KEY_NAMES, metric_keys
 from fashret.launch_env import is_restart
-from fashret.loading.batches import query_inputs
+from fashret.loading.batches import query_batch
 from fashret.losses import AttributeBlocks, Composite
 from fashret.losses.base import prepare_loss
 from fashret.losses.composite import contrastive_part
@@ -356,7 +356,7 @@ def make_data(
             task.name: query_inputs(task.name)[items.queries[task.name].position]
             for task in tasks_with_queries(options, items)
         },
-        plan_inputs={
+        validation_inputs={
             name: query_inputs(name)[one.queries.position] for name, one in plan.judged.items()
         },
         seed=options.seed,
@@ -371,7 +371,7 @@ def with_embeddings(session: Session, items: TrainingItems, baseline: Catalog) -
             heads = Retriever(*baseline.heads)
             features = session.query_features(name)[judged.position]
             with torch.inference_mode():
-                embedding = heads.embed_queries(query_inputs(features))
+                embedding = heads.embed_queries(query_batch(features))
             queries[name] = replace(judged, embedding=heads.layout.block(embedding))
     return replace(items, queries=queries)
 

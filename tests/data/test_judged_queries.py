@@ -11,7 +11,7 @@ import torch
 
 from fashret.data.judged_queries import (
     Triple,
-    composed_queries,
+    queries_of_triples,
     read_triples,
     search_log_queries,
 )
@@ -80,7 +80,7 @@ def test_two_targets_of_one_reference_and_text_are_one_query() -> None:
         Triple("a", "darker", "c"), Triple("b", "darker", "c"), Triple("a", "darker", "b"),
         Triple("a", "darker", "c"), Triple("d", "longer", "e"), Triple("d", "longer", "gone"),
     ]  # fmt: skip
-    found = composed_queries(triples, table(), what="triples")
+    found = queries_of_triples(triples, table(), what="triples")
     assert found.reference is not None
     assert list(zip(found.reference.tolist(), found.texts, strict=True)) == [
         (0, "darker"), (1, "darker"), (3, "longer"),
@@ -91,7 +91,7 @@ def test_two_targets_of_one_reference_and_text_are_one_query() -> None:
     # A query whose reference is another item is left out with it.
     assert list(found.within("train", torch.tensor([0, 2])).texts) == ["darker"]
     with pytest.raises(DataError, match=r"none of its 1 triples has both .* such as a"):
-        composed_queries([Triple("a", "darker", "gone")], table(), what="triples")
+        queries_of_triples([Triple("a", "darker", "gone")], table(), what="triples")
 
 
 def test_triples_are_read_from_a_table(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

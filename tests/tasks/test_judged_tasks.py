@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fashret.errors import ConfigError, DataError
+from fashret.errors import CheckpointError, ConfigError, DataError
 from fashret.models.checkpoint import is_text_weight, read_checkpoint
 from support.commands import Run, lines, metrics
 from support.judged import small_table, write_log, write_triples
@@ -89,6 +89,16 @@ def test_a_catalog_is_compared_without_judged_queries(run: Run, log: Path) -> No
     )  # fmt: skip
     found = metrics(again)["test/search_log/judged/ndcg@10"]
     assert found == metrics(folder)["test/text/judged/ndcg@10"]
+
+
+def test_a_run_is_not_resumed_over_a_changed_log(run: Run, log: Path) -> None:
+    given = ("task=search_log", f"data.judgments={log}")
+    folder = run("train", *given, "trainer.max_epochs=1")
+    more = (*given, "trainer.max_epochs=2", f"resume={folder}")
+    run("train", *more)
+    log.write_text(log.read_text().replace(",5,", ",1,"))
+    with pytest.raises(CheckpointError, match=r"the judgments or triples .* are not those that it"):
+        run("train", *more[:-2], "trainer.max_epochs=3", more[-1])
 
 
 def test_a_target_may_be_of_the_tail(run: Run, log: Path) -> None:

@@ -47,7 +47,7 @@ class RetrievalEvaluation(pl.Callback):
         plan: SplitSearch = trainer.datamodule.plan  # type: ignore[attr-defined]  # Lightning's type has no datamodule
         self._plan = plan
         k = max(plan.options.k)
-        judged: Mapping[str, Tensor] = trainer.datamodule.plan_inputs  # type: ignore[attr-defined]  # nor here
+        judged: Mapping[str, Tensor] = trainer.datamodule.validation_inputs  # type: ignore[attr-defined]  # nor here
         sizes = {mode: len(plan.queries) for mode in plan.modes}
         sizes |= {name: len(plan.judged[name].queries) for name in judged}
         self._judged = judged
