@@ -100,3 +100,11 @@ def test_likeness_tells_a_product_from_chance(trained: Path) -> None:
         means = {kind: float(np.dot(middles, shares)) for kind, shares in kinds.items()}
         assert all(sum(shares) == pytest.approx(1, abs=1e-3) for shares in kinds.values())
         assert means["one product"] > means["at random"]
+
+
+def test_metrics_without_a_value_are_named_and_not_tabled(run: Run) -> None:
+    out = run("evaluate", "retrieval.exclude=product")  # nothing is left of a photo's product
+    page = (out / "report" / "index.html").read_text()
+    assert "Without a value, because no query counts: image/product/hit@10" in page
+    assert '<th scope="row">image/product/hit@10</th>' not in page
+    assert '<th scope="row">text/product/hit@10</th>' in page
