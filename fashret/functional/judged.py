@@ -42,6 +42,18 @@ class JudgedPairs:
         Returns:
             (B, M) float; -1 where a pair is not judged.
         """
+        return self.grades_of(queries, rows.expand(len(queries), -1))
+
+    def grades_of(self, queries: Tensor, rows: Tensor) -> Tensor:
+        """Look up the grades of some items of each query.
+
+        Args:
+            queries: (B,) long queries.
+            rows: (B, M) long rows of the items of each query.
+
+        Returns:
+            (B, M) float; -1 where a pair is not judged.
+        """
         wanted = queries[:, None] * self._width + rows.clamp(max=self._width - 1)
         at = torch.searchsorted(self._key, wanted).clamp(max=len(self._key) - 1)
         judged = (self._key[at] == wanted) & (rows < self._width)

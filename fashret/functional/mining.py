@@ -142,13 +142,7 @@ def query_hard_negatives(
     least = totals / counts.clamp(min=1) - margin
     ranking = topk(queries, documents, min(skip + depth, len(documents)))
     rank = torch.arange(1, ranking.rows.shape[1] + 1).expand_as(ranking.rows)
-    wanted = torch.arange(len(queries))
-    grade = torch.stack(
-        [
-            judged.grades(one[None], rows[found.clamp(min=0)])[0]
-            for one, found in zip(wanted, ranking.rows, strict=True)
-        ]
-    )
+    grade = judged.grades_of(torch.arange(len(queries)), rows[ranking.rows.clamp(min=0)])
     known = ranking.rows >= 0
     in_window = (rank > skip) & (ranking.scores <= least[:, None])
     negative = known & ((grade == 0) | ((grade < 0) & in_window))

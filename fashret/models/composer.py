@@ -6,6 +6,11 @@ from torch import Tensor, nn
 from fashret.errors import ConfigError
 
 
+def plain_mean(photos: Tensor, texts: Tensor) -> Tensor:
+    """Compose (Q, D) photos and (Q, D) texts as a model without a composer does: (Q, D)."""
+    return nn.functional.normalize(photos + texts, dim=-1)
+
+
 class WeightedSum(nn.Module):
     """The sum of the two embeddings, with two weights that learn: normalize(a photo + b text)."""
 

@@ -18,7 +18,7 @@ from fashret.functional.blocks import GENERAL, Layout
 from fashret.models.adapters import adapter_parameters, add_adapters
 from fashret.models.backbone import Backbone, load_backbone
 from fashret.models.checkpoint import is_text_weight, with_weights
-from fashret.models.composer import make_composer
+from fashret.models.composer import make_composer, plain_mean
 from fashret.models.device import pick_device
 from fashret.models.encoding import Photo, encode_in_batches, listed_photos, open_photo
 from fashret.models.heads import Heads, Projection, make_head, random_subspace
@@ -202,8 +202,8 @@ class Retriever(nn.Module):
 
     def compose(self, photos: Tensor, texts: Tensor) -> Tensor:
         """Make composed queries of (Q, D) reference photos and (Q, D) texts: (Q, D), normalised."""
-        if self.composer is None:  # the plain mean
-            return nn.functional.normalize(photos + texts, dim=-1)
+        if self.composer is None:
+            return plain_mean(photos, texts)
         composed: Tensor = self.composer(photos, texts)
         return composed
 

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from fashret.catalog.store import MANIFEST, Catalog, check_embeddings, open_catalog
 from fashret.errors import CatalogError, CheckpointError, ConfigError
-from fashret.evaluation.benchmarks.base import plain_mean
 from fashret.evaluation.embed import embed_judged, embed_stored
 from fashret.evaluation.ranking import SplitEmbeddings
 from fashret.evaluation.split_search import SplitSearch
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint
+from fashret.models.composer import plain_mean
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
 from fashret.pipelines.checkpoints import embedding_catalog, load_trained

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fashret.evaluation.benchmarks.base import plain_mean
 from fashret.models.checkpoint import read_checkpoint
+from fashret.models.composer import plain_mean
 from support.commands import Run, lines, system_of
 from support.official_sets import inshop, listed, write
 from support.sources import photo

@@ -25,15 +25,11 @@ from fashret.functional.relevance import all_rows
 from fashret.functional.similarity import Vectors
 from fashret.functional.topk import Excluded, Ranking
 from fashret.functional.units import units_of
+from fashret.models.composer import plain_mean
 from fashret.tasks.base import Search, Task
 
 ALL_SPLITS = "all"
 """The value of `split` for a benchmark on all items of the data set."""
-
-
-def plain_mean(photos: Tensor, texts: Tensor) -> Tensor:
-    """Compose (q, D) photos and (q, D) texts as a model without a composer does: (q, D)."""
-    return torch.nn.functional.normalize(photos + texts, dim=-1)
 
 
 @dataclass(frozen=True)
