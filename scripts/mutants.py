@@ -350,16 +350,24 @@ class _MutantLoader(importlib.machinery.SourceFileLoader):
 
 
 class _Selection:
-    """A pytest plugin: leaves out all but unit tests, and runs the quickest first."""
+    """A pytest plugin: leaves out all but unit tests; the module's own come first, then the quick.
 
-    def __init__(self, seconds: dict[str, float]) -> None:
+    Args:
+        seconds: how long each test took without a mutant.
+        own: the name of the test file of the mutated module.
+    """
+
+    def __init__(self, seconds: dict[str, float], own: str) -> None:
         self.seconds = seconds
+        self.own = own
         self.measured: dict[str, float] = {}
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Choose and order the tests."""
         unit = [item for item in items if item.get_closest_marker("unit")]
-        items[:] = sorted(unit, key=lambda item: self.seconds.get(item.nodeid, 0.0))
+        items[:] = sorted(
+            unit, key=lambda item: (item.path.stem != self.own, self.seconds.get(item.nodeid, 0.0))
+        )
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Measure a test."""
@@ -376,7 +384,7 @@ def _in_child(group: str, mutant: Mutant | None, seconds: dict[str, float], out:
             sys.meta_path.insert(0, _MutantLoader(mutant))  # type: ignore[arg-type]
         import pytest
 
-        plugin = _Selection(seconds)
+        plugin = _Selection(seconds, f"test_{mutant.path.stem}" if mutant else "")
         options = ["-x", "-q", "-o", "addopts=", "--import-mode=importlib"]
         options += ["-p", "no:xdist", "-p", "no:cacheprovider"]
         status = int(pytest.main([*options, *GROUPS[group].files], plugins=[plugin]))
