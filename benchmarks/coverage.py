@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
-from fashret.catalog.store import open_catalog
+from fashret.catalog.folder import open_catalog
 from fashret.evaluation import intervals
 from fashret.evaluation.comparison import compare
 from fashret.evaluation.evaluator import Evaluation

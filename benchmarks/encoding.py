@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from fashret.catalog.build import ensure_catalog
-from fashret.catalog.store import Catalog
+from fashret.catalog.folder import Catalog
 from fashret.config import build, config_dir
 from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable

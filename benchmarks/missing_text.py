@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fashret.catalog.store import open_catalog
+from fashret.catalog.folder import open_catalog
 from fashret.functional.imputation import impute_texts
 from fashret.functional.similarity import Fused, Vectors
 from fashret.functional.topk import Excluded, topk

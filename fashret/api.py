@@ -24,7 +24,7 @@ from fashret.errors import CatalogError, ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from fashret.catalog.store import Catalog
+    from fashret.catalog.folder import Catalog
     from fashret.cli.compose import Composed
     from fashret.data.items import ItemTable
     from fashret.models.encoding import Photo
@@ -246,7 +246,7 @@ _indexes: dict[tuple[str, int], Any] = {}
 
 def _index(source: Any, model: Any) -> Any:
     """Open the index of a source, or reuse the last one."""
-    from fashret.catalog.store import MANIFEST
+    from fashret.catalog.folder import MANIFEST
     from fashret.cli.composing import index_of_run
     from fashret.pipelines.evaluate import EvaluateResult
     from fashret.pipelines.search import Index

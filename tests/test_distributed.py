@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fashret.catalog.store import open_catalog
+from fashret.catalog.folder import open_catalog
 from support.commands import QUIET, SMALL, Run, lines
 from support.judged import small_table, write_log, write_triples
 

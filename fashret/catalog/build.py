@@ -1,4 +1,4 @@
-"""Build a catalog: encode the items of a data set once, and write the catalog folder."""
+"""Build a catalog: join a data set with the feature stores, and write its embeddings."""
 
 import hashlib
 import json
@@ -6,41 +6,34 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from importlib.metadata import version
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
 
-from fashret.catalog import store
-from fashret.catalog.encode import (
-    ENCODED,
-    encode_features,
-    memory_mapped,
-    merge_features,
-    remove_parts,
-)
-from fashret.catalog.store import Catalog, checksum, open_catalog, verify
+from fashret.catalog import folder as catalog_folder
+from fashret.catalog.contents import Contents, FeatureStores, stores_folder
+from fashret.catalog.encode import Encoder
+from fashret.catalog.folder import Catalog, open_catalog, verify
+from fashret.catalog.growth import Changes, store_features, switch, version_folder
+from fashret.catalog.write import item_columns, write_catalog
 from fashret.data.items import ItemTable
 from fashret.errors import CatalogError
 from fashret.file_lock import file_lock
-from fashret.loading.samplers import EVALUATION_BATCH
+from fashret.functional.similarity import Vectors
 from fashret.models.retriever import Retriever
 from fashret.process_sync import Processes, SingleProcess
-from fashret.types import UNKNOWN
-from fashret.version import __version__
 
 log = logging.getLogger(__name__)
 
-DTYPES: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": np.float32}
+DTYPES = ("float16", "float32")
 
 
 def catalog_key(identity: Mapping[str, Any], table: ItemTable, dtype: str) -> str:
     """Return a hash of everything that decides the numbers of a catalog: encoder, data, dtype."""
-    value = [store.FORMAT, identity, table.key, dtype]
+    value = [catalog_folder.FORMAT, identity, table.key, dtype]
     encoded = json.dumps(value, sort_keys=True).encode()
     return hashlib.blake2b(encoded, digest_size=8).hexdigest()
 
@@ -61,18 +54,20 @@ def ensure_catalog(
 ) -> Catalog:
     """Open the catalog of a data set and an encoder, or build it first.
 
-    A build that was killed is resumed: nothing is encoded twice. Two commands that need the same
-    catalog wait for one another. Several processes of one command encode a share each, in the
-    same batches as a single process, so that the numbers are the same.
+    A photo or a text that any catalog of the encoder has had is not encoded again: its features
+    are in the feature stores of the cache. Two commands that need the same catalog wait for one
+    another. Several processes of one command encode a share each, in the same batches as a single
+    process, so that the numbers are the same.
 
     Args:
         table: the items.
         identity: the identity of the encoder (weights, preprocessing); a part of the key.
-        load: loads the encoder; called only if the catalog has to be built.
+        load: loads the encoder; called only if something has to be encoded or built.
         cache_dir: the cache, where the folder is named by label and key.
         label: the name of the encoder in the folder's name.
         dtype: the dtype of the stored arrays, float16 or float32.
-        folder: the folder to write instead of one in the cache; None for the cache.
+        folder: the folder to write instead of one in the cache, with its features in it; None for
+            the cache.
         base: a catalog with the tower features of the same encoder; None to encode them.
         device: the device of the encoder.
         num_workers: worker processes that decode photos.
@@ -83,146 +78,162 @@ def ensure_catalog(
 
     Raises:
         CatalogError: `dtype` is not allowed; `folder` holds another catalog or something else;
-            features or embeddings contain NaN or Inf.
+            features or embeddings contain NaN or Inf; the disk is too small.
     """
     if dtype not in DTYPES:
         raise CatalogError(f"catalog.dtype={dtype}: must be one of {', '.join(DTYPES)}")
     key = catalog_key(identity, table, dtype)
     target = folder or cache_dir / "catalogs" / f"{label}-{table.key}-{key}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    manifest = {
-        "format": store.FORMAT,
-        "key": key,
-        "count": len(table),
-        "dtype": dtype,
-        "model": label,
-        "encoder": identity,
-        "data": table.key,
-        "splits": {split: len(table.rows(split)) for split in table.splits},
-        "versions": _versions(),
-    }
     processes = processes or SingleProcess()
     first = processes.global_rank == 0
+    build = _Build(
+        table,
+        identity,
+        load,
+        label,
+        dtype,
+        key,
+        stores_folder(cache_dir, label, identity, dtype),
+        base,
+        device,
+        num_workers,
+        processes,
+        with_features=folder is not None and base is None,
+    )
     with file_lock(f"{target}.lock", f"the catalog {target.name}") if first else nullcontext():
-        if processes.broadcast(target.exists()):
-            return open_catalog(target, key=key)
-        partial = target.with_name(f"{target.name}.partial")
-        if first:
-            _claim(partial, key)
+        existing = open_catalog(target) if processes.broadcast(target.exists()) else None
+        if existing is not None and existing.manifest["key"] == key:
+            return replace(existing, features=build.features(existing))
+        if existing is not None:
+            build.check_same_encoder(existing)
+        features = build.features(existing)
+        assert features is not None
+        if first and existing is None:
             log.info("building the catalog %s of %d items", target, len(table))
-        processes.barrier()
-        retriever = load().eval().requires_grad_(False).to(device)
-        encoded = base is not None or (partial / ENCODED).exists()
-        if not encoded:
-            encode_features(
-                retriever, table, partial, DTYPES[dtype], device, num_workers, processes
-            )
-        processes.barrier()
-        if first:
-            if not encoded:
-                merge_features(retriever, table, partial, DTYPES[dtype], processes.world_size)
-            _finish(retriever, table, partial, manifest, base, device)
-            partial.rename(target)
+            build.write(target, features)
+        elif first and existing is not None:
+            build.update(existing, features)
         processes.barrier()
     catalog = open_catalog(target, key=key)
     if first:
         verify(catalog)
-    return catalog
+    return replace(catalog, features=features)
 
 
-def _finish(
-    retriever: Retriever,
-    table: ItemTable,
-    folder: Path,
-    manifest: dict[str, Any],
-    base: Catalog | None,
-    device: torch.device | str,
-) -> None:
-    """Write the embeddings, the item metadata and the manifest."""
-    source = folder if base is None else base.folder
-    _embed(retriever, table, source, folder, DTYPES[manifest["dtype"]], device)
-    _write_meta(table, folder)
-    manifest |= {
-        "dim": retriever.dim,
-        "blocks": dict(retriever.layout.columns),
-        "preprocess": _preprocess(retriever, base),
-    }
-    _write_manifest(manifest, folder)
+@dataclass(frozen=True)
+class _Build:
+    """What a catalog is built from; see `ensure_catalog`."""
 
+    table: ItemTable
+    identity: Mapping[str, Any]
+    load: Callable[[], Retriever]
+    label: str
+    dtype: str
+    key: str
+    stores: Path
+    base: Catalog | None
+    device: torch.device | str
+    num_workers: int
+    processes: Processes
+    with_features: bool
 
-def _claim(partial: Path, key: str) -> None:
-    """Create the folder of a build, or take over that of a killed build with the same key."""
-    owner = partial / "key"
-    if partial.exists() and (not owner.is_file() or owner.read_text() != key):
-        shutil.rmtree(partial)
-    partial.mkdir(exist_ok=True)
-    owner.write_text(key)
+    @cached_property
+    def retriever(self) -> Retriever:
+        """The encoder in evaluation mode, loaded when it is first needed."""
+        return self.load().eval().requires_grad_(False).to(self.device)
 
+    def features(self, existing: Catalog | None) -> Mapping[str, Vectors] | None:
+        """Return the features of the table, encoded where they are not stored.
 
-def _embed(
-    retriever: Retriever,
-    table: ItemTable,
-    source: Path,
-    folder: Path,
-    dtype: type[np.floating[Any]],
-    device: torch.device | str,
-) -> None:
-    """Apply the heads to the features stored in `source`; write the embeddings and the heads."""
-    has_text = torch.from_numpy(table.codes("text")[0]) != UNKNOWN
-    for kind, path in store.EMBEDDINGS.items():
-        features = np.load(source / store.FEATURES[kind], mmap_mode="r")
-        array = memory_mapped(folder / path, (len(table), retriever.dim), dtype)
-        for split in table.splits:
-            rows = table.rows(split)
-            for start in range(0, len(rows), EVALUATION_BATCH):
-                batch = rows[start : start + EVALUATION_BATCH]
-                part = torch.from_numpy(features[batch].astype(np.float32)).to(device)
-                with torch.inference_mode():
-                    if kind == "image":
-                        embedded = retriever.embed_image(part)
-                    else:
-                        embedded = retriever.embed_text(part, has_text[batch].to(device))
-                array[batch] = embedded.float().cpu().numpy()
-        array.flush()
-        store.check_finite(array, lambda: table.column("item_id"), f"{folder}: {kind} embeddings")
-    image, text, attribute_heads = retriever.heads
-    projections = {"image": image, "text": text}
-    for name, pair in attribute_heads.items():
-        projections |= {f"{name}.image": pair[0], f"{name}.text": pair[1]}
-    tensors = {
-        f"{name}.{part}": value.cpu().contiguous()
-        for name, projection in projections.items()
-        for part, value in vars(projection).items()
-        if value is not None
-    }
-    save_file(tensors, folder / store.HEADS)
+        Args:
+            existing: the catalog that is there, of this key or of the state before an update.
 
+        Returns:
+            The features by `image` and `text`; None if the existing catalog of this key stores
+            them itself.
+        """
+        if self.base is not None:
+            return {"image": self.base.image_features, "text": self.base.text_features}
+        is_current = existing is not None and existing.manifest["key"] == self.key
+        if existing is not None and is_current and existing.has_features:
+            return None
+        first, contents = self.processes.global_rank == 0, Contents(self.table)
+        if first and FeatureStores.open(self.stores) is None:
+            FeatureStores.create(self.stores, self.retriever, self.dtype, self.identity)
+        self.processes.barrier()
+        stores = FeatureStores.open(self.stores)
+        if stores is None:
+            raise CatalogError(f"{self.stores} was removed while it is used: start again")
+        if first and existing is not None:
+            store_features(existing, stores)
+        missing = self.processes.broadcast(stores.missing(contents) if first else None)
+        assert missing is not None
+        if missing:
+            Encoder(
+                retriever=self.retriever,
+                device=self.device,
+                num_workers=self.num_workers,
+                processes=self.processes,
+            ).encode_table(contents, stores, missing)
+            self.processes.barrier()
+        return stores.join(contents)
 
-def _write_meta(table: ItemTable, folder: Path) -> None:
-    columns = ["item_id", "product_id", "split", "category", *table.attributes, "text"]
-    if "role" in table.dataset.column_names:
-        columns.append("role")
-    pq.write_table(table.dataset.data.table.select(columns), folder / store.META)
+    def write(self, target: Path, features: Mapping[str, Vectors]) -> dict[str, Any]:
+        """Write a new folder, and return its manifest."""
+        trained = self.base is None and "learned" in self.identity
+        manifest = {
+            "format": catalog_folder.FORMAT,
+            "key": self.key,
+            "count": len(self.table),
+            "dtype": self.dtype,
+            "model": self.label,
+            "encoder": self.identity,
+            "towers": "trained" if trained else "untrained",
+            "data": self.table.key,
+            "splits": {split: len(self.table.rows(split)) for split in self.table.splits},
+            "preprocess": self._preprocess(),
+        }
+        return write_catalog(
+            target,
+            self.retriever,
+            self.table,
+            features,
+            manifest,
+            with_features=self.with_features,
+        )
 
+    def update(self, catalog: Catalog, features: Mapping[str, Vectors]) -> None:
+        """Write the next version of a folder beside the current one, and switch to it."""
+        version = catalog.version + 1
+        changes = Changes.between(catalog.meta(), item_columns(self.table).to_pandas())
+        if not changes.kept:
+            raise CatalogError(
+                f"{catalog.folder} holds a catalog of other items ({catalog.manifest['data']}): "
+                f"none of its ids is in {self.table.key}; choose another catalog.dir"
+            )
+        log.info("updating the catalog %s: %s", catalog.folder, changes)
+        target = catalog.folder / version_folder(version)
+        if target.exists():  # of an update that was killed before it switched
+            shutil.rmtree(target)
+        switch(catalog.folder, version, changes, self.write(target, features))
 
-def _preprocess(retriever: Retriever, base: Catalog | None) -> object:
-    """The preprocessing of the photos, for the manifest."""
-    if retriever.backbone is not None:
-        return vars(retriever.backbone.preprocess)
-    return None if base is None else base.manifest["preprocess"]
+    def check_same_encoder(self, catalog: Catalog) -> None:
+        """Raise CatalogError if a catalog that is to be updated is of another encoder or dtype."""
+        manifest = catalog.manifest
+        if json.loads(json.dumps(self.identity, default=str)) != manifest["encoder"]:
+            raise CatalogError(
+                f"{catalog.folder} holds a catalog of {manifest['model']} with other weights or "
+                "preprocessing, whose embeddings cannot be mixed: choose another catalog.dir"
+            )
+        if manifest["dtype"] != self.dtype:
+            raise CatalogError(
+                f"{catalog.folder} holds {manifest['dtype']}: give "
+                f"catalog.dtype={manifest['dtype']}, or choose another catalog.dir"
+            )
 
-
-def _versions() -> dict[str, str]:
-    names = ("torch", "torchvision", "open_clip_torch", "timm", "pillow")
-    return {"fashret": __version__} | {name: version(name) for name in names}
-
-
-def _write_manifest(manifest: dict[str, Any], folder: Path) -> None:
-    """Write manifest.json of a finished folder, and remove the intermediate files."""
-    remove_parts(folder)
-    (folder / "key").unlink()
-    manifest["files"] = {
-        path.name: {"bytes": path.stat().st_size, "sha256": checksum(path)}
-        for path in sorted(folder.iterdir())
-    }
-    (folder / store.MANIFEST).write_text(json.dumps(manifest, indent=2, default=str))
+    def _preprocess(self) -> object:
+        """The preprocessing of the photos, for the manifest."""
+        if self.retriever.backbone is not None:
+            return vars(self.retriever.backbone.preprocess)
+        return None if self.base is None else self.base.manifest["preprocess"]

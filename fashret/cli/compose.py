@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fashret.allowlist import target_faults
-from fashret.catalog.store import MANIFEST
+from fashret.catalog.folder import MANIFEST
 from fashret.config import build, check, plain, tasks
 from fashret.errors import CheckpointError, ConfigError
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--html", type=Path, help="also write an HTML page with the photos")
     given = parser.parse_args()
 
-    from fashret.catalog.store import MANIFEST
+    from fashret.catalog.folder import MANIFEST
     from fashret.cli.composing import index_of_run
     from fashret.errors import ConfigError, FashretError
     from fashret.pipelines.search import Index

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fashret.catalog.store import Catalog
+from fashret.catalog.folder import Catalog
 from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.data.source import Source

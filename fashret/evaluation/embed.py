@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashret.catalog.store import Catalog
+from fashret.catalog.folder import Catalog
 from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.evaluation.evaluator import Evaluation

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fashret.catalog.store import Catalog, verify
+from fashret.catalog.folder import Catalog, verify
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint
 from fashret.pipelines.checkpoints import embedding_catalog
 from fashret.pipelines.session import Session, SessionOptions

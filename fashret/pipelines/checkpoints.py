@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fashret.catalog.store import Catalog
+from fashret.catalog.folder import Catalog
 from fashret.models.checkpoint import learned_digest, with_weights
 from fashret.models.retriever import Retriever
 from fashret.pipelines.session import Session

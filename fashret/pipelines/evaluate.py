@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from fashret.catalog.store import MANIFEST
+from fashret.catalog.folder import MANIFEST
 from fashret.errors import CheckpointError, ConfigError
 from fashret.evaluation.benchmarks import SearchLog
 from fashret.evaluation.benchmarks.base import (

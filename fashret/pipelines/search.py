@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashret.cache import default_cache_dir
-from fashret.catalog.store import FEATURES, Catalog, check_embeddings, open_catalog
+from fashret.catalog.folder import Catalog, check_embeddings, open_catalog
 from fashret.errors import CatalogError, ConfigError
 from fashret.evaluation.options import BY
 from fashret.functional.blocks import Layout
@@ -246,7 +246,7 @@ class Index:
         return Hit(self.ids[row], float(score), self.texts[row], values, row)
 
 
-_NO_VALUES = ("item_id", "product_id", "split", "text", "role")
+_NO_VALUES = ("item_id", "product_id", "split", "text", "role", "photo_hash")
 """Columns of a catalog's table that are not attributes."""
 
 
@@ -283,7 +283,8 @@ def _model_of(catalog: Catalog, cache_dir: Path) -> Retriever:
     encoder = dict(catalog.manifest["encoder"])
     learned = encoder.pop("learned", None) is not None
     advice = "give model=fashret.load(<the run folder that it was built from>)"
-    if learned and (catalog.folder / FEATURES["image"]).is_file():
+    towers = "trained" if learned and catalog.has_features else "untrained"
+    if catalog.manifest.get("towers", towers) == "trained":  # older manifests do not say it
         raise CatalogError(f"{catalog.folder} was built by a model with trained towers: {advice}")
     weights, name = encoder["weights"], str(encoder["architecture"])
     pretrained = weights if isinstance(weights, str) else None

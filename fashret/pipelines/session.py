@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fashret.cache import default_cache_dir
 from fashret.catalog.build import ensure_catalog
-from fashret.catalog.store import Catalog
+from fashret.catalog.folder import Catalog
 from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.data.preparation import prepare, prepared_folder

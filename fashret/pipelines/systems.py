@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashret.catalog.store import MANIFEST, Catalog, check_embeddings, open_catalog
+from fashret.catalog.folder import MANIFEST, Catalog, check_embeddings, open_catalog
 from fashret.errors import CatalogError, CheckpointError, ConfigError
 from fashret.evaluation.embed import embed_judged, embed_stored
 from fashret.evaluation.ranking import SplitEmbeddings

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fashret.catalog.store import Catalog
+from fashret.catalog.folder import Catalog
 from fashret.data.leakage import write_training_record
 from fashret.engine.datamodule import FashionData
 from fashret.engine.module import RetrievalModule

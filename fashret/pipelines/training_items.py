@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from fashret.catalog.store import Catalog
+from fashret.catalog.folder import Catalog
 from fashret.data.leakage import find_leaking
 from fashret.errors import DataError
 from fashret.losses import Composite

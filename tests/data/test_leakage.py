@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fashret.catalog.store import open_catalog
+from fashret.catalog.folder import open_catalog
 from fashret.data.leakage import TrainingRecord, write_training_record
 from fashret.errors import CheckpointError, ConfigError
 from support.commands import Run

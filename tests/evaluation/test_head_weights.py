@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from fashret.catalog.store import open_catalog
+from fashret.catalog.folder import open_catalog
 from fashret.errors import ConfigError
 from fashret.models.retriever import Retriever
 from support.commands import Run

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fashret.catalog.store import open_catalog
+from fashret.catalog.folder import open_catalog
 from fashret.errors import CatalogError, CheckpointError, ConfigError
 from support.commands import ONE_EPOCH, SCRATCH, Run, lines, metrics
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fashret.catalog.build import ensure_catalog
-from fashret.catalog.store import Catalog
+from fashret.catalog.folder import Catalog
 from fashret.data.items import ItemTable
 from fashret.models.backbone import load_backbone
 from fashret.models.retriever import Retriever

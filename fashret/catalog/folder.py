@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from fashret.errors import CatalogError
 from fashret.functional.blocks import Layout
+from fashret.functional.similarity import Vectors
 from fashret.models.heads import Heads, Projection
 
 FORMAT = 2
@@ -42,38 +44,61 @@ class Catalog:
     Attributes:
         folder: the folder of the catalog.
         manifest: the parsed manifest.json: counts, keys, versions, checksums.
+        features: the towers' features by `image` and `text`, joined with the feature store; None
+            for a catalog with arrays of its own.
     """
 
     folder: Path
     manifest: Mapping[str, Any]
+    features: Mapping[str, Vectors] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return int(self.manifest["count"])
 
+    @property
+    def files(self) -> Path:
+        """The folder of the files: the catalog's, or that of its current version in it."""
+        return self.folder / str(self.manifest.get("files_in", ""))
+
+    @property
+    def version(self) -> int:
+        """The number of the catalog's state, from 1: every update adds one."""
+        return int(self.manifest.get("version", 1))
+
     @cached_property
     def image(self) -> Tensor:
         """(N, D) image embeddings, L2-normalised."""
-        return _mapped(self.folder / EMBEDDINGS["image"])
+        return _mapped(self.files / EMBEDDINGS["image"])
 
     @cached_property
     def text(self) -> Tensor:
         """(N, D) text embeddings, L2-normalised; zero where an item has no text."""
-        return _mapped(self.folder / EMBEDDINGS["text"])
+        return _mapped(self.files / EMBEDDINGS["text"])
 
     @cached_property
-    def image_features(self) -> Tensor:
+    def image_features(self) -> Vectors:
         """(N, F) output of the image tower, the input of the image heads."""
-        return _mapped(self.folder / FEATURES["image"])
+        return self._features("image")
 
     @cached_property
-    def text_features(self) -> Tensor:
-        """(N, G) output of the text tower, the input of the text heads."""
-        return _mapped(self.folder / FEATURES["text"])
+    def text_features(self) -> Vectors:
+        """(N, G) output of the text tower, the input of the text heads; zero without a text."""
+        return self._features("text")
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the catalog stores the features of the towers itself."""
+        return (self.files / FEATURES["image"]).is_file()
+
+    def _features(self, kind: str) -> Vectors:
+        if self.features is not None:
+            return self.features[kind]
+        return _mapped(self.files / FEATURES[kind])
 
     @cached_property
     def heads(self) -> Heads:
         """The projections from features to embeddings: the general and the attribute heads."""
-        tensors = load_file(self.folder / HEADS)
+        tensors = load_file(self.files / HEADS)
 
         def stored(name: str) -> Projection:
             return Projection(tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))
@@ -93,11 +118,24 @@ class Catalog:
 
     def meta(self) -> Any:
         """Read the item table as pandas: item_id, product_id, split, category, attributes, text."""
-        return pq.read_table(self.folder / META).to_pandas()
+        return pq.read_table(self._meta_file).to_pandas()
+
+    @cached_property
+    def _meta_file(self) -> pa.MemoryMappedFile:
+        return pa.memory_map(str(self.files / META))
+
+    def open_files(self) -> None:
+        """Open the arrays and the item table: a later update of the folder does not change them."""
+        _ = self.image, self.text, self._meta_file
+        if self.features is None and self.has_features:
+            _ = self.image_features, self.text_features
 
 
 def open_catalog(folder: Path, *, key: str | None = None) -> Catalog:
     """Open a catalog, and check that it is complete and has the expected key.
+
+    While another process updates the folder, the catalog is its state before or after, never a
+    mixture: the manifest is read again after the files were opened.
 
     Args:
         folder: the folder of the catalog.
@@ -107,29 +145,56 @@ def open_catalog(folder: Path, *, key: str | None = None) -> Catalog:
         CatalogError: there is no catalog, a file is missing or has another size, or the key
             differs.
     """
+    while True:
+        manifest = read_manifest(folder)
+        if key is not None and manifest["key"] != key:
+            raise CatalogError(
+                f"{folder} holds a catalog of {manifest['model']} over {manifest['data']} with "
+                "another key: choose another catalog.dir"
+            )
+        catalog = Catalog(folder, manifest)
+        try:
+            _check_sizes(catalog)
+            catalog.open_files()
+        except (OSError, ValueError, CatalogError) as e:
+            if read_manifest(folder) == manifest:
+                if isinstance(e, CatalogError):
+                    raise
+                raise CatalogError(f"{catalog.files} cannot be read: {e}") from e
+            continue  # it was updated meanwhile
+        if read_manifest(folder) == manifest:
+            return catalog
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a catalog's manifest.json.
+
+    Raises:
+        CatalogError: it cannot be read, or is of a format that this version does not know.
+    """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text())
+        manifest: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as e:
         raise CatalogError(f"{folder} is not a catalog: {path.name} cannot be read ({e})") from e
-    if manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
         raise CatalogError(
-            f"{folder} is a catalog of format {manifest.get('format')}, but this version "
+            f"{folder} is a catalog of format {found}, but this version "
             f"reads format {FORMAT}: build it again with build_catalog.py"
         )
-    if key is not None and manifest["key"] != key:
-        raise CatalogError(
-            f"{folder} holds a catalog of {manifest['model']} over {manifest['data']} with another "
-            "key: choose another catalog.dir"
-        )
-    for name, file in manifest["files"].items():
-        size = (folder / name).stat().st_size if (folder / name).is_file() else None
+    return manifest
+
+
+def _check_sizes(catalog: Catalog) -> None:
+    for name, file in catalog.manifest["files"].items():
+        path = catalog.files / name
+        size = path.stat().st_size if path.is_file() else None
         if size != file["bytes"]:
             raise CatalogError(
-                f"{folder / name} has {size or 'no'} bytes, its manifest says {file['bytes']}: "
+                f"{path} has {size or 'no'} bytes, its manifest says {file['bytes']}: "
                 "delete the folder and build it again with build_catalog.py"
             )
-    return Catalog(folder, manifest)
 
 
 def verify(catalog: Catalog) -> None:
@@ -139,9 +204,9 @@ def verify(catalog: Catalog) -> None:
         CatalogError: a file was changed since it was written; embeddings contain NaN or Inf.
     """
     for name, file in catalog.manifest["files"].items():
-        if checksum(catalog.folder / name) != file["sha256"]:
+        if checksum(catalog.files / name) != file["sha256"]:
             raise CatalogError(
-                f"{catalog.folder / name} differs from its checksum: delete the folder and build "
+                f"{catalog.files / name} differs from its checksum: delete the folder and build "
                 "it again with build_catalog.py"
             )
     check_embeddings(catalog)

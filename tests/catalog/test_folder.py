@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fashret.catalog.store import Catalog, checksum, open_catalog, verify
+from fashret.catalog.folder import Catalog, checksum, open_catalog, verify
 from fashret.data.items import ItemTable
 from fashret.errors import CatalogError
 from support.catalogs import build

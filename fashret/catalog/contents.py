@@ -1,0 +1,135 @@
+"""The contents of a table by their hashes, and the feature stores that they are joined with."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fashret.catalog.feature_store import (
+    FORMAT,
+    Digests,
+    FeatureStore,
+    StoredFeatures,
+    content_digests,
+)
+from fashret.data.items import ItemTable
+from fashret.errors import CatalogError
+from fashret.models.retriever import Retriever
+from fashret.types import UNKNOWN
+
+
+def stores_folder(cache_dir: Path, label: str, towers: Mapping[str, Any], dtype: str) -> Path:
+    """Return the folder of the feature stores of a model's towers in the cache.
+
+    Args:
+        cache_dir: the cache.
+        label: the name of the model.
+        towers: the identity of the towers: everything that decides a feature.
+        dtype: the dtype of the stored features.
+    """
+    encoded = json.dumps([FORMAT, towers, dtype], sort_keys=True).encode()
+    key = hashlib.blake2b(encoded, digest_size=8).hexdigest()
+    return cache_dir / "features" / f"{label}-{key}"
+
+
+class Contents:
+    """The photos and texts of a table by the hashes of their content.
+
+    Args:
+        table: the items.
+    """
+
+    def __init__(self, table: ItemTable) -> None:
+        self.table = table
+        self.caption_codes, self.captions = table.codes("text")
+
+    @cached_property
+    def photos(self) -> Digests:
+        """(N,) hash of each row's photo."""
+        hashes = self.table.photo_hashes
+        if hashes is None:
+            return content_digests(self.table.photo(row) for row in range(len(self.table)))
+        return np.frombuffer(bytes.fromhex("".join(hashes)), dtype="V16")
+
+    @cached_property
+    def texts(self) -> Digests:
+        """(captions,) hash of each distinct text."""
+        return content_digests(caption.encode() for caption in self.captions)
+
+
+class Missing(NamedTuple):
+    """What is not in the stores.
+
+    Attributes:
+        photos: (n,) rows of the table, one of each missing photo, ascending.
+        captions: (m,) codes of the missing texts, ascending.
+    """
+
+    photos: NDArray[np.int64]
+    captions: NDArray[np.int64]
+
+    def __bool__(self) -> bool:
+        return len(self.photos) + len(self.captions) > 0
+
+
+class FeatureStores(NamedTuple):
+    """The feature stores of a model's two towers."""
+
+    image: FeatureStore
+    text: FeatureStore
+
+    @classmethod
+    def open(cls, folder: Path) -> "FeatureStores | None":
+        """Open the stores of a folder; None if they are not there."""
+        if not all(FeatureStore.exists(folder / kind) for kind in cls._fields):
+            return None
+        return cls(FeatureStore(folder / "image"), FeatureStore(folder / "text"))
+
+    @classmethod
+    def create(
+        cls, folder: Path, retriever: Retriever, dtype: str, towers: Mapping[str, Any]
+    ) -> "FeatureStores":
+        """Open the stores of a folder, or create those that are not there."""
+        reads_text = retriever.backbone is not None and retriever.backbone.reads_text
+        about = {"encoder": towers, "reads_text": reads_text}
+        widths = retriever.image_head.in_features, retriever.text_head.in_features
+        image, text = (
+            FeatureStore.create(folder / kind, width, dtype, {"kind": kind} | about)
+            for kind, width in zip(cls._fields, widths, strict=True)
+        )
+        return cls(image, text)
+
+    def missing(self, contents: Contents) -> Missing:
+        """Find what of a table is not stored; texts are not missed by a model that reads none."""
+        absent = np.flatnonzero(self.image.find(contents.photos) < 0)
+        first = np.unique(contents.photos[absent], return_index=True)[1]
+        captions = np.empty(0, dtype=np.int64)
+        if self.text.about["reads_text"]:
+            captions = np.flatnonzero(self.text.find(contents.texts) < 0)
+        return Missing(np.sort(absent[first]), captions)
+
+    def join(self, contents: Contents) -> dict[str, StoredFeatures]:
+        """Join a table with the stores: the features of its rows, by `image` and `text`.
+
+        Raises:
+            CatalogError: a photo is not stored.
+        """
+        photos, texts = self.image.find(contents.photos), self.text.find(contents.texts)
+        if (photos < 0).any():
+            raise CatalogError(
+                f"{self.image.folder} lacks {int((photos < 0).sum())} photos that were stored "
+                "before: something removes or damages it while it is used"
+            )
+        codes = contents.caption_codes
+        of_rows = np.full(len(codes), UNKNOWN)
+        if len(texts):
+            of_rows = np.where(codes == UNKNOWN, UNKNOWN, texts[codes])
+        return {
+            "image": StoredFeatures(self.image.read(), photos),
+            "text": StoredFeatures(self.text.read(), of_rows),
+        }

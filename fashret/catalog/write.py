@@ -1,0 +1,162 @@
+"""Write the files of a catalog folder: embeddings, features, items, heads and the manifest."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import save_file
+
+from fashret.catalog.folder import (
+    EMBEDDINGS,
+    FEATURES,
+    HEADS,
+    MANIFEST,
+    META,
+    check_finite,
+    checksum,
+)
+from fashret.data.items import ItemTable
+from fashret.disk import require_space
+from fashret.errors import CatalogError
+from fashret.functional.similarity import Vectors
+from fashret.loading.samplers import EVALUATION_BATCH
+from fashret.models.retriever import Retriever
+from fashret.types import UNKNOWN
+from fashret.version import __version__
+
+_COPIED = 65_536
+"""Rows copied at a time."""
+
+
+def write_catalog(
+    target: Path,
+    retriever: Retriever,
+    table: ItemTable,
+    features: Mapping[str, Vectors],
+    manifest: Mapping[str, Any],
+    *,
+    with_features: bool,
+) -> dict[str, Any]:
+    """Write a catalog beside its folder, and move it there when it is complete.
+
+    Args:
+        target: the folder; it must not exist.
+        retriever: the heads that embed the features, and their device.
+        table: the items.
+        features: the features of the items, by `image` and `text`.
+        manifest: what is known of the catalog: its format, key, data and encoder.
+        with_features: whether the features are written too.
+
+    Returns:
+        The manifest of the folder.
+
+    Raises:
+        CatalogError: embeddings contain NaN or Inf; the disk is too small.
+    """
+    dtype = np.dtype(manifest["dtype"])
+    width = 2 * retriever.dim
+    if with_features:
+        width += retriever.image_head.in_features + retriever.text_head.in_features
+    needed = len(table) * width * dtype.itemsize
+    require_space(target, needed, f"the embeddings of {len(table)} items")
+    partial = target.with_name(f"{target.name}.partial")
+    _claim(partial, manifest["key"])
+    if with_features:
+        for kind, path in FEATURES.items():
+            _copy(features[kind], partial / path, dtype)
+    _embed(retriever, table, features, partial, dtype)
+    _write_heads(retriever, partial / HEADS)
+    pq.write_table(item_columns(table), partial / META)
+    (partial / "key").unlink()
+    whole = {
+        **manifest,
+        "versions": _versions(),
+        "dim": retriever.dim,
+        "blocks": dict(retriever.layout.columns),
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": checksum(path)}
+            for path in sorted(partial.iterdir())
+        },
+    }
+    (partial / MANIFEST).write_text(json.dumps(whole, indent=2, default=str))
+    partial.rename(target)
+    return whole
+
+
+def item_columns(table: ItemTable) -> pa.Table:
+    """Return the item table as a catalog has it."""
+    columns = ["item_id", "product_id", "split", "category", *table.attributes, "text"]
+    columns += [name for name in ("role", "photo_hash") if name in table.dataset.column_names]
+    return table.dataset.data.table.select(columns)
+
+
+def _claim(partial: Path, key: str) -> None:
+    """Create the folder of a build, in place of that of a killed one."""
+    if partial.exists():
+        if not (partial / "key").is_file():
+            raise CatalogError(f"{partial} is in the way: remove it, or choose another catalog.dir")
+        shutil.rmtree(partial)
+    partial.mkdir()
+    (partial / "key").write_text(key)
+
+
+def _copy(features: Vectors, path: Path, dtype: np.dtype[Any]) -> None:
+    """Write features as one array."""
+    width = features[slice(0, 1)].shape[1]
+    array = np.lib.format.open_memmap(path, "w+", dtype, (len(features), width))
+    for start in range(0, len(features), _COPIED):
+        array[start : start + _COPIED] = features[slice(start, start + _COPIED)].numpy()
+    array.flush()
+
+
+def _embed(
+    retriever: Retriever,
+    table: ItemTable,
+    features: Mapping[str, Vectors],
+    folder: Path,
+    dtype: np.dtype[Any],
+) -> None:
+    """Apply the heads to the features, and write the embeddings."""
+    device = retriever.device
+    has_text = torch.from_numpy(table.codes("text")[0]) != UNKNOWN
+    for kind, path in EMBEDDINGS.items():
+        array = np.lib.format.open_memmap(folder / path, "w+", dtype, (len(table), retriever.dim))
+        for split in table.splits:
+            rows = table.rows(split)
+            for start in range(0, len(rows), EVALUATION_BATCH):
+                batch = torch.from_numpy(rows[start : start + EVALUATION_BATCH])
+                part = features[kind][batch].float().to(device)
+                with torch.inference_mode():
+                    if kind == "image":
+                        embedded = retriever.embed_image(part)
+                    else:
+                        embedded = retriever.embed_text(part, has_text[batch].to(device))
+                array[batch.numpy()] = embedded.float().cpu().numpy()
+        array.flush()
+        check_finite(array, lambda: table.column("item_id"), f"{folder}: {kind} embeddings")
+
+
+def _write_heads(retriever: Retriever, path: Path) -> None:
+    image, text, attribute_heads = retriever.heads
+    projections = {"image": image, "text": text}
+    for name, pair in attribute_heads.items():
+        projections |= {f"{name}.image": pair[0], f"{name}.text": pair[1]}
+    tensors = {
+        f"{name}.{part}": value.cpu().contiguous()
+        for name, projection in projections.items()
+        for part, value in vars(projection).items()
+        if value is not None
+    }
+    save_file(tensors, path)
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "torchvision", "open_clip_torch", "timm", "pillow")
+    return {"fashret": __version__} | {name: version(name) for name in names}
