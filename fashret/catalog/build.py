@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from fashret.cache import mark_used
 from fashret.catalog import folder as catalog_folder
 from fashret.catalog.contents import Contents, FeatureStores, stores_folder
 from fashret.catalog.encode import Encoder
@@ -104,6 +105,7 @@ def ensure_catalog(
     with file_lock(f"{target}.lock", f"the catalog {target.name}") if first else nullcontext():
         existing = open_catalog(target) if processes.broadcast(target.exists()) else None
         if existing is not None and existing.manifest["key"] == key:
+            mark_used(target)
             return replace(existing, features=build.features(existing))
         if existing is not None:
             build.check_same_encoder(existing)
@@ -167,6 +169,7 @@ class _Build:
             raise CatalogError(f"{self.stores} was removed while it is used: start again")
         if first and existing is not None:
             store_features(existing, stores)
+        mark_used(self.stores)
         missing = self.processes.broadcast(stores.missing(contents) if first else None)
         assert missing is not None
         if missing:

@@ -117,14 +117,18 @@ class FeatureStores(NamedTuple):
         """Join a table with the stores: the features of its rows, by `image` and `text`.
 
         Raises:
-            CatalogError: a photo is not stored.
+            CatalogError: a photo, or a text that the model reads, is not stored.
         """
         photos, texts = self.image.find(contents.photos), self.text.find(contents.texts)
-        if (photos < 0).any():
-            raise CatalogError(
-                f"{self.image.folder} lacks {int((photos < 0).sum())} photos that were stored "
-                "before: something removes or damages it while it is used"
-            )
+        required = [(self.image, photos)]
+        if self.text.about["reads_text"]:
+            required.append((self.text, texts))
+        for store, rows in required:
+            if (rows < 0).any():
+                raise CatalogError(
+                    f"{store.folder} lacks {int((rows < 0).sum())} features that were stored "
+                    "before: something removes or damages it while it is used"
+                )
         codes = contents.caption_codes
         of_rows = np.full(len(codes), UNKNOWN)
         if len(texts):

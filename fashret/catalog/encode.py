@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fashret.catalog.contents import Contents, FeatureStores, Missing
-from fashret.catalog.feature_store import Digests, FeatureStore
+from fashret.catalog.feature_store import Digests, FeatureStore, content_digests
 from fashret.catalog.folder import NAMED
 from fashret.data.codes import ItemCodes
 from fashret.disk import readable_bytes, require_space
@@ -126,6 +126,26 @@ class Encoder:
             name_of=lambda position: repr(texts[position]),
             of=of,
         )
+
+    def text_features(self, texts: Sequence[str], store: FeatureStore, *, of: str) -> Tensor:
+        """Return the features of some texts, encoded where the store lacks them.
+
+        Args:
+            texts: Q texts.
+            store: the store of the text tower.
+            of: whose texts they are, for the progress bar.
+
+        Returns:
+            (Q, G) features of the store's dtype.
+
+        Raises:
+            CatalogError: see `encode_table`.
+        """
+        digests = content_digests(text.encode() for text in texts)
+        missing = np.flatnonzero(store.find(digests) < 0)
+        first = np.unique(digests[missing], return_index=True)[1]
+        self.encode_texts(texts, digests, missing[np.sort(first)], store, of=of)
+        return store.read()[torch.from_numpy(store.find(digests))]
 
     def _encode(
         self,

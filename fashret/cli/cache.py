@@ -1,84 +1,122 @@
-"""`fashret cache`: list and remove the entries of the cache."""
+"""`fashret cache`: list, verify and remove the entries of the cache."""
 
 import argparse
-import shutil
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
 
 from fashret.cache import default_cache_dir
+from fashret.disk import readable_bytes
+from fashret.errors import FashretError
+from fashret.pipelines.cache import (
+    CacheEntry,
+    cache_entries,
+    remove_entry,
+    to_remove,
+    verify_entry,
+)
 
-_KINDS = ("data", "catalogs", "weights")
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def main() -> None:
     """The console command."""
     parser = argparse.ArgumentParser(
         prog="fashret cache",
-        description="List or remove prepared data, catalogs and weights, which all runs share.",
-        epilog="A removed entry is made again when it is next needed.",
+        description="List, verify or remove prepared data, stored features, catalogs and weights, "
+        "which all runs share.",
+        epilog="Whatever is removed is made again when it is next needed. Examples: "
+        "fashret cache --older-than 30; fashret cache --max-size 50GB --dry-run",
     )
     parser.add_argument(
         "--remove", action="append", default=[], metavar="NAME", help="remove an entry"
     )
+    parser.add_argument(
+        "--older-than", type=float, metavar="DAYS", help="remove what was not used for so long"
+    )
+    parser.add_argument(
+        "--max-size",
+        type=_size,
+        metavar="SIZE",
+        help="remove the least recently used until the cache is no larger, such as 50GB",
+    )
+    parser.add_argument("--leftovers", action="store_true", help="remove what killed commands left")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be removed")
+    parser.add_argument("--verify", action="store_true", help="compare all checksums")
     parser.add_argument("--dir", type=Path, default=None, help="the cache; default: FASHRET_CACHE")
     given = parser.parse_args()
     folder = (given.dir or default_cache_dir()).expanduser()
-    entries = {path.name: path for kind in _KINDS for path in _entries(folder / kind)}
-    for name in given.remove:
-        if name not in entries:
-            sys.exit(f"error: {folder} has no entry '{name}': fashret cache lists the entries")
-        _remove(entries[name])
-        print(f"removed {entries.pop(name)}")
-    if given.remove:
-        return
+    entries = cache_entries(folder)
+    try:
+        if given.verify:
+            sys.exit(_verify(entries))
+        if (
+            given.remove
+            or given.leftovers
+            or given.older_than is not None
+            or given.max_size is not None
+        ):
+            chosen = to_remove(
+                entries,
+                names=given.remove,
+                older_than=given.older_than,
+                max_size=given.max_size,
+                leftovers=given.leftovers,
+            )
+            _remove(chosen, dry_run=given.dry_run)
+            return
+    except FashretError as e:
+        sys.exit(f"error: {e}")
+    _list(folder, entries)
 
+
+def _list(folder: Path, entries: list[CacheEntry]) -> None:
     from fashret.reports.screen import console, show_table
 
-    rows = [
-        [path.name, path.parent.name, _size(path), _date(path)]
-        for path in sorted(entries.values(), key=lambda p: p.stat().st_mtime, reverse=True)
-    ]
-    print(f"{folder}: {len(rows)} entries, {_readable(_bytes(folder))}")
-    if rows:
-        show_table(console(), ["entry", "kind", "size", "last written"], rows)
+    total = readable_bytes(sum(entry.size for entry in entries))
+    print(f"{folder}: {len(entries)} entries, {total}")
+    if entries:
+        rows = [
+            [entry.name, entry.kind, readable_bytes(entry.size), _date(entry), entry.about]
+            for entry in entries
+        ]
+        show_table(console(), ["entry", "kind", "size", "last used", "what"], rows)
+        print("fashret cache --help says how to verify and remove entries")
 
 
-def _entries(folder: Path) -> list[Path]:
-    """The entries of one kind, without lock files and unfinished ones."""
-    if not folder.is_dir():
-        return []
-    return [p for p in folder.iterdir() if not p.name.endswith((".lock", ".partial", ".sqlite"))]
+def _verify(entries: list[CacheEntry]) -> int:
+    """Print what is wrong with each entry, and return the exit status."""
+    faults = 0
+    checked = [entry for entry in entries if entry.kind in ("catalogs", "features")]
+    for entry in checked:
+        if wrong := verify_entry(entry):
+            print(f"{entry.name}: {wrong}")
+            faults += 1
+    print(f"{len(checked)} entries with checksums verified, {faults} with faults")
+    return 1 if faults else 0
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+def _remove(chosen: list[CacheEntry], *, dry_run: bool) -> None:
+    for entry in chosen:
+        if not dry_run:
+            remove_entry(entry)
+        done = "would be removed" if dry_run else "removed"
+        print(f"{done}: {entry.path} ({readable_bytes(entry.size)}); {entry.cost}")
+    total = readable_bytes(sum(entry.size for entry in chosen))
+    print(f"{len(chosen)} entries, {total}" + (", nothing was removed" if dry_run else ""))
 
 
-def _bytes(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+def _size(text: str) -> float:
+    """A size such as 50GB, 500M or a number of bytes."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B?", text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 50GB or 500MB")
+    return float(found[1]) * _UNITS[found[2]]
 
 
-def _size(path: Path) -> str:
-    return _readable(_bytes(path))
-
-
-def _readable(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
-
-
-def _date(path: Path) -> str:
-    return datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+def _date(entry: CacheEntry) -> str:
+    return datetime.fromtimestamp(entry.used).strftime("%Y-%m-%d %H:%M")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features, Image, Value
 from datasets.arrow_writer import ArrowWriter
 
+from fashret.cache import mark_used
 from fashret.data.file_hashes import contents_digest
 from fashret.data.item_splits import splits_of_items
 from fashret.data.items import ItemTable
@@ -59,6 +60,7 @@ def prepare(source: Source, cache_dir: Path, *, folder: Path | None = None) -> I
             draft.rename(folder)
             log.info("prepared %s: %s", source.name, report.summary())
             log.info("preparation report: %s", folder / "report.json")
+    mark_used(folder)
     return ItemTable(folder, source.attributes)
 
 

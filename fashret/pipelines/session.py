@@ -14,6 +14,8 @@ from torch import Tensor
 
 from fashret.cache import default_cache_dir
 from fashret.catalog.build import ensure_catalog
+from fashret.catalog.contents import FeatureStores, stores_folder
+from fashret.catalog.encode import Encoder
 from fashret.catalog.folder import Catalog
 from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
@@ -26,11 +28,9 @@ from fashret.evaluation.plan import Plan, metric_names
 from fashret.evaluation.split_search import MODES, SplitSearch
 from fashret.evaluation.targets import Target, usable_targets
 from fashret.loading.batches import tokenize_captions
-from fashret.loading.samplers import EVALUATION_BATCH
 from fashret.models.backbone import Backbone, load_backbone, load_tokenizer
 from fashret.models.checkpoint import with_weights
 from fashret.models.device import pick_device
-from fashret.models.encoding import encode_in_batches
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
 from fashret.pipelines.process_group import ProcessGroup, ProcessOptions
@@ -219,22 +219,20 @@ class Session:
         return tokenize_captions(self.backbone.tokenize, self.judged_queries[task].texts)
 
     def query_features(self, task: str) -> Tensor:
-        """Return the (Q, G) float features of the judged queries, by the untrained text tower."""
+        """Return the (Q, G) float features of the judged queries, by the untrained text tower.
+
+        They are in the feature store, as those of the items' texts.
+        """
         if task not in self._query_features:
             self.backbone.to(self.device).eval()
-            self._query_features[task] = torch.from_numpy(
-                encode_in_batches(
-                    self.query_tokens(task),
-                    self._text_features,
-                    batch_size=EVALUATION_BATCH,
-                    what="queries",
-                )
-            )
+            retriever = Retriever.from_backbone(self.backbone)
+            dtype = self.options.catalog_dtype
+            folder = stores_folder(self.cache_dir, self.spec.label, self.identity, dtype)
+            store = FeatureStores.create(folder, retriever, dtype, self.identity).text
+            self._query_features[task] = Encoder(
+                retriever=retriever, device=self.device
+            ).text_features(self.judged_queries[task].texts, store, of="queries")
         return self._query_features[task]
-
-    @torch.inference_mode()
-    def _text_features(self, tokens: Tensor) -> Tensor:
-        return self.backbone.encode_text(tokens.to(self.device))
 
     def reload_backbone(self) -> None:
         """Drop the towers, which training has changed; they are loaded again on next use."""
