@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fashret.errors import CatalogError, ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from fashret.catalog.folder import Catalog
     from fashret.cli.compose import Composed
@@ -164,8 +166,9 @@ def export(source: "str | Path | TrainResult", out: str | Path, *, half: bool = 
 def search(
     source: "TrainResult | EvaluateResult | str | Path",
     *,
-    text: str | None = None,
-    image: "Photo | None" = None,
+    text: "str | NDArray[np.floating[Any]] | None" = None,
+    image: "Photo | NDArray[np.floating[Any]] | None" = None,
+    item: str | None = None,
     k: int = 10,
     where: Mapping[str, str | Sequence[str]] | None = None,
     weight_image: float = 0.7,
@@ -180,8 +183,11 @@ def search(
 
     Args:
         source: a training or evaluation result, a run folder, or a catalog folder.
-        text: the query text.
-        image: a file, a PIL image, encoded bytes or an (H, W, 3) uint8 array.
+        text: the query text; or its embedding, for items whose embeddings were imported: (D,)
+            floats of the model that made them.
+        image: a file, a PIL image, encoded bytes or an (H, W, 3) uint8 array; or (D,) floats, an
+            embedding as above.
+        item: the id of an item whose photo is the query, in place of `image`.
         k: the number of hits, at least 1.
         where: filters by category or attribute, {"category": "dress"}; a list allows any of its
             values.
@@ -195,12 +201,13 @@ def search(
         The hits, best first; in a notebook with their photos.
 
     Raises:
-        ConfigError: neither text nor image is given, or no item has a value of `where`.
+        ConfigError: neither text, image nor item is given, or no item has a value of `where`.
         CatalogError: the folder is neither a run nor a complete catalog.
     """
     result: SearchResult = _index(source, model).search(
         text=text,
         image=image,
+        item=item,
         k=k,
         where=where,
         weight_image=weight_image,

@@ -48,7 +48,8 @@ def ensure_catalog(
     label: str,
     dtype: str = "float32",
     folder: Path | None = None,
-    base: Catalog | None = None,
+    features: Mapping[str, Vectors] | None = None,
+    preprocess: object = None,
     device: torch.device | str = "cpu",
     num_workers: int = 0,
     processes: Processes | None = None,
@@ -69,7 +70,9 @@ def ensure_catalog(
         dtype: the dtype of the stored arrays, float16 or float32.
         folder: the folder to write instead of one in the cache, with its features in it; None for
             the cache.
-        base: a catalog with the tower features of the same encoder; None to encode them.
+        features: (N, F) features of the items by `image` and `text`, of another catalog of the
+            same towers, or imported; None to encode them.
+        preprocess: the preprocessing of the photos of given features, for the manifest.
         device: the device of the encoder.
         num_workers: worker processes that decode photos.
         processes: the processes that call this together; None for a single process.
@@ -96,20 +99,21 @@ def ensure_catalog(
         dtype,
         key,
         stores_folder(cache_dir, label, identity, dtype),
-        base,
+        features,
+        preprocess,
         device,
         num_workers,
         processes,
-        with_features=folder is not None and base is None,
+        with_features=folder is not None and features is None,
     )
     with file_lock(f"{target}.lock", f"the catalog {target.name}") if first else nullcontext():
         existing = open_catalog(target) if processes.broadcast(target.exists()) else None
         if existing is not None and existing.manifest["key"] == key:
             mark_used(target)
-            return replace(existing, features=build.features(existing))
+            return replace(existing, features=build.joined(existing))
         if existing is not None:
             build.check_same_encoder(existing)
-        features = build.features(existing)
+        features = build.joined(existing)
         assert features is not None
         if first and existing is None:
             log.info("building the catalog %s of %d items", target, len(table))
@@ -134,7 +138,8 @@ class _Build:
     dtype: str
     key: str
     stores: Path
-    base: Catalog | None
+    features: Mapping[str, Vectors] | None
+    preprocess: object
     device: torch.device | str
     num_workers: int
     processes: Processes
@@ -145,7 +150,7 @@ class _Build:
         """The encoder in evaluation mode, loaded when it is first needed."""
         return self.load().eval().requires_grad_(False).to(self.device)
 
-    def features(self, existing: Catalog | None) -> Mapping[str, Vectors] | None:
+    def joined(self, existing: Catalog | None) -> Mapping[str, Vectors] | None:
         """Return the features of the table, encoded where they are not stored.
 
         Args:
@@ -155,8 +160,8 @@ class _Build:
             The features by `image` and `text`; None if the existing catalog of this key stores
             them itself.
         """
-        if self.base is not None:
-            return {"image": self.base.image_features, "text": self.base.text_features}
+        if self.features is not None:
+            return self.features
         is_current = existing is not None and existing.manifest["key"] == self.key
         if existing is not None and is_current and existing.has_features:
             return None
@@ -184,7 +189,8 @@ class _Build:
 
     def write(self, target: Path, features: Mapping[str, Vectors]) -> dict[str, Any]:
         """Write a new folder, and return its manifest."""
-        trained = self.base is None and "learned" in self.identity
+        backbone = self.retriever.backbone
+        trained = self.features is None and "learned" in self.identity
         manifest = {
             "format": catalog_folder.FORMAT,
             "key": self.key,
@@ -195,7 +201,7 @@ class _Build:
             "towers": "trained" if trained else "untrained",
             "data": self.table.key,
             "splits": {split: len(self.table.rows(split)) for split in self.table.splits},
-            "preprocess": self._preprocess(),
+            "preprocess": self.preprocess if backbone is None else vars(backbone.preprocess),
         }
         return write_catalog(
             target,
@@ -234,9 +240,3 @@ class _Build:
                 f"{catalog.folder} holds {manifest['dtype']}: give "
                 f"catalog.dtype={manifest['dtype']}, or choose another catalog.dir"
             )
-
-    def _preprocess(self) -> object:
-        """The preprocessing of the photos, for the manifest."""
-        if self.retriever.backbone is not None:
-            return vars(self.retriever.backbone.preprocess)
-        return None if self.base is None else self.base.manifest["preprocess"]

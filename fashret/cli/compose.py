@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from fashret.allowlist import target_faults
 from fashret.catalog.folder import MANIFEST
 from fashret.config import build, check, plain, tasks
+from fashret.data.embeddings import is_export
 from fashret.errors import CheckpointError, ConfigError
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint
 from fashret.pipelines.catalog import CatalogOptions
@@ -114,13 +115,23 @@ class Composed:
                 if key.startswith(f"{group}."):
                     value = OmegaConf.select(self.cfg, key)
                     OmegaConf.update(adopted, key, value, force_add=True)
+        trained_on = (config.get("data") or {}).get("embeddings")
+        if trained_on is not None and OmegaConf.select(adopted, "data.embeddings") is None:
+            raise ConfigError(
+                f"{run} was trained on data.embeddings={trained_on}: give data.embeddings=<those "
+                "of the same model for this data>"
+            )
         return Composed(adopted, self.command, self.overrides)
 
     def with_run(self) -> "Composed":
         """Take the configuration of the trained model that `run` or `ckpt` name, if they do."""
         run, ckpt = self.cfg.run, self.cfg.ckpt
         is_catalog = run is not None and (Path(run).expanduser() / MANIFEST).is_file()
-        if is_catalog or (run is None and ckpt in ("last", "best")):
+        if (
+            is_catalog
+            or (run is not None and is_export(run))
+            or (run is None and ckpt in ("last", "best"))
+        ):
             return self
         config, _ = read_checkpoint(checkpoint_path(run, ckpt))
         return self.adopt(config, run=f"run={run}" if run else f"ckpt={ckpt}")

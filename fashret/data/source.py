@@ -103,6 +103,8 @@ class Source(ABC):
             (fashion), the path of a YAML file like it, or a mapping like its content; null extracts
             none. It is stored as a Schema.
         overrides: path of a CSV of manual corrections; null for none.
+        embeddings: path of embeddings of the items that others computed, in place of a model's
+            towers (`fashret.data.embeddings.read_embeddings`); null for none.
         stated_splits: whether the data set's own splits and roles are kept; false makes new splits.
         unknown_values: spellings of an unknown category, attribute or product id in the data set,
             in any case.
@@ -127,6 +129,7 @@ class Source(ABC):
     groups: Grouping | None = field(default_factory=Grouping)
     schema: Schema | Mapping[str, object] | str | None = "fashion"
     overrides: str | None = None
+    embeddings: str | None = None
     stated_splits: bool = True
     unknown_values: Sequence[str] = UNKNOWN_VALUES
     judgments: str | None = None

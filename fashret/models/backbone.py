@@ -218,6 +218,11 @@ def load_backbone(spec: ModelSpec, cache_dir: Path) -> Backbone:
         ConfigError: open_clip does not have the architecture.
         CheckpointError: the weights are not available, or are of another architecture.
     """
+    if spec.embeddings is not None:
+        raise ConfigError(
+            f"data.embeddings={spec.embeddings} comes without its model: photos and texts that are "
+            "not in it cannot be embedded"
+        )
     check_name(spec)
     weights_dir = str(cache_dir / "weights")
     logging.getLogger().addFilter(_not_random_weights)

@@ -251,24 +251,32 @@ class Retriever(nn.Module):
     @torch.inference_mode()
     def embed_photos(self, photos: Sequence[Image.Image]) -> Tensor:
         """Embed one batch of upright RGB photos: (n, D) on the model's device, L2-normalised."""
-        assert self.backbone is not None, "new photos need towers"
-        transform = self.backbone.photo_transform()
+        transform = self._towers("photos").photo_transform()
         prepared = torch.stack([transform(photo) for photo in photos]).to(self.device)
-        return self.embed_image(self.backbone.encode_image(prepared))
+        return self.embed_image(self._towers("photos").encode_image(prepared))
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Embed one batch of texts: (n, D) float on the model's device, L2-normalised.
 
         Raises:
-            ConfigError: the model has an image tower alone.
+            ConfigError: the model has an image tower alone, or no towers.
         """
-        assert self.backbone is not None, "new texts need towers"
-        if not self.backbone.reads_text:
+        towers = self._towers("texts")
+        if not towers.reads_text:
             raise ConfigError("the model has no text tower: texts cannot be embedded, only photos")
-        tokens = self.backbone.tokenize(texts).to(self.device)
+        tokens = towers.tokenize(texts).to(self.device)
         has_text = torch.ones(len(texts), dtype=torch.bool, device=self.device)
-        return self.embed_text(self.backbone.encode_text(tokens), has_text)
+        return self.embed_text(towers.encode_text(tokens), has_text)
+
+    def _towers(self, what: str) -> Backbone:
+        """The towers, or an error for a model of heads over embeddings that others computed."""
+        if self.backbone is None:
+            raise ConfigError(
+                f"the model has heads over stored features alone: {what} cannot be embedded; give "
+                "a query as an item of the catalog, or as an embedding of the model that made them"
+            )
+        return self.backbone
 
     def encode_image(
         self, photos: Photo | Sequence[Photo], *, batch_size: int = 64

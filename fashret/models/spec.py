@@ -7,12 +7,13 @@ over stored features never reads them.
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from fashret.allowlist import target_faults
+from fashret.data.embeddings import embeddings_files, has_text_embeddings
 from fashret.errors import CheckpointError, ConfigError
 from fashret.instantiate import instantiate
 
@@ -30,6 +31,9 @@ VOCABULARY = "vocabulary.txt.gz"
 
 TIMM = "timm:"
 """The prefix of the name of an image encoder of timm."""
+
+EMBEDDINGS = "embeddings:"
+"""The prefix of the name of embeddings that others computed, in place of towers."""
 
 _WEIGHTS = (".pt", ".pth", ".bin", ".safetensors")
 
@@ -149,7 +153,8 @@ class ModelSpec:
     @property
     def random(self) -> bool:
         """Whether the towers start from random weights."""
-        return self.pretrained is None and not self.carries_weights
+        carries = self.carries_weights or self.embeddings is not None
+        return self.pretrained is None and not carries
 
     @property
     def carries_weights(self) -> bool:
@@ -158,8 +163,38 @@ class ModelSpec:
 
     @property
     def reads_text(self) -> bool:
-        """Whether the model has a text tower; an encoder of timm has none."""
+        """Whether texts have embeddings; an encoder of timm has no text tower."""
+        if self.embeddings is not None:
+            return has_text_embeddings(self.embeddings)
         return self.timm_name is None
+
+    @property
+    def embeddings(self) -> str | None:
+        """The path of imported embeddings; None for a model with towers."""
+        return self.name.removeprefix(EMBEDDINGS) if self.name.startswith(EMBEDDINGS) else None
+
+    @property
+    def has_towers(self) -> bool:
+        """Whether photos and texts can be encoded; imported embeddings come without a model."""
+        return self.embeddings is None
+
+    def over_embeddings(self, path: str | None) -> "ModelSpec":
+        """Copy the spec, with heads over imported embeddings in place of towers.
+
+        Args:
+            path: see `fashret.data.embeddings.read_embeddings`; None returns the spec itself.
+
+        Raises:
+            ConfigError: the spec trains towers.
+        """
+        if path is None or self.embeddings == path:
+            return self
+        if not self.frozen:
+            raise ConfigError(
+                f"model.train={self.train}: data.embeddings has no towers to train; use "
+                "model.train=heads"
+            )
+        return replace(self, name=f"{EMBEDDINGS}{path}", pretrained=None)
 
     @property
     def timm_name(self) -> str | None:
@@ -195,6 +230,10 @@ class ModelSpec:
         Args:
             cache_dir: folder of the cache.
         """
+        if self.embeddings is not None:
+            found = embeddings_files(self.embeddings)
+            hashes = {path.name: _file_hash(path, cache_dir) for path in found}
+            return {"embeddings": hashes or self.embeddings}
         files = [] if self.folder is None else sorted(self.folder.glob("*.*"))
         bundle = {p.name: _file_hash(p, cache_dir) for p in files if p.suffix not in _WEIGHTS}
         weights: object = self.pretrained
@@ -236,12 +275,15 @@ class ModelSpec:
         spec = instantiate(node, "model")
         if not isinstance(spec, cls):
             raise CheckpointError(f"{name}: the checkpoint's model is a {type(spec).__name__}")
-        return spec
+        data = config.get("data")
+        imported = data.get("embeddings") if isinstance(data, dict) else None
+        return spec if imported is None else spec.over_embeddings(str(imported))
 
     @property
     def label(self) -> str:
         """Short name of the model for file names."""
-        return self.name.split(":")[-1].rstrip("/").split("/")[-1]
+        last = self.name.split(":")[-1].rstrip("/").split("/")[-1]
+        return last if self.embeddings is None else f"embeddings-{Path(last).stem}"
 
 
 def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:

@@ -46,9 +46,7 @@ def embedding_catalog(
         folder: the folder to write; None for the cache.
     """
     if state is None:
-        return session.catalog(
-            session.identity, lambda: Retriever.from_backbone(session.backbone), folder=folder
-        )
+        return session.baseline_catalog(folder)
     identity = learned_identity(session, state)
     if not session.spec.frozen:
         return session.catalog(identity, lambda: session.trained_towers(state), folder=folder)
@@ -56,7 +54,8 @@ def embedding_catalog(
     return session.catalog(
         identity,
         lambda: with_weights(state, Retriever(*base.heads), session.spec),
-        base=base,
+        features={"image": base.image_features, "text": base.text_features},
+        preprocess=base.manifest["preprocess"],
         folder=folder,
     )
 

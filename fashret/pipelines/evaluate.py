@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from fashret.catalog.folder import MANIFEST
+from fashret.data.embeddings import is_export
 from fashret.errors import CheckpointError, ConfigError
 from fashret.evaluation.benchmarks import SearchLog
 from fashret.evaluation.benchmarks.base import (
@@ -171,6 +172,8 @@ def evaluated_system(options: EvaluateOptions) -> System:
         system = System.stored(Session.open(opened), folder)
         check_weights(weights, system.catalog.layout.attributes)
         return system
+    if run is not None and is_export(run):
+        return System.imported(Session.open(opened), run)
     checkpoint = None
     if run is not None or ckpt not in ("last", "best"):
         checkpoint = checkpoint_path(run, ckpt)
@@ -290,7 +293,8 @@ def measure_latency(system: System, evaluation: Evaluation) -> dict[str, Any]:
     measured["search_ms"] = search_latency(weighted(queries), gallery.image, k)
     texts = session.table.column("text")
     query_texts = [texts[row] for row in (item_queries if is_any else rows) if texts[row]]
-    if query_texts and system.retriever is not None and session.spec.reads_text:
+    encodes = session.spec.has_towers and session.spec.reads_text
+    if query_texts and system.retriever is not None and encodes:
         try:
             towers = system.towers
         except CheckpointError as e:

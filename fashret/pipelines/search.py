@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from fashret.cache import default_cache_dir
 from fashret.catalog.folder import Catalog, check_embeddings, open_catalog
@@ -120,11 +120,13 @@ class Index:
     def from_system(cls, system: System) -> "Index":
         """Index all items of a trained or evaluated system's data set."""
         table, stored = system.session.table, system.embeddings
+        heads = system.retriever
+        model = system.towers if heads is None or system.session.spec.has_towers else heads
         values = {name: _value_column(table.column(name)) for name in table.categorical_columns}
-        image, text = _embeddings(stored, system.towers.layout, system.session.device)
+        image, text = _embeddings(stored, model.layout, system.session.device)
         ids, texts = table.column("item_id"), [each or "" for each in table.column("text")]
         products = table.column("product_id")
-        return cls(system.towers, image, text, ids, texts, values, table.photo, products)
+        return cls(model, image, text, ids, texts, values, table.photo, products)
 
     @classmethod
     def from_catalog(
@@ -174,8 +176,9 @@ class Index:
     def search(
         self,
         *,
-        text: str | None = None,
-        image: Photo | None = None,
+        text: str | NDArray[np.floating[Any]] | None = None,
+        image: Photo | NDArray[np.floating[Any]] | None = None,
+        item: str | None = None,
         k: int = 10,
         where: Mapping[str, str | Sequence[str]] | None = None,
         weight_image: float = 0.7,
@@ -183,8 +186,10 @@ class Index:
         by: str = "item",
     ) -> SearchResult:
         """Search the items; see `fashret.search` for the arguments."""
-        if text is None and image is None:
-            raise ConfigError("search: give text=, image=, or both")
+        if (text is None and image is None and item is None) or (
+            image is not None and item is not None
+        ):
+            raise ConfigError("search: give text=, image= or item=, or a text with one of them")
         if k < 1:
             raise ConfigError(f"search: k={k} must be at least 1")
         if not 0.0 <= weight_image <= 1.0:
@@ -193,13 +198,16 @@ class Index:
             raise ConfigError(f"search: by={by} must be {' or '.join(BY)}")
         check_weights(weights, self.retriever.layout.attributes)
         rows = self._rows(where or {})
+        described = _describe_query(text, image, item, where)
         if not len(rows):
-            return SearchResult(_describe_query(text, image, where), [], self.photo)
+            return SearchResult(described, [], self.photo)
         layout, parts = self.retriever.layout, []
         if image is not None:
-            parts.append(self.retriever.embed_photos([open_photo(image)]))
+            parts.append(self._photo_query(image))
+        if item is not None:
+            parts.append(self._item_query(item))
         if text is not None:
-            parts.append(self.retriever.embed_texts([text]))
+            parts.append(self._text_query(text))
         parts = [layout.weighted(part, weights or {}) for part in parts]
         item_image, item_text = self.image, self.text
         if len(rows) < len(self.ids):
@@ -216,7 +224,39 @@ class Index:
             ranking = topk(queries, items, min(k, len(rows)))
         pairs = zip(ranking.rows[0].tolist(), ranking.scores[0].tolist(), strict=True)
         hits = [self._hit(int(rows[position]), score) for position, score in pairs if position >= 0]
-        return SearchResult(_describe_query(text, image, where), hits, self.photo)
+        return SearchResult(described, hits, self.photo)
+
+    @torch.inference_mode()
+    def _photo_query(self, image: Photo | NDArray[np.floating[Any]]) -> Tensor:
+        """Embed a photo, or apply the heads to the embedding of one: (1, D)."""
+        if isinstance(image, np.ndarray) and image.ndim == 1:
+            return self.retriever.embed_image(self._vector(image, self.retriever.image_head))
+        return self.retriever.embed_photos([open_photo(image)])  # type: ignore[arg-type]  # no vector
+
+    @torch.inference_mode()
+    def _text_query(self, text: str | NDArray[np.floating[Any]]) -> Tensor:
+        """Embed a text, or apply the heads to the embedding of one: (1, D)."""
+        if isinstance(text, str):
+            return self.retriever.embed_texts([text])
+        vector = self._vector(text, self.retriever.text_head)
+        return self.retriever.embed_text(vector, torch.ones(1, dtype=torch.bool).to(vector.device))
+
+    def _item_query(self, item: str) -> Tensor:
+        """The embedding of an item's photo, (1, D)."""
+        try:
+            row = self.ids.index(item)
+        except ValueError as e:
+            raise ConfigError(f"search: item={item} is not in the index") from e
+        return self.image[row : row + 1]
+
+    def _vector(self, vector: Any, head: nn.Linear) -> Tensor:
+        made = torch.from_numpy(np.array(vector, dtype=np.float32)).to(self.image.device)
+        if made.shape != (head.in_features,) or not bool(made.isfinite().all()):
+            raise ConfigError(
+                f"search: a query embedding has {head.in_features} finite numbers, as the "
+                f"features of the items; this one is of shape {tuple(made.shape)}"
+            )
+        return made[None]
 
     def _units(self, rows: NDArray[np.int64]) -> Tensor:
         """The products of rows, numbered; an item without a product is one of its own."""
@@ -267,10 +307,13 @@ def _value_column(column: Sequence[Any]) -> NDArray[np.object_]:
     )
 
 
-def _describe_query(text: str | None, image: Photo | None, where: Mapping[str, Any] | None) -> str:
+def _describe_query(
+    text: Any, image: Any, item: str | None, where: Mapping[str, Any] | None
+) -> str:
     """Describe a query in words."""
     parts = ["a photo"] if image is not None else []
-    parts += [text] if text is not None else []
+    parts += [f"item {item}"] if item is not None else []
+    parts += [text if isinstance(text, str) else "a text"] if text is not None else []
     filters = [f"{name}: {value}" for name, value in (where or {}).items()]
     return ", ".join([" + ".join(parts), *filters])
 
@@ -281,6 +324,8 @@ def _model_of(catalog: Catalog, cache_dir: Path) -> Retriever:
     The catalog contains the heads, but not the weights of trained towers.
     """
     encoder = dict(catalog.manifest["encoder"])
+    if "embeddings" in encoder:
+        return Retriever(*catalog.heads)  # for queries that are embeddings themselves
     learned = encoder.pop("learned", None) is not None
     advice = "give model=fashret.load(<the run folder that it was built from>)"
     towers = "trained" if learned and catalog.has_features else "untrained"

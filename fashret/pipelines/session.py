@@ -16,8 +16,10 @@ from fashret.cache import default_cache_dir
 from fashret.catalog.build import ensure_catalog
 from fashret.catalog.contents import FeatureStores, stores_folder
 from fashret.catalog.encode import Encoder
+from fashret.catalog.feature_store import StoredFeatures
 from fashret.catalog.folder import Catalog
 from fashret.data.codes import ItemCodes
+from fashret.data.embeddings import ImportedEmbeddings, embeddings_key, read_embeddings
 from fashret.data.items import ItemTable
 from fashret.data.preparation import prepare, prepared_folder
 from fashret.data.source import Source
@@ -27,10 +29,12 @@ from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.plan import Plan, metric_names
 from fashret.evaluation.split_search import MODES, SplitSearch
 from fashret.evaluation.targets import Target, usable_targets
+from fashret.functional.similarity import Vectors
 from fashret.loading.batches import tokenize_captions
 from fashret.models.backbone import Backbone, load_backbone, load_tokenizer
 from fashret.models.checkpoint import with_weights
 from fashret.models.device import pick_device
+from fashret.models.heads import Projection
 from fashret.models.retriever import Retriever
 from fashret.models.spec import ModelSpec
 from fashret.pipelines.process_group import ProcessGroup, ProcessOptions
@@ -66,6 +70,11 @@ class SessionOptions:
     cache_dir: Path = field(default_factory=default_cache_dir)
     output_dir: Path = Path("outputs")
     processes: ProcessOptions | None = None
+
+    def __post_init__(self) -> None:
+        # Imported embeddings stand in the place of the model's towers.
+        model = self.model.over_embeddings(self.source.embeddings)
+        object.__setattr__(self, "model", model)
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ class Session:
         if device == torch.device("cuda"):  # several processes have a GPU each
             device = group.device or device
         folder = prepared_folder(source, cache_dir)
-        if not folder.exists():
+        if not folder.exists() and spec.has_towers:
             # Fail on missing weights before minutes are spent on the data.
             load_backbone(spec, cache_dir)
         table = prepare(source, cache_dir, folder=folder)
@@ -151,7 +160,8 @@ class Session:
     def caption_tokens(self) -> CaptionTokens | None:
         """The tokens of the captions; None without captions, or if no tokenizer can be loaded."""
         codes, captions = self.table.codes("text")
-        if not captions or not self.reads_captions or not self.spec.reads_text:
+        without_tokens = not self.reads_captions or not self.spec.has_towers
+        if not captions or without_tokens or not self.spec.reads_text:
             return None
         try:
             tokenizer = load_tokenizer(self.spec, self.cache_dir)
@@ -291,16 +301,49 @@ class Session:
             given=self.options.given_targets,
         )
 
-    def baseline_catalog(self) -> Catalog:
-        """Open the catalog of the untrained model, or build it first."""
-        return self.catalog(self.identity, lambda: Retriever.from_backbone(self.backbone))
+    def untrained(self) -> Retriever:
+        """Make the untrained model: its towers, or heads that leave imported embeddings as is."""
+        if self.imported is None:
+            return Retriever.from_backbone(self.backbone)
+        width = self.imported.image.shape[1]
+        return Retriever(Projection.identity(width), Projection.identity(width))
+
+    @cached_property
+    def imported(self) -> ImportedEmbeddings | None:
+        """The embeddings that others computed, in place of towers; None for a model with towers."""
+        path = self.spec.embeddings
+        if path is None:
+            return None
+        key = embeddings_key([str(self.identity)])
+        return read_embeddings(path, self.cache_dir, key)
+
+    def baseline_catalog(self, folder: Path | None = None) -> Catalog:
+        """Open the catalog of the untrained model, or build it first.
+
+        Args:
+            folder: the folder to write; None for the cache.
+        """
+        features = None
+        if self.imported is not None:
+            rows = self.imported.rows_of(
+                self.table.column("item_id"), f"data.embeddings={self.spec.embeddings}"
+            )
+            image = torch.from_numpy(self.imported.image)
+            no_text = np.full(len(rows), UNKNOWN)
+            features = {"image": StoredFeatures(image, rows)}
+            if self.imported.text is None:
+                features["text"] = StoredFeatures(image[:0], no_text)
+            else:
+                features["text"] = StoredFeatures(torch.from_numpy(self.imported.text), rows)
+        return self.catalog(self.identity, self.untrained, folder=folder, features=features)
 
     def catalog(
         self,
         identity: Mapping[str, Any],
         load: Callable[[], Retriever],
         *,
-        base: Catalog | None = None,
+        features: Mapping[str, Vectors] | None = None,
+        preprocess: object = None,
         folder: Path | None = None,
     ) -> Catalog:
         """Open the catalog of an encoder over the data, or build it first; see `ensure_catalog`."""
@@ -311,7 +354,8 @@ class Session:
             self.cache_dir,
             label=self.spec.label,
             dtype=self.options.catalog_dtype,
-            base=base,
+            features=features,
+            preprocess=preprocess,
             folder=folder,
             device=self.device,
             num_workers=self.source.workers,

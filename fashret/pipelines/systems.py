@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fashret.catalog.folder import MANIFEST, Catalog, check_embeddings, open_catalog
+from fashret.data.embeddings import is_export
 from fashret.errors import CatalogError, CheckpointError, ConfigError
 from fashret.evaluation.embed import embed_judged, embed_stored
 from fashret.evaluation.ranking import SplitEmbeddings
@@ -51,7 +52,8 @@ class System:
         """The untrained model of a session."""
         catalog = session.baseline_catalog()
         retriever = Retriever(*catalog.heads).eval().to(session.device)
-        return cls(f"{session.spec.label} (untrained)", session, catalog, retriever)
+        suffix = " (untrained)" if session.spec.has_towers else ""
+        return cls(f"{session.spec.label}{suffix}", session, catalog, retriever)
 
     @classmethod
     def trained(
@@ -67,7 +69,7 @@ class System:
 
     @classmethod
     def named(cls, session: Session, name: str) -> "System":
-        """The system of a run folder or a catalog folder, over the data of a session.
+        """The system of a run, a catalog folder or embeddings of others, over a session's data.
 
         Raises:
             CatalogError: the catalog is of other items.
@@ -76,6 +78,8 @@ class System:
         folder = Path(name).expanduser()
         if (folder / MANIFEST).is_file():
             return cls.stored(session, folder)
+        if is_export(folder):
+            return cls.imported(session, name)
         path = checkpoint_path(name, "last")
         config, state = read_checkpoint(path)
         spec = ModelSpec.from_config(config, name)
@@ -100,6 +104,14 @@ class System:
         check_embeddings(catalog)
         # The session's tokenizer may not be that of the catalog's model.
         return cls(str(folder), replace(session, reads_captions=False), catalog, None)
+
+    @classmethod
+    def imported(cls, session: Session, path: str) -> "System":
+        """The system of embeddings that others computed; see `read_embeddings`."""
+        plain = replace(session.spec, train="heads", attribute_blocks=None, composer=None)
+        spec = plain.over_embeddings(path)
+        options = replace(session.options, model=spec)
+        return cls.untrained(replace(session, spec=spec, options=options))
 
     @property
     def label(self) -> str:
