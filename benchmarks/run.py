@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 
 ALL = (
     "frozen_epoch evaluation mining pairing text_encoding encoding unfrozen_stall unfrozen_gpu "
-    "attributes decoding million growth start_up search_page preparation product_task"
+    "attributes decoding million growth start_up search_page preparation product_task feature_store"
 ).split()
 
 QUIET = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}

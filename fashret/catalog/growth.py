@@ -115,6 +115,7 @@ def switch(folder: Path, version: int, changes: Changes, manifest: Mapping[str, 
         **manifest,
         "version": version,
         "files_in": version_folder(version),
+        "index": before.get("index"),  # of the version before: built again where it is wanted
         "history": [*before.get("history", []), entry],
     }
     draft = folder / f"{MANIFEST}.new"

@@ -1,8 +1,12 @@
 """`fashret catalog`: build the catalog of a data set's embeddings."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from omegaconf import DictConfig
 
 from fashret.cli.command import run
+from fashret.disk import readable_bytes
 
 
 def main() -> None:
@@ -20,6 +24,26 @@ def build_catalog(cfg: DictConfig) -> None:
         print(
             f"{len(catalog)} items, {catalog.manifest['dim']} dimensions, verified: "
             f"{catalog.folder}"
+        )
+        for line in _described(catalog.manifest):
+            print(line)
+
+
+def _described(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """The last update and the index of a catalog, in words."""
+    if history := manifest.get("history"):
+        last = history[-1]
+        yield (
+            f"version {last['version']}: {last['added']} items added, {last['changed']} changed, "
+            f"{last['removed']} removed"
+        )
+    index = manifest.get("index")
+    if index and index["version"] == manifest.get("version", 1):
+        recall = ", ".join(f"{value:.3f} ({kind})" for kind, value in index["recall"].items())
+        size = f", {readable_bytes(index['bytes'])}" if "bytes" in index else ""
+        yield (
+            f"index {index['kind']}: recall@10 {recall}; a query takes {index['ms_per_query']:.2f} "
+            f"ms, exactly {index['ms_per_query_exact']:.2f} ms{size}"
         )
 
 

@@ -245,7 +245,14 @@ def catalog_options(composed: Composed) -> CatalogOptions:
     composed = composed.with_run()
     cfg = composed.cfg
     folder = None if cfg.catalog.dir is None else Path(cfg.catalog.dir).expanduser()
-    return CatalogOptions(session=composed.session(), run=cfg.run, ckpt=cfg.ckpt, folder=folder)
+    return CatalogOptions(
+        session=composed.session(),
+        run=cfg.run,
+        ckpt=cfg.ckpt,
+        folder=folder,
+        index=cfg.catalog.index,
+        uri=cfg.catalog.uri,
+    )
 
 
 def export_options(composed: Composed) -> ExportOptions:

@@ -3,10 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fashret.catalog.ann_index import KINDS, ensure_index, with_index
 from fashret.catalog.folder import Catalog, verify
+from fashret.catalog.milvus import MilvusCatalog
+from fashret.errors import ConfigError
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint
 from fashret.pipelines.checkpoints import embedding_catalog
 from fashret.pipelines.session import Session, SessionOptions
+
+EXACT, MILVUS = "exact", "milvus"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +23,24 @@ class CatalogOptions:
         run: the run folder of a trained model; None for the untrained model, or that of `ckpt`.
         ckpt: last, best, or the path of a checkpoint.
         folder: the folder to write; None for the cache, under the catalog's key.
+        index: what searches the catalog: exact, hnsw, ivfpq, int8, binary or milvus; None for
+            what the folder has, exact at first.
+        uri: where Milvus is: a file, or the address of a server; None for `milvus.db` in the
+            folder.
     """
 
     session: SessionOptions
     run: str | None = None
     ckpt: str = "last"
     folder: Path | None = None
+    index: str | None = None
+    uri: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.index not in (None, EXACT, MILVUS, *KINDS):
+            raise ConfigError(
+                f"catalog.index={self.index}: must be {EXACT}, {', '.join(KINDS)} or {MILVUS}"
+            )
 
 
 def build_catalog(options: CatalogOptions) -> Catalog | None:
@@ -43,4 +60,28 @@ def build_catalog(options: CatalogOptions) -> Catalog | None:
     if not session.group.keep_rank_zero():
         return None
     verify(catalog)
-    return catalog
+    return _indexed(catalog, options)
+
+
+def _indexed(catalog: Catalog, options: CatalogOptions) -> Catalog:
+    """Build the index that is asked for, or that the catalog had before it was updated."""
+    known = catalog.manifest.get("index") or {}
+    kind = options.index or known.get("kind", EXACT)
+    if kind == EXACT:
+        return catalog
+    if kind != MILVUS:
+        return ensure_index(catalog, kind)
+    uri = options.uri or known.get("uri") or str(catalog.folder / "milvus.db")
+    if (known.get("kind"), known.get("uri"), known.get("version")) == (kind, uri, catalog.version):
+        return catalog
+    engine = MilvusCatalog(uri, catalog.folder.name)
+    try:
+        about = {
+            "kind": kind,
+            "uri": uri,
+            "alias": engine.alias,
+            "collection": engine.push(catalog),
+        }
+        return with_index(catalog, about, engine)
+    finally:
+        engine.close()

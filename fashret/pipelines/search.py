@@ -1,5 +1,6 @@
 """Search the items of a run or a catalog by text, by photo, or by both."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fashret.cache import default_cache_dir
+from fashret.catalog.ann_index import AnnIndex, CandidateSource, index_kind
 from fashret.catalog.folder import Catalog, check_embeddings, open_catalog
+from fashret.catalog.milvus import MilvusCatalog
 from fashret.errors import CatalogError, ConfigError
 from fashret.evaluation.options import BY
 from fashret.functional.blocks import Layout
@@ -32,6 +35,8 @@ from fashret.types import UNKNOWN
 
 _SIDE = 120
 """Pixels of a photo's longer side in a notebook."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,8 @@ class Index:
         values: (N,) str values by name of the attribute (or `category`), "" for unknown.
         photo: returns the encoded photo of a row; None if the index has no photos.
         products: the N product ids, None for an item without one.
+        source: proposes the rows that are scored for a query of a photo or a text; None to score
+            all.
     """
 
     retriever: Retriever
@@ -115,6 +122,7 @@ class Index:
     values: Mapping[str, NDArray[np.object_]]
     photo: Callable[[int], bytes] | None = None
     products: Sequence[str | None] = ()
+    source: CandidateSource | None = None
 
     @classmethod
     def from_system(cls, system: System) -> "Index":
@@ -171,6 +179,7 @@ class Index:
             meta["text"].fillna("").tolist(),
             {name: _value_column(meta[name].fillna("").tolist()) for name in value_columns},
             products=[None if product != product else product for product in meta["product_id"]],
+            source=_candidate_source(catalog),
         )
 
     def search(
@@ -209,6 +218,8 @@ class Index:
         if text is not None:
             parts.append(self._text_query(text))
         parts = [layout.weighted(part, weights or {}) for part in parts]
+        if self.source is not None and len(parts) == 1:
+            rows = self._likely(self.source, parts[0], rows, k, by)
         item_image, item_text = self.image, self.text
         if len(rows) < len(self.ids):
             row_idx = torch.from_numpy(rows).to(self.image.device)
@@ -225,6 +236,27 @@ class Index:
         pairs = zip(ranking.rows[0].tolist(), ranking.scores[0].tolist(), strict=True)
         hits = [self._hit(int(rows[position]), score) for position, score in pairs if position >= 0]
         return SearchResult(described, hits, self.photo)
+
+    def _likely(
+        self, source: CandidateSource, query: Tensor, rows: NDArray[np.int64], k: int, by: str
+    ) -> NDArray[np.int64]:
+        """Reduce the rows to candidates that are worth an exact score, at least k of them.
+
+        Few rows, as a filter leaves them, are all scored: that is quick, and misses nothing.
+        """
+        share = len(rows) / len(self.ids)
+        if share < _EXACT_SHARE:
+            return rows
+        wanted = len(self._units(rows).unique()) if by == "product" else len(rows)
+        count = int(source.oversample * k / share)
+        while count < len(self.ids):
+            found = source.candidates(query.float().cpu().numpy(), count)[0]
+            near = np.intersect1d(found, rows)
+            kept = len(self._units(near).unique()) if by == "product" else len(near)
+            if kept >= min(k, wanted):
+                return near
+            count *= 4
+        return rows
 
     @torch.inference_mode()
     def _photo_query(self, image: Photo | NDArray[np.floating[Any]]) -> Tensor:
@@ -286,6 +318,9 @@ class Index:
         return Hit(self.ids[row], float(score), self.texts[row], values, row)
 
 
+_EXACT_SHARE = 0.05
+"""Where a filter leaves a smaller share of the items, all of them are scored."""
+
 _NO_VALUES = ("item_id", "product_id", "split", "text", "role", "photo_hash")
 """Columns of a catalog's table that are not attributes."""
 
@@ -294,6 +329,24 @@ def _embeddings(catalog: Catalog, layout: Layout, device: torch.device) -> tuple
     """The (N, D) image and text embeddings of a catalog, missing texts imputed."""
     image, text = (part.float().to(device) for part in (catalog.image, catalog.text))
     return image, impute_texts(image, text, layout)
+
+
+def _candidate_source(catalog: Catalog) -> CandidateSource | None:
+    """The index that a catalog was built with; None for the exact search."""
+    if kind := index_kind(catalog):
+        return AnnIndex.open(catalog.files, kind)
+    known = catalog.manifest.get("index") or {}
+    if known.get("kind") == "milvus" and known.get("version") == catalog.version:
+        if "://" not in str(known["uri"]):
+            return MilvusCatalog(str(known["uri"]), str(known["alias"]))
+        # A folder alone opens no connection: it may be a stranger's.
+        log.info(
+            "%s is in Milvus at %s too; here it is searched exactly. To search there: "
+            "fashret.catalog.milvus.MilvusCatalog",
+            catalog.folder,
+            known["uri"],
+        )
+    return None
 
 
 def _value_column(column: Sequence[Any]) -> NDArray[np.object_]:
