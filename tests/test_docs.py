@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
@@ -200,6 +202,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     ]
     table = "\n".join(["image,text,category,product_id", *(r.replace(", r", " r") for r in rows)])
     (desk / "photos" / "items.csv").write_text(table)
+    vectors = rng.standard_normal((60, 16)).astype(np.float32)
+    ids = [f"{number}.jpg" for number in range(60)]
+    exported = {"id": ids, "vector": list(vectors), "text_vector": list(vectors[::-1])}
+    pq.write_table(pa.table(exported), desk / "vectors.parquet")
     (desk / "views").symlink_to(desk / "photos")
     sample = small_table(cache_dir)
     write_log(desk / "log.csv", sample)

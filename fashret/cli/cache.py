@@ -50,7 +50,9 @@ def main() -> None:
     entries = cache_entries(folder)
     try:
         if given.verify:
-            sys.exit(_verify(entries))
+            if faults := _verify(entries):
+                sys.exit(f"error: {faults} entries differ from their checksums")
+            return
         if (
             given.remove
             or given.leftovers
@@ -86,7 +88,7 @@ def _list(folder: Path, entries: list[CacheEntry]) -> None:
 
 
 def _verify(entries: list[CacheEntry]) -> int:
-    """Print what is wrong with each entry, and return the exit status."""
+    """Print what is wrong with each entry, and return the number of such entries."""
     faults = 0
     checked = [entry for entry in entries if entry.kind in ("catalogs", "features")]
     for entry in checked:
@@ -94,7 +96,7 @@ def _verify(entries: list[CacheEntry]) -> int:
             print(f"{entry.name}: {wrong}")
             faults += 1
     print(f"{len(checked)} entries with checksums verified, {faults} with faults")
-    return 1 if faults else 0
+    return faults
 
 
 def _remove(chosen: list[CacheEntry], *, dry_run: bool) -> None:

@@ -272,10 +272,18 @@ def _check_tasks(options: TrainOptions) -> None:
                     f"task={task.name}: the loss classifies photos by their product: use "
                     "task=product or task=street, or another loss"
                 )
-    if not options.session.model.reads_text and options.trains_text:
+    model = options.session.model
+    if not model.reads_text and options.trains_text:
+        lacks = "no text tower" if model.has_towers else "embeddings of photos alone"
         raise ConfigError(
-            f"model.name={options.session.model.name} has no text tower, and "
-            f"task={','.join(names)} needs texts: use task=product, street or attribute"
+            f"model.name={model.name} has {lacks}, and task={','.join(names)} needs texts: use "
+            "task=product, street or attribute"
+        )
+    typed = [name for name in names if name in (SearchLogTask.name, ComposedTask.name)]
+    if typed and not model.has_towers:
+        raise ConfigError(
+            f"task={typed[0]} needs a text tower for its queries, which data.embeddings has not: "
+            "use task=caption, product, street or attribute"
         )
     source, composer = options.session.source, options.session.model.composer
     if SearchLogTask.name in names and source.judgments is None:

@@ -122,6 +122,8 @@ def test_what_does_not_fit_is_refused(run: Run, vectors: Path) -> None:
         run("evaluate", f"data.embeddings={vectors}", "data.products=60", folder="a")
     with pytest.raises(ConfigError, match=r"model.train=all: data.embeddings has no towers"):
         run("train", f"data.embeddings={vectors}", "model.train=all", folder="b")
+    with pytest.raises(ConfigError, match="task=search_log needs a text tower for its queries"):
+        run("train", f"data.embeddings={vectors}", "task=search_log", folder="b")
     trained = run("train", f"data.embeddings={vectors}", "trainer.max_epochs=1", folder="trained")
     with pytest.raises(ConfigError, match=r"was trained on data.embeddings=.*: give data"):
         run("evaluate", f"run={trained}", "data=sample", folder="c")
