@@ -19,6 +19,8 @@ KEYS: dict[str, Any] = {
     "allow_trained_items": bool,
     "baseline": str | None,
     "catalog.dir": str | None,
+    "catalog.index": Literal["exact", "hnsw", "ivfpq", "int8", "binary", "milvus"] | None,
+    "catalog.uri": str | None,
     "catalog.dtype": Literal["float32", "float16"],
     "ckpt": str,
     "device": str,

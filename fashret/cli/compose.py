@@ -17,6 +17,7 @@ from fashret.catalog.folder import MANIFEST
 from fashret.config import build, check, plain, tasks
 from fashret.data.embeddings import is_export
 from fashret.errors import CheckpointError, ConfigError
+from fashret.evaluation.compression import Compression
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint
 from fashret.pipelines.catalog import CatalogOptions
 from fashret.pipelines.evaluate import EvaluateOptions
@@ -236,6 +237,7 @@ def evaluate_options(composed: Composed) -> EvaluateOptions:
         queries=typed_queries(cfg.get("queries") or ()),
         quick=bool(cfg.get("quick", False)),
         allow_trained_items=bool(cfg.get("allow_trained_items", False)),
+        compress=build(cfg.compress) if "compress" in cfg else Compression(),
         report=composed.report() if "report" in cfg else ReportOptions(),
     )
 

@@ -9,6 +9,7 @@ from fashret.losses.composite import Composite
 from fashret.losses.distillation import Distillation
 from fashret.losses.hard_negatives import HardNegatives
 from fashret.losses.infonce import InfoNCE
+from fashret.losses.matryoshka import Matryoshka
 from fashret.losses.multi_similarity import MultiSimilarity
 from fashret.losses.pair_tiers import PairTiers
 from fashret.losses.pml import PML
@@ -28,6 +29,7 @@ __all__ = [
     "Distillation",
     "HardNegatives",
     "InfoNCE",
+    "Matryoshka",
     "MultiSimilarity",
     "PairTiers",
     "ProxyAnchor",

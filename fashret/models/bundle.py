@@ -50,6 +50,8 @@ def write_bundle(
     backbone = retriever.backbone
     assert backbone is not None, "a bundle needs towers"
     config = {"model_cfg": _model_config(spec), "preprocess_cfg": _preprocess(backbone.preprocess)}
+    if spec.dim is not None:
+        config["model_cfg"] = {**config["model_cfg"], "embed_dim": spec.dim}
     clip: Any = backbone.fold(retriever.image_head, retriever.text_head)
     if log_scale is not None:
         clip.logit_scale.data.copy_(log_scale)

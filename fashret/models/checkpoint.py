@@ -111,8 +111,12 @@ def with_weights(state: Mapping[str, Tensor], retriever: Model, spec: ModelSpec)
     Raises:
         CheckpointError: the checkpoint is of another model.
     """
-    # A run that compares photos with photos has no weights of texts.
-    text = any(is_text_weight(name.removeprefix(RETRIEVER)) for name in state)
+    # A run that compares photos with photos has no weights of texts; heads of another width are
+    # in the checkpoint anyway.
+    names = [name.removeprefix(RETRIEVER) for name in state]
+    if spec.dim is not None:
+        names = [name for name in names if not name.startswith("text_head.")]
+    text = any(map(is_text_weight, names))
     retriever.add_parts(spec).set_training(spec, text=text)
     load_learned(state, retriever)
     return retriever

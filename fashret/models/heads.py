@@ -1,11 +1,16 @@
 """Linear heads that are initialised with the projection that they replace."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from fashret.functional.similarity import Vectors
+
+_CHUNK = 65_536
+"""Rows read at a time."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,44 @@ def random_subspace(projection: Projection, width: int, seed: int) -> Projection
     """
     generator = torch.Generator().manual_seed(seed)
     vectors = torch.randn(len(projection.weight), width, generator=generator)
-    basis = torch.linalg.qr(vectors)[0].T
-    bias = None if projection.bias is None else basis @ projection.bias
-    return Projection(basis @ projection.weight, bias)
+    return project(projection, torch.linalg.qr(vectors)[0].T)
+
+
+def project(projection: Projection, axes: Tensor) -> Projection:
+    """Project further onto axes of a projection's embedding.
+
+    Args:
+        projection: a projection to D dimensions.
+        axes: (d, D) orthonormal axes.
+    """
+    bias = None if projection.bias is None else axes @ projection.bias
+    return Projection(axes @ projection.weight, bias)
+
+
+def principal_axes(embeddings: Sequence[Vectors], rows: Tensor, dim: int) -> Tensor:
+    """Find the axes that keep most of the inner products of embeddings.
+
+    They are the first eigenvectors of the second moments, not centred: the best approximation of
+    the matrix of inner products by vectors of `dim` dimensions (Eckart and Young, 1936).
+
+    Args:
+        embeddings: each (N, D), such as those of photos and of texts.
+        rows: (n,) long rows that count.
+        dim: the number d of axes, at most D.
+
+    Returns:
+        (d, D) float orthonormal axes, the one that carries most first.
+    """
+    width = embeddings[0][rows[:1]].shape[1]
+    moments = torch.zeros(width, width, dtype=torch.float64)
+    for each in embeddings:
+        for part in rows.split(_CHUNK):
+            vectors = each[part].double().cpu()
+            moments += vectors.T @ vectors
+    axes = torch.linalg.eigh(moments).eigenvectors.flip(1).T[:dim]
+    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
+    signed: Tensor = axes * largest.sign()
+    return signed.float()  # an eigenvector's sign is arbitrary
 
 
 def make_head(projection: Projection) -> nn.Linear:

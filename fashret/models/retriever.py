@@ -21,7 +21,7 @@ from fashret.models.checkpoint import is_text_weight, with_weights
 from fashret.models.composer import make_composer, plain_mean
 from fashret.models.device import pick_device
 from fashret.models.encoding import Photo, encode_in_batches, listed_photos, open_photo
-from fashret.models.heads import Heads, Projection, make_head, random_subspace
+from fashret.models.heads import Heads, Projection, make_head, project, random_subspace
 from fashret.models.source import TINY, resolve_source
 from fashret.models.spec import ModelSpec
 from fashret.types import UNKNOWN, Batch
@@ -47,6 +47,7 @@ class Retriever(nn.Module):
         backbone: the towers; None if only stored features are embedded.
 
     Attributes:
+        stores_heads: whether a checkpoint has both heads, trained or not.
         chunk: items that the towers encode at a time while they are trained; None for the whole
             batch.
         last_batch: number of items in the batch that was encoded last.
@@ -67,6 +68,7 @@ class Retriever(nn.Module):
         self.block_images = nn.ModuleList()
         self.block_texts = nn.ModuleList()
         self.composer: nn.Module | None = None
+        self.stores_heads = False
         self.backbone = backbone
         self.chunk: int | None = None
         self.last_batch = 0
@@ -114,10 +116,24 @@ class Retriever(nn.Module):
         """The dimension of an embedding."""
         return self.layout.dim
 
+    def narrow(self, axes: Tensor) -> "Retriever":
+        """Give the heads fewer dimensions.
+
+        Args:
+            axes: (d, D) orthonormal axes of the embedding, from `principal_axes`.
+
+        Returns:
+            The retriever itself.
+        """
+        image, text, _ = self.heads
+        self.image_head, self.text_head = (make_head(project(head, axes)) for head in (image, text))
+        return self
+
     def add_parts(self, spec: ModelSpec) -> "Retriever":
         """Add the attribute heads and the composer that a spec names.
 
-        An attribute head is initialised with a subspace of the embedding.
+        An attribute head is initialised with a subspace of the embedding. Heads of `spec.dim`
+        dimensions that `narrow` has not made are zero, until weights are loaded.
 
         Args:
             spec: the spec whose `attribute_blocks` and `composer` are added.
@@ -129,6 +145,9 @@ class Retriever(nn.Module):
             ConfigError: a block has more dimensions than the general one; a composer beside
                 attribute heads.
         """
+        self.stores_heads = spec.dim is not None
+        if spec.dim is not None and self.image_head.out_features != spec.dim:
+            self.narrow(torch.zeros(spec.dim, self.image_head.out_features))
         image, text, _ = self.heads
         for number, (name, width) in enumerate(spec.block_widths.items()):
             if width > len(image.weight):
@@ -389,6 +408,8 @@ class Retriever(nn.Module):
         """
         parameters = dict(self.named_parameters())
         frozen = {name for name, p in parameters.items() if not p.requires_grad}
+        if self.stores_heads:  # heads of another width follow from the data, not from the towers
+            frozen = {n for n in frozen if not n.startswith(("image_head.", "text_head."))}
         learning = {name.rpartition(".")[0] for name in parameters.keys() - frozen}
         return {
             name: value

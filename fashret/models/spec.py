@@ -63,6 +63,8 @@ class ModelSpec:
         lora_alpha: LoRA alpha; the update is scaled by lora_alpha / lora_rank.
         attribute_blocks: dimensions of an extra embedding block by attribute, each with its own
             linear head; null for none.
+        dim: dimension of the trained embedding, fewer than the towers'; the heads begin with the
+            axes that keep most of the similarities of the training items. null for the towers'.
         heads: whether the projections (heads) are trained; with train=heads and false, nothing is
             trained.
         resize: how a photo is made square: longest (the full photo, padded), shortest (CLIP's
@@ -102,6 +104,7 @@ class ModelSpec:
     checkpointing: bool = False
     compile: bool = False
     composer: str | None = None
+    dim: int | None = None
 
     def __post_init__(self) -> None:
         _one_of("model.train", self.train, TRAIN_MODES)
@@ -120,6 +123,10 @@ class ModelSpec:
             raise ConfigError(f"model.lora_rank is {self.lora_rank}: it must be >= 1")
         if self.chunk is not None and self.chunk < 1:
             raise ConfigError(f"model.chunk is {self.chunk}: it must be >= 1, or null")
+        if self.dim is not None and self.dim < 1:
+            raise ConfigError(f"model.dim={self.dim}: must be at least 1, or null")
+        if self.dim is not None and not self.heads:
+            raise ConfigError(f"model.dim={self.dim} makes new heads: it needs model.heads=true")
         for name, width in self.block_widths.items():
             if width < 1:
                 raise ConfigError(f"model.attribute_blocks.{name}={width}: it must be at least 1")

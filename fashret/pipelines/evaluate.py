@@ -21,6 +21,7 @@ from fashret.evaluation.benchmarks.base import (
     EvaluationInputs,
     evaluate_benchmark,
 )
+from fashret.evaluation.compression import Compression
 from fashret.evaluation.embed import evaluate_split
 from fashret.evaluation.evaluator import Evaluation
 from fashret.evaluation.head_weights import WeightCurve, sweep_head_weights
@@ -54,6 +55,8 @@ class EvaluateOptions:
         queries: texts whose best photos are drawn in queries.jpg.
         quick: whether to evaluate a sample of 500 queries and 5,000 items.
         allow_trained_items: whether to evaluate items that a run was trained on, with a warning.
+        compress: how embeddings are made smaller; without `baseline`, the comparison is with the
+            whole ones.
         report: options of the report.
     """
 
@@ -66,6 +69,7 @@ class EvaluateOptions:
     queries: Sequence[str] = ()
     quick: bool = False
     allow_trained_items: bool = False
+    compress: Compression = field(default_factory=Compression)
     report: ReportOptions = field(default_factory=ReportOptions)
 
 
@@ -151,6 +155,27 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult | None:
 
 
 def evaluated_system(options: EvaluateOptions) -> System:
+    """Open the session and the system, with its embeddings compressed if that is asked for.
+
+    Raises:
+        ConfigError: the embeddings cannot be compressed.
+        CatalogError, CheckpointError: see `_whole_system`.
+    """
+    system, compression = _whole_system(options), options.compress
+    if compression:
+        dim = int(
+            system.catalog.manifest["dim"] if system.retriever is None else system.retriever.dim
+        )
+        log.info(
+            "embeddings of %d bytes an item in place of %d (%s)",
+            compression.item_bytes(dim),
+            4 * dim,
+            compression,
+        )
+    return system.compressed(compression)
+
+
+def _whole_system(options: EvaluateOptions) -> System:
     """Open the session and the system that `run`, `ckpt` and the model name.
 
     Raises:
@@ -194,6 +219,9 @@ def compared_system(baseline: str | None, system: System) -> tuple[System | None
     if baseline is not None:
         other = System.named(system.session, baseline)
         return other, f"{system.name} against {other.name}"
+    if system.compression:
+        whole = replace(system, name=system.name.removesuffix(f", {system.compression}"))
+        return replace(whole, compression=Compression()), system.name
     untrained = None if system.state is None else System.untrained(system.session)
     return untrained, system.name
 

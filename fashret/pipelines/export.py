@@ -53,7 +53,7 @@ def export(options: ExportOptions) -> tuple[str, ...]:
     retriever = Retriever.from_backbone(load_backbone(spec, options.cache_dir))
     if state is not None:
         with_weights(state, retriever, spec)
-    names = ("loss.log_scale", "loss.contrastive.log_scale")
+    names = ("loss.log_scale", "loss.contrastive.log_scale", "loss.loss.log_scale")
     scales = [state[name] for name in names if state is not None and name in state]
     log_scale = scales[0] if scales else None
     left_out = retriever.block_names

@@ -14,6 +14,7 @@ from torch import Tensor
 from fashret.catalog.folder import MANIFEST, Catalog, check_embeddings, open_catalog
 from fashret.data.embeddings import is_export
 from fashret.errors import CatalogError, CheckpointError, ConfigError
+from fashret.evaluation.compression import Compression
 from fashret.evaluation.embed import embed_judged, embed_stored
 from fashret.evaluation.ranking import SplitEmbeddings
 from fashret.evaluation.split_search import SplitSearch
@@ -38,6 +39,7 @@ class System:
         retriever: the heads over those features; None for a catalog alone.
         state: the trained weights; None for an untrained model.
         checkpoint: the file of the trained weights; None if they were not read from a file.
+        compression: how its embeddings are made smaller; nothing by default.
     """
 
     name: str
@@ -46,6 +48,7 @@ class System:
     retriever: Retriever | None
     state: Mapping[str, Tensor] | None = field(default=None, repr=False)
     checkpoint: Path | None = None
+    compression: Compression = field(default_factory=Compression)
 
     @classmethod
     def untrained(cls, session: Session) -> "System":
@@ -164,7 +167,10 @@ class System:
 
         The queries of a catalog whose model cannot be loaded are left out, with a warning.
         """
-        embedded, session = self.embedded(plan.rows), self.session
+        return self.compression.apply(self._embedded_plan(plan))
+
+    def _embedded_plan(self, plan: SplitSearch) -> SplitEmbeddings:
+        embedded, session = self._embedded(plan.rows), self.session
         if not plan.judged or not session.spec.reads_text:
             return embedded
         retriever = self.retriever
@@ -183,6 +189,15 @@ class System:
 
     def embedded(self, rows: NDArray[np.int64]) -> SplitEmbeddings:
         """Return the embeddings of rows of the item table, (n,) ascending."""
+        return self.compression.apply(self._embedded(rows))
+
+    def compressed(self, compression: Compression) -> "System":
+        """Copy the system with smaller embeddings, named by how they are made."""
+        if not compression:
+            return self
+        return replace(self, name=f"{self.name}, {compression}", compression=compression)
+
+    def _embedded(self, rows: NDArray[np.int64]) -> SplitEmbeddings:
         session = self.session
         if self.retriever is not None:
             return embed_stored(self.retriever, self.catalog, session.table, session.codes, rows)

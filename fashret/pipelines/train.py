@@ -22,7 +22,7 @@ from fashret.evaluation.head_weights import WeightCurve
 from fashret.evaluation.plan import KEY_NAMES, metric_keys
 from fashret.launch_env import is_restart
 from fashret.loading.batches import query_batch
-from fashret.losses import AttributeBlocks, Composite
+from fashret.losses import AttributeBlocks, Composite, Matryoshka
 from fashret.losses.base import prepare_loss
 from fashret.losses.composite import contrastive_part
 from fashret.miners import HardMiner
@@ -31,6 +31,7 @@ from fashret.models.checkpoint import checkpoint_path, read_checkpoint, trained_
 from fashret.models.retriever import Retriever
 from fashret.pipelines.evaluate import evaluate_splits, head_weight_curves, measure_latency
 from fashret.pipelines.held_out import check_same_data
+from fashret.pipelines.narrow_heads import narrow_heads
 from fashret.pipelines.publish import PublishedSystem, ReportOptions, publish
 from fashret.pipelines.session import Session, SessionOptions, check_weights, shown_split
 from fashret.pipelines.systems import System
@@ -39,7 +40,7 @@ from fashret.pipelines.trainer import TrainerOptions
 from fashret.pipelines.training_items import training_items
 from fashret.tasks import CaptionTask, ComposedTask, SearchLogTask
 from fashret.tasks.training import TrainingTask
-from fashret.types import TrainingItems
+from fashret.types import Baseline, TrainingItems
 
 log = logging.getLogger(__name__)
 
@@ -321,11 +322,17 @@ def make_module(
     retriever = (
         Retriever(*baseline.heads) if spec.frozen else Retriever.from_backbone(session.backbone)
     )
+    learned_from: Baseline = baseline
+    if spec.dim is not None:
+        learned_from = narrow_heads(retriever, spec.dim, items, baseline)
     retriever.add_parts(spec).set_training(spec, text=options.trains_text)
+    general = contrastive_part(options.loss)
+    if isinstance(general, Matryoshka):
+        general.check_dim(retriever.image_head.out_features)
     mines = isinstance(options.miner, HardMiner)  # only then are queries encoded before training
     options.miner.prepare(with_embeddings(session, items, baseline) if mines else items, baseline)
-    prepare_loss(options.loss, items, baseline)
-    options.block_loss.prepare(items, baseline)
+    prepare_loss(options.loss, items, learned_from)
+    options.block_loss.prepare(items, learned_from)
     return RetrievalModule(
         retriever.train(),
         options.loss,
