@@ -225,13 +225,20 @@ def _announce(contents: Contents, stores: FeatureStores, missing: Missing) -> No
     needed += len(missing.captions) * stores.text.row_bytes
     what = f"the features of {len(missing.photos)} photos and {len(missing.captions)} texts"
     require_space(stores.image.folder, needed, what)
+    stored = [
+        f"{total - len(absent)} {kind}"
+        for kind, total, absent in (
+            ("photos", len(np.unique(contents.photos)), missing.photos),
+            ("texts", len(contents.captions), missing.captions),
+        )
+        if total > len(absent)
+    ]
     log.info(
-        "encoding %d of %d photos and %d of %d texts, the others are stored: %s of features",
+        "encoding %d photos and %d texts, %s of features%s",
         len(missing.photos),
-        len(np.unique(contents.photos)),
         len(missing.captions),
-        len(contents.captions),
         readable_bytes(needed),
+        f"; {' and '.join(stored)} are stored already" if stored else "",
     )
 
 
