@@ -46,3 +46,38 @@ def test_values_at_their_bounds_are_taken() -> None:
     written = options.to_dict()
     assert written["metrics"] == ["mine"]
     assert written["candidates"] == 10
+
+
+def test_what_is_not_given_is_as_the_documentation_has_it() -> None:
+    """The values of docs/metrics.md and of conf/retrieval/default.yaml."""
+    assert RetrievalOptions().to_dict() == {
+        "k": [1, 5, 10], "exclude": "self", "weight_image": 0.7, "candidates": None,
+        "catalog_splits": None, "slice_metrics": ["precision"], "max_queries": None,
+        "max_items": None, "seed": 0, "resamples": 10_000, "weights": None, "documents": "image",
+    }  # fmt: skip
+
+
+def test_options_are_written_as_json_can_hold_them() -> None:
+    options = RetrievalOptions(
+        k=(1, 3), by="product", weights={"colour": 0.5}, metrics={"b": len, "a": len}
+    )
+    written = options.to_dict()
+    assert written["k"] == [1, 3]
+    assert written["by"] == "product"
+    assert written["weights"] == {"colour": 0.5}
+    assert written["weights"] is not options.weights
+    assert written["metrics"] == ["a", "b"]
+    assert "metrics" not in RetrievalOptions().to_dict()
+
+
+def test_a_later_value_of_several_is_checked_too() -> None:
+    faults: list[tuple[dict[str, Any], str]] = [
+        ({"k": [5, 1, 0]}, r"retrieval\.k=\[5, 1, 0\]"),
+        ({"weights": {"a": 0.0, "b": -0.5}}, r"weights\.b=-0\.5"),
+        ({"catalog_splits": ["train", "dev"]}, "catalog_splits holds 'dev'"),
+        ({"slice_metrics": ["hit", "f1"]}, "slice_metrics holds 'f1'"),
+        ({"metrics": {"mine": len, "a b": len}}, r"retrieval\.metrics\.a b"),
+    ]
+    for given, fault in faults:
+        with pytest.raises(ConfigError, match=fault):
+            RetrievalOptions(**given)
