@@ -1,14 +1,23 @@
 """Blocks of attributes weighted by the query, one catalog for all."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from fashret.catalog.folder import open_catalog
 from fashret.errors import ConfigError
+from fashret.evaluation.embed import evaluate_split
+from fashret.evaluation.head_weights import WeightCurve, WeightPoint, sweep_head_weights
+from fashret.evaluation.ranking import SplitEmbeddings
+from fashret.evaluation.split_search import SplitSearch
+from fashret.functional.blocks import Layout
 from fashret.models.retriever import Retriever
+from support.benchmarks import at
 from support.commands import Run
+from support.plans import plan_of
 
 BLOCKS = ("model.attribute_blocks={neckline: 8, material: 4}", "trainer.max_epochs=2")
 
@@ -60,3 +69,87 @@ def test_one_catalog_serves_every_weighting(run: Run) -> None:
 def test_a_block_that_cannot_be_is_answered(run: Run, overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         run("train", *overrides)
+
+
+def steered() -> tuple[SplitSearch, SplitEmbeddings]:
+    """Eight photos: the general block tells product from product, the other the colour.
+
+    Each block is a direction in a plane. The products lie at 0, 20, 40 and 60 degrees of the
+    general block, two photos of each, and the colours change from one photo to the next.
+    """
+    plan = plan_of(
+        [0, 0, 1, 1, 2, 2, 3, 3],
+        k=1,
+        category=[0, 0, 0, 0, 1, 1, 1, 1],
+        colour=[0, 1, 0, 1, 0, 1, 0, 1],
+    )
+    general = at(0, 4, 20, 24, 40, 44, 60, 64)
+    colour = at(0, 90, 1, 91, 2, 92, 3, 93)
+    image = torch.cat([general, colour], dim=1) / math.sqrt(2)
+    layout = Layout.from_widths({"general": 2, "colour": 2})
+    return plan, SplitEmbeddings(image, image, layout)
+
+
+def test_a_head_is_weighed_against_what_it_costs() -> None:
+    plan, embedded = steered()
+    (curve,) = sweep_head_weights(plan, embedded, None, {}, weights=(0.0, 9.0))
+    key = "test/image/colour/precision@1"
+    assert (curve.attribute, curve.key, curve.rise) == ("colour", key, None)
+    assert [point.weight for point in curve.points] == [0.0, 9.0]
+    plain, heavy = curve.points
+    # Without the head each photo finds the other of its product, of another colour. With it a
+    # photo finds the next one of its colour, 20 degrees away, and never its product.
+    assert (plain.value, heavy.value) == (0.0, 1.0)
+    overall = ("image/product/hit@1", "image/category/precision@1", "text/pair/hit@1")
+    assert plain.overall == pytest.approx(
+        {"test/image/product/hit@1": 1.0, "test/image/category/precision@1": 1.0,
+         "test/text/pair/hit@1": 1.0}
+    )  # fmt: skip
+    assert set(heavy.overall) == {f"test/{name}" for name in overall}
+    assert heavy.overall["test/image/product/hit@1"] == 0.0
+    assert plain.cost == 0.0
+    assert heavy.cost == 1.0  # the largest drop, of the products
+    assert (plain.meets, heavy.meets) == (None, None)
+    assert curve.chosen is None
+
+
+def test_a_target_is_met_from_the_weight_that_reaches_its_rise() -> None:
+    plan, embedded = steered()
+    baseline = evaluate_split(plan, embedded)
+    rises = {"image/colour/precision@1": 1.0}
+    (curve,) = sweep_head_weights(plan, embedded, baseline, rises, weights=(0.0, 9.0, 20.0))
+    assert curve.rise == 1.0
+    assert [point.meets for point in curve.points] == [False, True, True]  # a rise of exactly 1
+    assert curve.chosen is curve.points[1]
+    (none,) = sweep_head_weights(plan, embedded, None, rises, weights=(0.0, 9.0))
+    assert [point.meets for point in none.points] == [None, None]  # nothing to compare with
+    (other,) = sweep_head_weights(
+        plan, embedded, baseline, {"image/category/precision@1": 0.1}, weights=(0.0,)
+    )
+    assert other.rise is None
+
+
+def test_the_cost_is_counted_from_the_first_weight_over_the_metrics_that_are_known() -> None:
+    plan, embedded = steered()
+    plan = replace(plan, modes=("image",))  # a model that reads no text
+    (curve,) = sweep_head_weights(plan, embedded, None, {}, weights=(0.0, 0.01, 9.0, 0.5))
+    assert set(curve.points[0].overall) == {
+        "test/image/product/hit@1", "test/image/category/precision@1",
+    }  # fmt: skip
+    assert [point.cost for point in curve.points[:3]] == [0.0, 0.0, 1.0]
+    started = sweep_head_weights(plan, embedded, None, {}, weights=(9.0, 0.0))[0]
+    assert [point.cost for point in started.points] == [0.0, 0.0]  # a rise costs nothing
+
+
+def test_the_cheapest_weight_that_meets_the_target_is_chosen_and_the_lowest_of_equals() -> None:
+    def point(weight: float, cost: float, meets: bool | None) -> WeightPoint:
+        return WeightPoint(weight, 0.5, {}, cost, meets)
+
+    curve = WeightCurve(
+        "colour", "key", 0.1,
+        [point(0.0, 0.0, False), point(0.5, 0.3, True), point(2.0, 0.1, True),
+         point(1.0, 0.1, True), point(4.0, 0.2, True)],
+    )  # fmt: skip
+    assert curve.chosen is curve.points[3]
+    assert WeightCurve("colour", "key", 0.1, [point(0.0, 0.0, False)]).chosen is None
+    assert WeightCurve("colour", "key", None, [point(0.0, 0.0, None)]).chosen is None

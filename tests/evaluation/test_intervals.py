@@ -14,11 +14,18 @@ from fashret.evaluation import intervals
 from fashret.evaluation.comparison import compare
 from fashret.evaluation.embed import evaluate_split
 from fashret.evaluation.evaluator import Evaluation
-from fashret.evaluation.intervals import is_self_search, list_depth, variance_factors
+from fashret.evaluation.intervals import (
+    is_self_search,
+    largest_k,
+    list_depth,
+    product_units,
+    variance_factors,
+)
 from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.ranking import SplitEmbeddings
 from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.blocks import Layout
+from fashret.functional.relevance import CodeRelevance
 from fashret.functional.retrieval import METRICS, per_query
 from fashret.functional.split_half import (
     DesignEffect,
@@ -28,6 +35,7 @@ from fashret.functional.split_half import (
     random_halves,
     small_sample_factor,
 )
+from fashret.tasks.base import Search, Task
 
 KEY = "test/image/category/precision@10"
 
@@ -243,3 +251,188 @@ def searched(plan: SplitSearch, image: Tensor, products: list[int], exclude: str
         found = per_query(right, right.sum(dim=1), [1, 10])
         values.append(torch.cat(list(found.values())))
     return torch.stack(values)
+
+
+def search_of(queries: list[int], gallery: list[int], products: list[int] | None = None) -> Search:
+    """A search whose gallery rows have products, each its own by default."""
+    groups = list(range(len(gallery))) if products is None else products
+    return Search(
+        "s", np.array(queries), np.array(gallery), torch.zeros(len(queries)), torch.tensor(groups)
+    )
+
+
+def test_products_are_numbered_and_an_item_without_one_is_one_of_its_own() -> None:
+    search = search_of([4, 9, 11], [2, 4, 5, 9, 11, 12], [3, 3, -1, 0, -1, 0])
+    of_query, of_item = product_units(search)
+    units = of_item.tolist()
+    assert units[0] == units[1]
+    assert units[3] == units[5]
+    assert sorted(set(units)) == list(range(4))
+    assert of_query.tolist() == [units[1], units[3], units[4]]
+    nothing = product_units(search_of([0, 1], [0, 1, 2], [-1, -1, -1]))
+    assert [part.tolist() for part in nothing] == [[0, 1], [0, 1, 2]]
+
+
+def test_a_gallery_is_fixed_that_lacks_a_query_or_is_ten_times_as_large() -> None:
+    assert is_self_search(search_of([0, 1, 2, 3], list(range(39))))
+    assert not is_self_search(search_of([0, 1, 2, 3], list(range(40))))  # ten times as large
+    assert not is_self_search(search_of([0, 1, 2, 3, 50], list(range(20))))  # but for one
+    assert not is_self_search(search_of([0, 1, 2], list(range(6))))  # three products are too few
+    assert is_self_search(search_of([0, 1, 2, 3], list(range(4)), [0, 1, 2, 3]))
+    assert not is_self_search(search_of([0, 1, 2, 3], list(range(4)), [0, 1, 2, 2]))
+    without = replace(search_of([0, 1, 2, 3], list(range(6))), gallery_groups=None)
+    assert not is_self_search(without)
+
+
+def test_a_list_is_as_deep_as_products_have_photos() -> None:
+    rows = list(range(300))
+    for photos in (1, 3, 60):
+        search = search_of(rows, rows, [row // photos for row in rows])
+        expected = min(depth_for_halves(5, min(photos, 50)), 300)
+        assert list_depth(search, 5) == expected
+    few = search_of(rows[:8], rows[:8])
+    assert list_depth(few, 5) == 8  # no deeper than the gallery
+    assert list_depth(few, 9) == 9  # but never less than the cut-off
+    # 95 % of the products have one photo, however many the others have.
+    outlier = [0] * 10 + list(range(1, 291))
+    assert list_depth(search_of(rows, rows, outlier), 5) == depth_for_halves(5, 1)
+
+
+def test_the_largest_cut_off_is_that_of_the_searchs_own_tasks() -> None:
+    relevance = CodeRelevance(torch.zeros(1), torch.zeros(1))
+
+    def one(search: str, *metrics: str) -> Task:
+        return Task("t", search, relevance, metrics, metrics)
+
+    plan: Any = SimpleNamespace(
+        tasks=[one("a", "hit@3", "map"), one("b", "hit@20"), one("a", "ndcg@12", "hit@1")]
+    )
+    assert largest_k(plan, "a") == 12
+    assert largest_k(plan, "b") == 20
+    plan.tasks = [one("a", "map")]
+    assert largest_k(plan, "a") == 1
+
+
+def with_unknown(plan: SplitSearch) -> SplitSearch:
+    """The plan with products of no known category."""
+    category, values = plan.codes.labels["category"]
+    category = torch.where(torch.arange(len(category)) // 2 % 9 == 4, -1, category)
+    codes: Any = SimpleNamespace(
+        product=plan.codes.product,
+        caption=plan.codes.caption,
+        labels={"category": (category, values)},
+    )
+    return replace(plan, codes=codes)
+
+
+@pytest.mark.parametrize("systems", [1, 2])
+def test_the_factors_of_values_are_those_of_the_queries_of_each_value(
+    systems: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By searching the halves anew: of one system, and of the difference of two."""
+    monkeypatch.setattr(intervals, "MOST_SPLITS", 5)
+    monkeypatch.setattr(intervals, "FEWEST_SPLITS", 5)
+    count, number = 80, 5
+    plan, embedded = drawn(count, 3)
+    plan = with_unknown(plan)
+    category = plan.codes.labels["category"][0][::2]  # of each product
+    second = normalize(
+        embedded.image
+        + 0.5 * torch.randn(2 * count, 16, generator=torch.Generator().manual_seed(8)),
+        dim=1,
+    )
+    images = [embedded.image, second][:systems]
+    made = [evaluate_split(plan, replace(embedded, image=image, text=image)) for image in images]
+    metrics = [f"precision@{k}" for k in (1, 10)]
+    stem = "test/image/category"
+    keys = [f"{stem}/{m}{of}" for m in metrics for of in ("", "[a]", "[c]", "[macro]")]
+    found = variance_factors(plan, [one.lists for one in made], [*keys, f"{stem}/hit@1[a]"])
+    assert list(found) == [*keys, f"{stem}/hit@1[a]"]
+    assert found[f"{stem}/hit@1[a]"] == 1.0  # hit is not given by value
+
+    columns = [4, 5]  # precision@1 and @10 among the six metrics at two cut-offs
+    names = [f"{metric}@{k}" for metric in METRICS for k in (1, 10)]
+    assert [names[column] for column in columns] == metrics
+    shape = (number + 2, 2)
+    between, within = torch.zeros(shape).double(), torch.zeros(shape).double()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        side = random_halves(count, generator)
+        means, variances = [], []
+        for half in (0, 1):
+            products = (side == half).nonzero()[:, 0].tolist()
+            parts = [searched(plan, image, products, "self")[:, columns] for image in images]
+            change = parts[0] if systems == 1 else parts[0] - parts[1]
+            by_product = change.view(len(products), 2, -1).mean(dim=1)
+            code = category[products]
+            groups = [code != -1, *(code == value for value in range(number))]
+            assert all(int(group.sum()) > 1 for group in groups)
+            own = [by_product[group] for group in groups]
+            means.append(torch.stack([part.mean(dim=0) for part in own]))
+            variances.append(torch.stack([part.var(dim=0) / len(part) for part in own]))
+        between[:-1] += (means[0] - means[1]).square() / 2
+        within[:-1] += (variances[0] + variances[1]) / 2
+        macro = [part[1:].mean(dim=0) for part in means]
+        between[-1] += (macro[0] - macro[1]).square() / 2
+        within[-1] += ((variances[0] + variances[1])[1:] / 2).sum(dim=0) / number**2
+    expected = torch.where(within > 0, between / within, 1.0).clamp(min=1.0)
+    known = int((category != -1).sum())
+    numbers = [known, *(int((category == value).sum()) for value in range(number)), known]
+    for i, metric in enumerate(metrics):
+        for of, row in {"": 0, "[a]": 1, "[c]": 3, "[macro]": number + 1}.items():
+            factor = float(expected[row, i]) * small_sample_factor(numbers[row])
+            assert found[f"{stem}/{metric}{of}"] == pytest.approx(factor, rel=1e-3), (metric, of)
+
+
+def test_searches_of_the_same_queries_are_each_judged_by_their_own_rankings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Factors asked together are those asked alone, of photos and of texts."""
+    monkeypatch.setattr(intervals, "MOST_SPLITS", 4)
+    monkeypatch.setattr(intervals, "FEWEST_SPLITS", 4)
+    plan, embedded = drawn(40, 5)
+    texts = normalize(
+        embedded.image + 0.3 * torch.randn(80, 16, generator=torch.Generator().manual_seed(1)),
+        dim=1,
+    )
+    one = evaluate_split(plan, replace(embedded, text=texts))
+    keys = [f"test/{task}/precision@10" for task in ("image/category", "text/category")]
+    keys += ["test/text/product/mrr@10", "test/image/product/map@1"]
+    together = variance_factors(plan, [one.lists], keys)
+    assert list(together) == keys
+    for key in keys:
+        assert variance_factors(plan, [one.lists], [key])[key] == pytest.approx(together[key])
+    assert together[keys[0]] != pytest.approx(together[keys[1]], rel=1e-3)
+    assert variance_factors(plan, [{}], keys) == dict.fromkeys(keys, 1.0)  # no lists are known
+    shallow = {name: rows[:, :9] for name, rows in one.lists.items()}
+    with pytest.raises(AssertionError, match="rankings have"):
+        variance_factors(plan, [one.lists, shallow], keys)
+
+
+@pytest.mark.parametrize(("queries", "splits"), [(300, 7), (12_000, 4), (40_000, 3)])
+def test_a_large_set_needs_fewer_splits(
+    queries: int, splits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intervals, "MOST_SPLITS", 7)
+    monkeypatch.setattr(intervals, "FEWEST_SPLITS", 3)
+    monkeypatch.setattr(intervals, "_SPLIT_QUERIES", 48_000)
+    made: list[int] = []
+
+    def halves(count: int, generator: torch.Generator) -> Tensor:
+        made.append(count)
+        return random_halves(count, generator)
+
+    monkeypatch.setattr(intervals, "random_halves", halves)
+    rows = np.arange(queries)
+    codes = torch.arange(queries) // 2
+    search = Search("s", rows, rows, codes, codes)
+    only = Task("t", "s", CodeRelevance(codes, codes), ["hit@1"], ["hit@1"])
+    plan: Any = SimpleNamespace(
+        prefix="test",
+        options=SimpleNamespace(slice_metrics=[], seed=0),
+        searches={"s": search},
+        tasks=[only],
+    )
+    lists = {"s": torch.arange(20).expand(queries, -1)}
+    variance_factors(plan, [lists], ["test/t/hit@1"])
+    assert made == [queries // 2] * splits
