@@ -269,6 +269,8 @@ def test_products_are_numbered_and_an_item_without_one_is_one_of_its_own() -> No
     assert units[3] == units[5]
     assert sorted(set(units)) == list(range(4))
     assert of_query.tolist() == [units[1], units[3], units[4]]
+    first = product_units(search_of([0, 1], [0, 1, 2, 3], [-1, 5, -1, 4]))[1].tolist()
+    assert len(set(first)) == 4  # whatever the numbers of products are
     nothing = product_units(search_of([0, 1], [0, 1, 2], [-1, -1, -1]))
     assert [part.tolist() for part in nothing] == [[0, 1], [0, 1, 2]]
 
@@ -403,7 +405,10 @@ def test_searches_of_the_same_queries_are_each_judged_by_their_own_rankings(
     for key in keys:
         assert variance_factors(plan, [one.lists], [key])[key] == pytest.approx(together[key])
     assert together[keys[0]] != pytest.approx(together[keys[1]], rel=1e-3)
-    assert variance_factors(plan, [{}], keys) == dict.fromkeys(keys, 1.0)  # no lists are known
+    # One item is relevant to each query, of 40 products; two products would be the least.
+    assert together[keys[2]] < small_sample_factor(2)
+    for lists in ([{}], [one.lists, {}]):  # no lists are known, or those of one system alone
+        assert variance_factors(plan, lists, keys) == dict.fromkeys(keys, 1.0)
     shallow = {name: rows[:, :9] for name, rows in one.lists.items()}
     with pytest.raises(AssertionError, match="rankings have"):
         variance_factors(plan, [one.lists, shallow], keys)
@@ -436,3 +441,22 @@ def test_a_large_set_needs_fewer_splits(
     lists = {"s": torch.arange(20).expand(queries, -1)}
     variance_factors(plan, [lists], ["test/t/hit@1"])
     assert made == [queries // 2] * splits
+
+
+def test_a_value_of_one_product_is_as_uncertain_as_one_of_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intervals, "MOST_SPLITS", 3)
+    monkeypatch.setattr(intervals, "FEWEST_SPLITS", 3)
+    plan, embedded = drawn(30, 7)
+    category, values = plan.codes.labels["category"]
+    category = torch.where(torch.arange(60) < 2, 5, category)
+    codes: Any = SimpleNamespace(
+        product=plan.codes.product,
+        caption=plan.codes.caption,
+        labels={"category": (category, [*values, "f"])},
+    )
+    one = evaluate_split(replace(plan, codes=codes), embedded)
+    key = f"{KEY}[f]"
+    # One product is never in both halves, so that nothing is known of the gallery's share.
+    assert variance_factors(one.plan, [one.lists], [key])[key] == small_sample_factor(2)

@@ -278,9 +278,7 @@ def test_each_task_refuses_items_that_it_cannot_learn_from() -> None:
         AttributeTask().check(single, single.caption, **checked | {"batch_items": 1})
     CaptionTask().check(single, single.caption, **checked)
     one_text = torch.zeros(6, dtype=torch.long)
-    with pytest.raises(
-        DataError, match=r"data shop .* 6 training items have one and the same text"
-    ):
+    with pytest.raises(DataError, match=r"data shop .* items have one and the same text"):
         CaptionTask().check(single, one_text, **checked)
     CaptionTask().check(single, one_text, **checked | {"values": True})
     with pytest.raises(ConfigError, match=r"data\.batch_size=1: a batch of one item"):

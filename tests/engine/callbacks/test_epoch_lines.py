@@ -3,13 +3,16 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
+from fashret.engine.callbacks import epoch_lines
+from fashret.engine.callbacks.epoch_lines import EpochLines
 from support.commands import Run, lines
 from support.terminal import TINY, output
-
-pytestmark = pytest.mark.run
 
 LINE = re.compile(
     r"^epoch (?P<epoch>\d+)/(?P<epochs>\d+): loss (?P<loss>[\d.]+), "
@@ -62,6 +65,7 @@ def test_the_lines_can_be_switched_off(run: Run, capsys: pytest.CaptureFixture[s
     assert "epoch 1" not in capsys.readouterr().out
 
 
+@pytest.mark.run
 @pytest.mark.parametrize("columns", [80, None])
 def test_a_file_has_no_control_characters_and_a_terminal_the_same_lines(
     columns: int | None, tmp_path: Path, cache_dir: Path
@@ -90,3 +94,86 @@ def test_a_file_has_no_control_characters_and_a_terminal_the_same_lines(
                 r"(Epoch \d/\d|Validation) +━.* \d+/\d+ \d:.* \S+ *(\S+: [\d.]+)?", bar
             )
     assert json.loads((tmp_path / "run" / "scoreboard.json").read_text())["rows"]
+
+
+class Printed:
+    """In place of a module: keeps what is printed."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def print(self, line: str, *, flush: bool) -> None:
+        assert flush
+        self.lines.append(line)
+
+
+def line_of(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    value: float | None = 0.31236,
+    baseline: float | None = 0.201,
+    monitor: str = METRIC,
+    losses: tuple[float, ...] = (0.5, 1.25),
+    seconds: float = 30.0,
+    **given: Any,
+) -> list[str]:
+    """What an epoch prints that began at step 3 of 12 and ended at step 6."""
+    now = [1000.0]
+    monkeypatch.setattr(epoch_lines.time, "perf_counter", lambda: now[0])
+    plain: dict[str, Any] = {
+        "is_global_zero": True, "global_step": 3, "current_epoch": 1, "accumulate_grad_batches": 2,
+        "num_training_batches": 5, "estimated_stepping_batches": 12,
+        "callback_metrics": {} if value is None else {monitor: torch.tensor(value)},
+    }  # fmt: skip
+    trainer: Any = SimpleNamespace(**plain | given)
+    module: Any = Printed()
+    callback = EpochLines(monitor)
+    callback.baseline = baseline
+    callback.on_train_start(trainer, module)
+    for _ in range(2):  # the first epoch leaves nothing behind
+        callback.on_train_epoch_start(trainer, module)
+        for loss in losses:
+            callback.on_train_batch_end(trainer, module, {"loss": torch.tensor(loss)}, None, 0)
+        callback.on_validation_end(trainer, module)
+    now[0] += seconds
+    trainer.global_step += given.get("done", 3)
+    callback.on_train_epoch_end(trainer, module)
+    found: list[str] = module.lines
+    return found
+
+
+def test_a_line_has_the_loss_the_metric_and_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Losses of halves, so that the mean is that of 1 and 2.5; 5 batches are 3 steps, so that 12
+    # steps are 4 epochs; 3 steps took 30 seconds and 6 are left.
+    assert line_of(monkeypatch) == [
+        f"epoch 2/4: loss 1.750, {METRIC} 31.24 (baseline 20.10), 01:00 left"
+    ]
+    hours = line_of(monkeypatch, seconds=3600.0)
+    assert hours[0].endswith("(baseline 20.10), 2:00:00 left")
+    last = line_of(monkeypatch, estimated_stepping_batches=6)
+    assert last[0].startswith("epoch 2/2: ")
+    assert last[0].endswith(", 00:00 left")
+    over = line_of(monkeypatch, estimated_stepping_batches=5)  # never less than nothing
+    assert over[0].endswith(", 00:00 left")
+
+
+def test_what_is_not_known_is_left_out_of_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert line_of(monkeypatch, baseline=None) == [
+        f"epoch 2/4: loss 1.750, {METRIC} 31.24, 01:00 left"
+    ]
+    assert line_of(monkeypatch, value=None) == ["epoch 2/4: loss 1.750, 01:00 left"]
+    assert line_of(monkeypatch, losses=(), value=None) == ["epoch 2/4: 01:00 left"]
+    assert line_of(monkeypatch, done=0) == [
+        f"epoch 2/4: loss 1.750, {METRIC} 31.24 (baseline 20.10)"
+    ]
+    endless = line_of(monkeypatch, estimated_stepping_batches=float("inf"), value=None)
+    assert endless == ["epoch 2: loss 1.750"]
+    assert line_of(monkeypatch, num_training_batches=0, value=None) == ["epoch 2: loss 1.750"]
+    assert line_of(monkeypatch, is_global_zero=False) == []
+
+
+def test_only_validation_metrics_are_in_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = line_of(monkeypatch, monitor="train/loss", value=0.123456, baseline=2.0)
+    assert shown == ["epoch 2/4: loss 1.750, train/loss 0.1235 (baseline 2), 01:00 left"]
