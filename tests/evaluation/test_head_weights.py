@@ -4,13 +4,17 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from fashret.catalog.folder import open_catalog
 from fashret.errors import ConfigError
+from fashret.evaluation import head_weights
+from fashret.evaluation.comparison import Difference
 from fashret.evaluation.embed import evaluate_split
 from fashret.evaluation.head_weights import WeightCurve, WeightPoint, sweep_head_weights
+from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.ranking import SplitEmbeddings
 from fashret.evaluation.split_search import SplitSearch
 from fashret.functional.blocks import Layout
@@ -139,6 +143,39 @@ def test_the_cost_is_counted_from_the_first_weight_over_the_metrics_that_are_kno
     assert [point.cost for point in curve.points[:3]] == [0.0, 0.0, 1.0]
     started = sweep_head_weights(plan, embedded, None, {}, weights=(9.0, 0.0))[0]
     assert [point.cost for point in started.points] == [0.0, 0.0]  # a rise costs nothing
+
+
+@pytest.mark.parametrize(("low", "meets"), [(0.01, True), (0.0, False), (-0.5, False)])
+def test_a_target_is_met_by_a_rise_that_is_reached_and_is_no_chance(
+    low: float, meets: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, embedded = steered()
+    key = "test/image/colour/precision@1"
+    monkeypatch.setattr(
+        head_weights, "compare", lambda one, other, keys: {key: Difference(low, 1.0, 0.01)}
+    )
+    baseline = evaluate_split(plan, embedded)
+    rises = {"image/colour/precision@1": 1.0}
+    (curve,) = sweep_head_weights(plan, embedded, baseline, rises, weights=(0.0, 9.0))
+    assert [point.meets for point in curve.points] == [False, meets]
+
+
+def test_the_largest_cut_off_counts_also_where_rankings_are_no_deeper() -> None:
+    """Three products are too few for halves, so that lists are as deep as the cut-off."""
+    plan, embedded = steered()
+    plan = replace(
+        plan, queries=np.arange(6), gallery=np.arange(6),
+        options=RetrievalOptions(k=[1, 3], resamples=10),
+    )  # fmt: skip
+    embedded = replace(embedded, image=embedded.image[:6], text=embedded.text[:6])
+    (curve,) = sweep_head_weights(plan, embedded, None, {})
+    assert curve.key == "test/image/colour/precision@3"
+    assert set(curve.points[0].overall) == {
+        "test/image/product/hit@3", "test/image/category/precision@3", "test/text/pair/hit@3",
+    }  # fmt: skip
+    assert curve.points[-1].value == pytest.approx(2 / 3)  # both others of its colour
+    # None, a general embedding that counts more, as much, and less than the head.
+    assert [point.weight for point in curve.points] == [0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0]
 
 
 def test_the_cheapest_weight_that_meets_the_target_is_chosen_and_the_lowest_of_equals() -> None:

@@ -460,3 +460,32 @@ def test_a_value_of_one_product_is_as_uncertain_as_one_of_two(
     key = f"{KEY}[f]"
     # One product is never in both halves, so that nothing is known of the gallery's share.
     assert variance_factors(one.plan, [one.lists], [key])[key] == small_sample_factor(2)
+
+
+def test_a_difference_is_widened_around_what_was_observed() -> None:
+    """Its half width is 1.96 standard errors of the products' differences, times the factor's root.
+
+    The second system is worse: noise is added to its embeddings.
+    """
+    plan, embedded = drawn(80, 3, resamples=4000)
+    noise = torch.randn(160, 16, generator=torch.Generator().manual_seed(8))
+    worse = normalize(embedded.image + 0.3 * noise, dim=1)
+    after, before = (
+        evaluate_split(plan, replace(embedded, image=image, text=image))
+        for image in (embedded.image, worse)
+    )
+    keys = [KEY, f"{KEY}[b]", "test/image/product/hit@10"]
+    found = compare(after, before, keys)
+    factors = variance_factors(plan, [after.lists, before.lists], keys)
+    assert list(found) == keys
+    code = plan.codes.labels["category"][0]
+    for key in keys:
+        whole = key.partition("[")[0]
+        change = after.columns[whole].values - before.columns[whole].values
+        by_product = change.view(80, 2).mean(dim=1)
+        if key.endswith("[b]"):
+            by_product = by_product[code[::2] == 1]
+        error = float(by_product.std()) / len(by_product) ** 0.5 * factors[key] ** 0.5
+        low, high = found[key].low, found[key].high
+        assert (low + high) / 2 == pytest.approx(float(by_product.mean()), abs=0.2 * error)
+        assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.1)
