@@ -52,3 +52,24 @@ def test_depths_are_counted_in_each_tower(tmp_path: Path) -> None:
     assert depths["clip.visual.layer1.0.conv1.weight"] == 4
     assert depths["clip.text.transformer.resblocks.0.ln_1.weight"] == 2
     assert depths["clip.text.token_embedding.weight"] == 3
+
+
+@pytest.mark.parametrize("decay", [0.0, -0.5, 1.0001])
+def test_a_decay_out_of_its_range_is_refused(decay: float) -> None:
+    groups = [{"params": [torch.nn.Parameter(torch.ones(1))], "depth": 1}]
+    with pytest.raises(ConfigError, match=rf"optimizer.layer_decay={decay}: it must be in"):
+        LayerwiseAdamW(groups, 1e-3, decay, (0.9, 0.98), 1e-6, 0.1)
+
+
+def test_the_options_of_adamw_are_its_own_and_a_group_may_have_others() -> None:
+    weight = torch.nn.Parameter(torch.ones(1))
+    bias = torch.nn.Parameter(torch.ones(1))
+    groups = [
+        {"params": [weight], "depth": 3}, {"params": [bias], "depth": 1, "weight_decay": 0.0},
+    ]  # fmt: skip
+    optimizer = LayerwiseAdamW(groups, 0.5, 1.0, (0.8, 0.95), 1e-5, 0.1)
+    first, second = optimizer.param_groups
+    assert (first["lr"], first["betas"], first["eps"]) == (0.5, (0.8, 0.95), 1e-5)
+    assert (first["weight_decay"], second["weight_decay"]) == (0.1, 0.0)
+    assert optimizer.defaults["lr"] == 0.5
+    assert "lr" not in groups[0]  # what was given is not changed
