@@ -51,19 +51,27 @@ class Climbing(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
 
-def test_a_run_ends_with_the_mean_of_its_steps_by_their_powers() -> None:
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 3.0, None])
+def test_a_run_ends_with_the_mean_of_its_steps_by_their_powers(gamma: float | None) -> None:
     module, steps = Climbing(), 12
+    callback = PowerEMA() if gamma is None else PowerEMA(gamma=gamma)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=2,
-        callbacks=[PowerEMA(gamma=3.0)],
+        callbacks=[callback],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     trainer.fit(module, DataLoader(TensorDataset(torch.zeros(steps // 2, 1))))
-    shares = [(i**4 - (i - 1) ** 4) / steps**4 for i in range(1, steps + 1)]
+    power = 4.0 if gamma is None else gamma + 1.0
+    shares = [(i**power - (i - 1) ** power) / steps**power for i in range(1, steps + 1)]
     expected = sum(share * step for step, share in enumerate(shares, start=1))
     assert module.mask.tolist() == [[0.0, -torch.inf], [0.0, 0.0]]
     torch.testing.assert_close(module.weight.item(), expected, rtol=1e-6, atol=0.0)
+
+
+def test_a_window_that_shrinks_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"gamma=-0\.1 of PowerEMA must be at least 0"):
+        PowerEMA(gamma=-0.1)

@@ -140,7 +140,5 @@ def test_only_a_collapse_since_the_evaluation_before_ends_a_run(
 ) -> None:
     assert len(judged(monkeypatch, LOST, LOST, FINE)) == 2  # it was so before training
     for before in ((FINE,), (LOST, FINE), (FINE, FINE)):
-        with pytest.raises(
-            TrainingError, match=r"0\.99 \(was 0\.20\), .* 1\.1 \(was 30"
-        ):
+        with pytest.raises(TrainingError, match=r"0\.99 \(was 0\.20\), .* 1\.1 \(was 30"):
             judged(monkeypatch, *before, LOST)
