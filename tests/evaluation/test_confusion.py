@@ -27,3 +27,14 @@ def test_a_value_that_finds_nothing_known_has_no_row() -> None:
     found = confusion(evaluation_of_photos(plan, at(0, 1, 3)), "image", "category")
     # Both known photos find the unknown one first.
     assert bool(torch.isnan(found.shares).all())
+
+
+def test_padding_is_no_item_and_the_modes_are_their_own() -> None:
+    """Two photos find one another; the third of three ranks is padding."""
+    plan = plan_of([0, 1], k=3, category=[0, 1])
+    found = confusion(evaluation_of_photos(plan, at(0, 10)), "image", "category")
+    assert found.shares.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    # A text may find its own photo: both are found by both.
+    texts = confusion(evaluation_of_photos(plan, at(0, 10)), "text", "category")
+    assert texts.shares.tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    assert found.queries.tolist() == texts.queries.tolist() == [1, 1]

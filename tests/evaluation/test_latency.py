@@ -103,3 +103,32 @@ def test_a_run_leaves_its_latency_in_its_metrics_and_on_its_page(
 
 def measured(folder: Path) -> Any:
     return json.loads((folder / "metrics.json").read_text())["latency"]
+
+
+def test_three_queries_warm_up_before_any_is_timed(clock: list[str]) -> None:
+    queries = torch.arange(5.0)[:, None].expand(-1, 2)
+    assert search_latency(queries, torch.eye(2), 1)["n"] == 5
+    assert clock == [f"search 1 {i}" for i in (0, 1, 2, 0, 1, 2, 3, 4)]
+    clock.clear()
+    assert search_latency(queries[4:], torch.eye(2), 1)["n"] == 1
+    assert clock == ["search 1 4"] * 2
+
+
+def test_no_further_query_is_timed_after_ten_seconds(
+    clock: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    def find(queries: Tensor, gallery: Tensor, k: int) -> Ranking:
+        now[0] += 2.5
+        return Ranking(torch.zeros(1, k, dtype=torch.long), torch.zeros(1, k))
+
+    monkeypatch.setattr(latency, "topk", find)
+    monkeypatch.setattr("fashret.evaluation.latency.time.perf_counter", lambda: now[0])
+    found = search_latency(torch.eye(50), torch.eye(50), 1)
+    # Four queries take ten seconds, which is no more than that; the fifth is the last.
+    assert found == {"p50": 2500.0, "p95": 2500.0, "n": 5}
+
+
+def test_milliseconds_have_four_digits_behind_the_point() -> None:
+    assert percentiles([0.00000123456]) == {"p50": 0.0012, "p95": 0.0012, "n": 1}

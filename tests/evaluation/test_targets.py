@@ -1,5 +1,7 @@
 """Targets: what a data set can give."""
 
+from typing import Any
+
 import pytest
 
 from fashret.cli.compose import Composed
@@ -65,3 +67,72 @@ def test_every_data_set_has_targets_in_its_own_spelling_or_none() -> None:
 def test_a_target_is_a_share() -> None:
     with pytest.raises(ConfigError, match="has rise=5"):
         asked(rise=5)
+
+
+@pytest.mark.parametrize("rise", [0.0, -0.1, 1.01, 5.0])
+def test_a_rise_is_above_zero_and_at_most_one(rise: float) -> None:
+    with pytest.raises(ConfigError, match=f"has rise={rise}; it must be above 0 and at most 1"):
+        Target(metric="image/neckline/hit@10", rise=rise)
+
+
+@pytest.mark.parametrize("margin", [-0.01, 1.01])
+def test_a_margin_is_within_zero_and_one(margin: float) -> None:
+    with pytest.raises(ConfigError, match=f"has margin={margin}; it must be within 0 and 1"):
+        Target(metric="image/neckline/hit@10", rise=None, margin=margin)
+
+
+def test_targets_at_their_bounds_are_taken() -> None:
+    made = Target(metric="image/neckline/hit@10", rise=1.0)
+    assert (made.rise, made.margin) == (1.0, 0.02)  # two points, unless it is given
+    for margin in (0.0, 1.0):
+        assert Target(metric="x", rise=None, margin=margin).margin == margin
+
+
+def fault_of(metric: str, **changes: Any) -> str:
+    """Why a target does not fit the data; "" where it does."""
+    options: dict[str, Any] = {"metrics": NAMES, "sliced": ["precision"], "values": VALUES}
+    try:
+        found = usable_targets(
+            {"t": Target(metric=metric, rise=0.1)}, given=["t"], **options | changes
+        )
+    except ConfigError as e:
+        return str(e)
+    assert [target.metric for target in found] == [metric]
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "fault"),
+    [
+        ("image/neckline/hit@10", ""),
+        ("image/neckline/precision@10[round]", ""),
+        ("image/neckline/precision@10[macro]", ""),
+        ("image/category/precision@10[Shorts]", ""),
+        ("image/neckline/precision@10[Shorts]", "no neckline 'Shorts'; choose from macro, round"),
+        ("image/neckline/precision@10[sqare]", "no neckline 'sqare'; did you mean square?"),
+        ("image/neckline/precision@10[macr]", "did you mean macro?"),
+        ("image/neckline/hit@10[macro]", "hit is not reported by value"),
+        ("image/neckline/hits@10", "no such metric; did you mean image/neckline/hit@10?"),
+        ("zzz", "no such metric; choose from image/category/hit@10, image/category/precision@10"),
+    ],
+)
+def test_a_metric_or_a_value_that_is_not_there_is_named_with_the_nearest_or_a_choice(
+    metric: str, fault: str
+) -> None:
+    found = fault_of(metric)
+    assert fault in found
+    assert bool(found) == bool(fault)
+
+
+def test_frequencies_are_values_of_judged_queries_and_products_have_none() -> None:
+    names = ["text/judged/ndcg@10", "image/product/precision@10"]
+    for value in ("head", "torso", "tail", "macro"):
+        assert fault_of(f"text/judged/ndcg@10[{value}]", metrics=names) == ""
+    assert "judged has no values to slice by" in fault_of("text/judged/ndcg@10[x]", metrics=names)
+    # The bands are those of judged queries alone.
+    found = fault_of("image/product/precision@10[head]", metrics=names)
+    assert "product has no values to slice by; choose from category, neckline" in found
+    assert "there are none" in fault_of("image/x/hit@1", metrics=[])
+    many = [f"z{i}/z{i}/z{i}" for i in range(20)]
+    assert "z16/z16/z16?" not in fault_of("qqq", metrics=many)
+    assert fault_of("qqq", metrics=many).endswith("z15/z15/z15")  # the eighth in their order
