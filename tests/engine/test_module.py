@@ -291,13 +291,14 @@ def test_judged_queries_are_composed_with_their_reference_and_find_their_answers
     torch.testing.assert_close(module.training_step({"composed": given}, 0), expected)
 
 
-@pytest.mark.parametrize("gather", [True, False])
-def test_processes_learn_from_one_another(gather: bool) -> None:
+@pytest.mark.parametrize("gather", [None, True, False])
+def test_processes_learn_from_one_another_unless_they_shall_not(gather: bool | None) -> None:
     """The other process has the batch of another seed, of other items."""
     one, two = featured(1), featured(2)
     for name, more in (("index", 6), ("product", 3), ("caption", 4)):
         two[name] = torch.where(two[name] < 0, -1, two[name] + more)  # type: ignore[literal-required]
-    module = made(gather=gather, trainer={"world_size": 2})
+    given: dict[str, Any] = {} if gather is None else {"gather": gather}
+    module = made(**given, trainer={"world_size": 2})
     others = [*module.retriever(two), two["index"], two["product"], two["caption"]]
     asked: list[bool] = []
 
@@ -307,7 +308,7 @@ def test_processes_learn_from_one_another(gather: bool) -> None:
 
     module.all_gather = all_gather
     found = module.training_step({"caption": one}, 0)
-    if not gather:
+    if gather is False:
         torch.testing.assert_close(found, plain_loss(module, one, CaptionTask()))
         assert asked == []
         return

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from fashret.engine.callbacks.retrieval import RetrievalEvaluation
 from fashret.errors import ConfigError, TrainingError
+from fashret.evaluation.ranking import SplitEmbeddings, rank_split
 from fashret.evaluation.split_search import SplitSearch
+from fashret.functional.blocks import Layout
 from fashret.models.heads import Projection
 from fashret.models.retriever import Retriever
 from support.benchmarks import at
@@ -52,15 +54,18 @@ class Loop:
             log_dict=lambda values, sync_dist: self.logged.append((values, sync_dist)),
         )
 
-    def run(self, *parts: list[int], image: Tensor | None = None) -> RetrievalEvaluation:
+    def run(
+        self, *parts: list[int], image: Tensor | None = None, text: Tensor | None = None
+    ) -> RetrievalEvaluation:
         """Embed some rows in parts, in the order that is given."""
         photos = at(*ANGLES) if image is None else image
+        texts = photos if text is None else text
         self.callback.setup(self.trainer, self.module, "fit")
         self.callback.on_validation_epoch_start(self.trainer, self.module)
         for number, rows in enumerate(parts):
             outputs = {
                 "index": torch.tensor(rows), "image": photos[rows].double(),
-                "text": photos[rows].double(),
+                "text": texts[rows].double(),
             }  # fmt: skip
             self.callback.on_validation_batch_end(self.trainer, self.module, outputs, None, number)
         self.callback.on_validation_epoch_end(self.trainer, self.module)
@@ -137,25 +142,26 @@ def test_a_monitored_metric_must_be_one_of_the_run(monitor: str | None, fine: bo
 
 def test_processes_exchange_what_each_has_embedded_and_rank_their_share() -> None:
     """Two processes: this one embeds the rows 0 to 3, the other 3 to 5; row 3 is embedded twice."""
-    photos = at(*ANGLES)
+    photos, texts = at(*ANGLES), at(70, 5, 42, 13, 90, 30)
+    parts = iter([photos[3:], texts[3:], torch.ones(3)])
     asked: list[str] = []
 
     def reduce(part: Tensor, reduce_op: str) -> None:
         asked.append(reduce_op)
-        rows = torch.tensor([3, 4, 5])
-        part[rows] += torch.ones(3) if part.ndim == 1 else photos[rows]
+        part[3:] += next(parts)
 
     strategy = SimpleNamespace(reduce=reduce)
     loop = Loop(world_size=2, global_rank=1, strategy=strategy)
-    found = loop.run([0, 1], [2, 3])
+    found = loop.run([0, 1], [2, 3], text=texts)
     assert asked == ["sum"] * 3
     assert found.sample is not None
     torch.testing.assert_close(found.sample, photos)
-    expected = evaluation_of_photos(small_plan(), photos)
+    embedded = SplitEmbeddings(photos, texts, Layout.from_widths({"general": 2}))
     assert found.evaluation is not None
-    rows = found.evaluation.rankings["image"].rows
-    assert torch.equal(rows[1::2], expected.rankings["image"].rows[1::2])
-    assert rows[::2].tolist() == [[-1, -1]] * 3  # the other process has ranked these
+    for mode, (_, expected) in rank_split(small_plan(), embedded).items():
+        rows = found.evaluation.rankings[mode].rows
+        assert torch.equal(rows[1::2], expected.rows[1::2]), mode
+        assert rows[::2].tolist() == [[-1, -1]] * 3  # the other process has ranked these
     assert loop.logged == [({}, True)]
 
 
