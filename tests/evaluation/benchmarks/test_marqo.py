@@ -58,3 +58,45 @@ def test_marqo_files_that_are_not_there_or_of_another_form(tmp_path: Path) -> No
     write(tmp_path / "ground_truth_text-image.json", "{}")
     with pytest.raises(FashretError, match=r"text-image.json contains no query"):
         means_of(protocol, inputs(at(0)))
+
+
+def test_tables_are_those_of_the_benchmark(tmp_path: Path) -> None:
+    """Text queries come first and are told by recall, categories by precision."""
+    answers = json.dumps({"one": {"1": 1}, "two": {"2": 1}})
+    write(tmp_path / "ground_truth_category-image.json", answers)
+    write(tmp_path / "ground_truth_text-text.json", answers)
+    write(tmp_path / "other.json", answers)
+    typed = {"a photo of one": 5.0, "a photo of two": 80.0}
+    on = inputs(at(90, 0, 40), at(0, 90, 45), typed=typed, item_id=["1", "2", "3"])
+    protocol = Marqo(split=None, ground_truth=str(tmp_path), weight_image=0.9, prompt="a photo of ")
+    text, category = protocol.tasks(on)
+    assert (text.task.name, category.task.name) == ("text-to-product", "category-to-image")
+    assert list(text.task.headlines) == ["recall@10", "mrr@10"]
+    assert list(category.task.headlines) == ["precision@10", "mrr@10"]
+    columns = ["recall@1", "recall@10", "mrr@10", "precision@1", "precision@10", "ndcg@10"]
+    assert list(text.task.metrics) == columns
+    assert list(category.task.metrics) == [
+        "precision@1", "precision@10", "mrr@10", "recall@1", "recall@10", "ndcg@10",
+    ]  # fmt: skip
+    assert text.search.query_names == ["one", "two"]
+    assert not text.task.notes
+    # By their texts 1 is at 0 degrees and 2 at 90; by their photos it is the other way round.
+    assert result_of(text).means()["recall@1"] == 1.0
+    assert result_of(category).means()["recall@1"] == 0.0
+    write(tmp_path / "ground_truth_text-image+title.json", answers)
+    with pytest.raises(ConfigError, match=r"documents of image\+title are not supported"):
+        list(protocol.tasks(on))
+    write(tmp_path / "ground_truth_text-image+title.json", json.dumps({"one": [1], "two": {}}))
+    with pytest.raises(FashretError, match="must be a JSON object"):
+        list(protocol.tasks(on))
+
+
+def test_a_file_whose_documents_are_all_gone_has_no_answer(tmp_path: Path) -> None:
+    write(tmp_path / "ground_truth_text-image.json", json.dumps({"one": {"x": 1, "y": 1}}))
+    on = inputs(at(0, 10), typed={"one": 0.0}, item_id=["1", "2"])
+    protocol = Marqo(split=None, ground_truth=str(tmp_path), weight_image=0.9, prompt="")
+    (only,) = protocol.tasks(on)
+    assert only.task.notes == [
+        "2 relevant documents of ground_truth_text-image.json are not in the data"
+    ]
+    assert result_of(only).judgment.num_relevant.tolist() == [0]

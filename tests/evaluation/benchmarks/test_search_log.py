@@ -151,3 +151,46 @@ def test_chance_is_known_where_grades_are_all_one(tmp_path: Path) -> None:
     assert ends("a,i0,3", "a,i3,3") == (1.0, pytest.approx(2 / 5))
     for rows in (("a,i0,3", "a,i3,1"), ("a,i0,1", "a,i3,3")):  # the other grade is found, or not
         assert ends(*rows) == (1.0, None)
+
+
+def test_options_that_are_not_given_are_those_of_the_configuration() -> None:
+    """conf/protocol/search_log.yaml has the same values."""
+    assert SearchLog(judgments="log.csv").identity() == {
+        "name": "search_log", "split": None, "judgments": "log.csv", "queries": None,
+        "transform": "linear", "query_split": "test", "splits": None, "split_seed": 0,
+        "weight_image": 1.0, "k": (1, 10),
+    }  # fmt: skip
+    for weight in (0.0, 1.0):
+        assert SearchLog(judgments="log.csv", weight_image=weight).weight_image == weight
+    with pytest.raises(ConfigError, match=r"weight_image=-0\.1"):
+        SearchLog(judgments="log.csv", weight_image=-0.1)
+
+
+def test_new_products_are_searched_alone_where_items_of_other_splits_are_searched_too(
+    tmp_path: Path,
+) -> None:
+    """Of five items i1, i3 and i4 are of the split test; the query at 0 degrees is answered by i3
+    and by i0."""
+    path = log(tmp_path, "dress,i3,1", "dress,i0,1")
+    on = inputs(at(*ANGLES), typed={"dress": 0.0})
+    rows = {"train": np.array([0, 2]), "test": np.array([1, 3, 4])}
+    on.table.splits = tuple(rows)  # type: ignore[misc]  # a stand-in
+    on.table.rows = lambda split: rows[split]  # type: ignore[method-assign]
+    benchmark = SearchLog(judgments=path, k=[1, 3])
+    tasks = list(benchmark.tasks(on))
+    assert [one.task.name for one in tasks] == ["judged", "judged unseen products"]
+    assert tasks[1].search.gallery_rows.tolist() == [1, 3, 4]
+    assert list(tasks[0].task.headlines) == ["ndcg@3", "mrr@3"]
+    names = [f"{m}@{k}" for m in ("ndcg", "map", "map_cut", "mrr", "recall") for k in (1, 3)]
+    assert list(tasks[0].task.metrics) == names
+    found = means_of(benchmark, on)
+    # All: i0, i1, i2, of which the first is right, and i3 comes after; alone: i1, i3, i4.
+    assert found["judged"]["mrr@3"] == 1.0
+    assert found["judged"]["recall@3"] == 0.5
+    assert found["judged unseen products"]["mrr@3"] == 0.5
+    assert found["judged unseen products"]["recall@3"] == 1.0
+    # No second task where the other split's items are not searched, or nothing there is relevant.
+    rows["test"] = np.arange(5)
+    assert len(list(benchmark.tasks(on))) == 1
+    rows["test"] = np.array([1, 2, 4])
+    assert len(list(benchmark.tasks(on))) == 1
