@@ -104,6 +104,12 @@ def test_epochs_are_those_of_the_seed_and_differ_unless_a_batch_is_overfitted() 
     assert drawn(0) != drawn(1)
     assert drawn(0) != drawn(0, seed=1)
     assert drawn(0, overfit=2) == drawn(1, overfit=2)
+    loader = data().train_dataloader()  # without a trainer
+    first, second = (
+        [step["caption"]["index"].tolist() for step in epoch(loader, number)] for number in (0, 1)
+    )
+    assert first == drawn(0)
+    assert second == drawn(1)
 
 
 @pytest.mark.parametrize("overfit", [0, 1])

@@ -335,6 +335,9 @@ def test_processes_learn_from_one_another_unless_they_shall_not(gather: bool | N
         (0, False, 2, 1, 0, False),  # half a step
         (1, False, 2, 1, 0, True),
         (3, False, 2, 2, 1, True),
+        (0, False, 3, 1, 0, False),
+        (1, False, 3, 1, 0, False),
+        (2, False, 3, 1, 0, True),
         (2, True, 2, 5, 1, True),  # the last step has one batch
         (0, True, 1, 0, 0, False),  # nothing shall be logged
         (0, False, 1, 0, 0, False),

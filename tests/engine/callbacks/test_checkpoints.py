@@ -122,6 +122,26 @@ def test_epochs_between_two_comparisons_are_not_saved(tmp_path: Path) -> None:
     assert epoch_of(tmp_path / "best.ckpt") == 3
 
 
+def test_a_validation_within_an_epoch_is_compared_as_well(tmp_path: Path) -> None:
+    class Twice(Steps):
+        """Logs a value at each validation: in the middle of an epoch, and at its end."""
+
+        def validation_step(self, batch: Any) -> None:
+            self.log("x", self.values[self.global_step - 1])
+
+    callback = BestCheckpoint(str(tmp_path), "x")
+    loader: Any = DataLoader(TensorDataset(torch.zeros(2, 1)))
+    pl.Trainer(
+        accelerator="cpu", max_epochs=2, callbacks=[callback], logger=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        val_check_interval=0.5, limit_val_batches=1,
+    ).fit(Twice([0.1, 0.2, 0.9, 0.3], validates=True), loader, loader)  # fmt: skip
+    assert callback.best_model_score is not None
+    assert float(callback.best_model_score) == pytest.approx(0.9)
+    held = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert held["global_step"] == 3  # one step after the middle of the run
+
+
 @pytest.fixture
 def naming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BestCheckpoint]:
     """Name a file the best of a run, without anything else that Lightning does."""

@@ -180,6 +180,7 @@ def test_new_products_are_searched_alone_where_items_of_other_splits_are_searche
     tasks = list(benchmark.tasks(on))
     assert [one.task.name for one in tasks] == ["judged", "judged unseen products"]
     assert tasks[1].search.gallery_rows.tolist() == [1, 3, 4]
+    torch.testing.assert_close(tasks[1].gallery[:], at(10, 30, 40))
     assert list(tasks[0].task.headlines) == ["ndcg@3", "mrr@3"]
     names = [f"{m}@{k}" for m in ("ndcg", "map", "map_cut", "mrr", "recall") for k in (1, 3)]
     assert list(tasks[0].task.metrics) == names
