@@ -489,3 +489,12 @@ def test_a_difference_is_widened_around_what_was_observed() -> None:
         low, high = found[key].low, found[key].high
         assert (low + high) / 2 == pytest.approx(float(by_product.mean()), abs=0.2 * error)
         assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.1)
+
+
+def test_bounds_are_shares_however_far_an_interval_is_widened() -> None:
+    plan, embedded = drawn(12, 4)
+    results = evaluate_split(plan, embedded).results()
+    ends = [(found["low"], found["high"]) for found in results.values() if found["low"] is not None]
+    assert len(ends) > 40
+    assert all(0.0 <= low <= high <= 1.0 for low, high in ends)
+    assert {0.0, 1.0} <= {end for pair in ends for end in pair}  # some lie at the bounds

@@ -263,6 +263,8 @@ def test_judged_queries_are_all_of_the_split_or_a_sample_without_repeats() -> No
         assert len(set(names)) == len(names) == 15
         assert set(names) <= set(whole.judged["log"].queries.texts)
     assert whole.judged["log"].source == "log"
+    (asked,) = (task for task in whole.tasks if task.search == "log")
+    assert (asked.name, list(asked.headlines)) == ("text/judged", ["ndcg@10"])
     # The items of the split test are not judged, so that it has no such search.
     none = SplitSearch.from_table(table, CODES, "test", RetrievalOptions(), {"log": queries})
     assert not none.judged

@@ -94,15 +94,15 @@ def test_items_are_drawn_one_by_one(task: Any) -> None:
 
 
 def test_products_are_drawn_with_their_photos_and_photos_of_single_ones_beside_them() -> None:
-    # Of the training rows, 7 and 9 have three photos, 4 has two, 5 and 8 have one; 3 and 12 have no
+    # Of the training rows, 7 and 9 have three photos, 4 has two, 0 and 8 have one; 3 and 12 have no
     # product, and row 0 is not trained on, so that product 6 has one photo.
-    product = [6, 6, 7, -1, 7, 7, 9, 9, 9, 4, 5, 8, -1, 4]
+    product = [6, 6, 7, -1, 7, 7, 9, 9, 9, 4, 0, 8, -1, 4]
     source = Sample(batch_size=8, batch=ProductBatches(photos=4, single_photos=0.25))
     sampler = ProductTask().sampler(items(product, rows=list(range(1, 14))), source, seed=0)
     assert isinstance(sampler, ProductSampler)
     assert sampler.products.tolist() == [4, 7, 9]
     assert sampler.photos == 3  # no product has a fourth
-    assert sampler.singles.tolist() == [1, 10, 11]  # of the products 6, 5 and 8
+    assert sampler.singles.tolist() == [1, 10, 11]  # of the products 6, 0 and 8
     assert (sampler.num_products, sampler.num_singles) == (2, 2)  # a quarter of 8, and 6 / 3
     for drawn in epochs(sampler):
         for rows in drawn:
@@ -292,3 +292,13 @@ def test_each_task_refuses_items_that_it_cannot_learn_from() -> None:
     StreetTask().check(items([0, 0, 1, 1, 2, 2], role=roles), single.caption, **checked)
     with pytest.raises(DataError, match=r"1 products .* task=street"):
         StreetTask().check(items([0, 0, 1, 2, 3, 3], role=roles), single.caption, **checked)
+
+
+def test_the_photos_of_a_batch_are_the_rows_and_earlier_ones_the_columns() -> None:
+    rows = Batch(index=torch.tensor([0, 1]), product=torch.tensor([3, 4]))
+    columns = Batch(index=torch.tensor([5, 6, 1]), product=torch.tensor([4, 9, 4]))
+    found = ProductTask().relations(rows, columns, several_positives=False)["product"]
+    assert found.positive.tolist() == [[False, False, False], [True, False, False]]
+    assert found.negative.tolist() == [[True, True, True], [False, True, False]]
+    assert found.classes is not None
+    assert found.classes.tolist() == [3, 4]
