@@ -251,8 +251,11 @@ class RetrievalModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Stop a run that learns nothing.
 
+        Once something was learned, an epoch of zero gradients is no fault: a loss with a margin
+        may have nothing left to learn.
+
         Raises:
-            TrainingError: all gradients of a whole epoch were zero.
+            TrainingError: all gradients of the run's first epoch were zero.
         """
         learns = self._learns or not self._stepped
         if not self.trainer.strategy.reduce_boolean_decision(learns, all=False):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from fashret.errors import ConfigError
 from fashret.losses.base import Term, prepare_loss
 from fashret.types import Baseline, Batch, TrainingItems
 
@@ -14,10 +15,19 @@ class Composite(nn.Module):
     Args:
         contrastive: the contrastive loss, such as `InfoNCE`.
         terms: terms by name, which apply their own weights; null leaves one out.
+
+    Raises:
+        ConfigError: a name cannot be that of a module.
     """
 
     def __init__(self, *, contrastive: nn.Module, terms: Mapping[str, nn.Module | None]) -> None:
         super().__init__()
+        for name in terms:
+            if "." in name or hasattr(nn.ModuleDict, name):
+                raise ConfigError(
+                    f"loss.terms.{name}: a term cannot have this name (it is torch's, or has a "
+                    "dot): give it another one"
+                )
         self.contrastive = contrastive
         self.terms = nn.ModuleDict({n: term for n, term in terms.items() if term is not None})
 

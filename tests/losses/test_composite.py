@@ -3,6 +3,7 @@
 import pytest
 from torch import nn
 
+from fashret.errors import ConfigError
 from fashret.losses import (
     AnchorToBaseline,
     AttributeClassification,
@@ -46,3 +47,9 @@ def test_a_composite_prepares_its_terms_and_speaks_for_its_contrastive_loss() ->
     plain = Composite(contrastive=nn.Identity(), terms={})
     assert plain.temperature is None
     assert plain.logged() == {}
+
+
+@pytest.mark.parametrize("name", ["half", "type", "a.b"])
+def test_a_name_that_a_module_cannot_have_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"loss.terms.{name}: a term cannot have this name"):
+        Composite(contrastive=InfoNCE(), terms={name: AnchorToBaseline(weight=1.0)})

@@ -96,3 +96,6 @@ class BestCheckpoint(ModelCheckpoint):
             except OSError:  # a file system without hard links
                 shutil.copyfile(best, partial)
         os.replace(partial, named)
+        partial.unlink(
+            missing_ok=True
+        )  # two links to one file: replacing one by the other does nothing
