@@ -6,9 +6,9 @@ the catalog's own embeddings. Kinds: `hnsw` (Malkov and Yashunin, 2018), `ivfpq`
 after a rotation, searched in full: Gao and Long, 2024).
 """
 
-import json
 import logging
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,15 +19,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fashret.catalog.folder import MANIFEST, Catalog
+from fashret.catalog.folder import Catalog, checksum, read_manifest, write_manifest
 from fashret.errors import CatalogError, ConfigError
+from fashret.file_lock import file_lock
+from fashret.functional.similarity import Vectors
 from fashret.functional.topk import topk
 
 log = logging.getLogger(__name__)
 
 KINDS = ("hnsw", "ivfpq", "int8", "binary")
 
-INDEX = "index.faiss"
+_TYPES = {"hnsw": (b"IHNf", b"IHN2"), "ivfpq": (b"IwPQ",), "int8": (b"IxSQ",), "binary": (b"IxPT",)}
+"""The first bytes of the files that faiss writes of each kind."""
 
 _OVERSAMPLE = {"hnsw": 10, "ivfpq": 20, "int8": 10, "binary": 40}
 """Candidates for each hit that is asked for; they are scored exactly."""
@@ -50,6 +53,9 @@ _ADDED = 65_536
 
 _QUERIES = 500
 """Queries that recall and speed are measured on, at most."""
+
+_TIMED = 50
+"""Queries of each kind that are timed, one at a time."""
 
 _K = 10
 
@@ -109,28 +115,34 @@ class AnnIndex:
         return cls(kind, index)._tuned()
 
     @classmethod
-    def open(cls, folder: Path, kind: str) -> "AnnIndex":
-        """Open the index of a catalog's files.
+    def open(cls, catalog: Catalog, kind: str) -> "AnnIndex":
+        """Open the index of a catalog.
 
         Raises:
-            CatalogError: it cannot be read.
+            CatalogError: it cannot be read, or is not of the catalog.
             ConfigError: faiss is not installed.
         """
-        faiss = _faiss()
+        faiss, path = _faiss(), index_file(catalog, kind)
+        advice = f"build it again with build_catalog.py catalog.index={kind}"
         try:
-            return cls(kind, faiss.read_index(str(folder / INDEX)))._tuned()
+            with path.open("rb") as file:
+                if file.read(4) not in _TYPES[kind]:
+                    raise CatalogError(f"{path} is no index of the kind {kind}: {advice}")
+            index = faiss.read_index(str(path))
         except (RuntimeError, OSError, ValueError) as e:
+            raise CatalogError(f"{path} cannot be read: {str(e)[:200]}; {advice}") from e
+        if (index.ntotal, index.d) != tuple(catalog.image.shape):
             raise CatalogError(
-                f"{folder / INDEX} cannot be read: {str(e)[:200]}; build it again with "
-                f"build_catalog.py catalog.index={kind}"
-            ) from e
+                f"{path} is of {index.ntotal} x {index.d} embeddings, the catalog of "
+                f"{' x '.join(map(str, catalog.image.shape))}: {advice}"
+            )
+        return cls(kind, index)._tuned()
 
-    def save(self, folder: Path) -> None:
-        """Write the index beside a catalog's files."""
-        faiss = _faiss()
-        draft = folder / f"{INDEX}.new"
-        faiss.write_index(self.index, str(draft))
-        draft.replace(folder / INDEX)
+    def save(self, path: Path) -> None:
+        """Write the index to a file."""
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        _faiss().write_index(self.index, str(draft))
+        draft.replace(path)
 
     def __len__(self) -> int:
         return int(self.index.ntotal)
@@ -190,17 +202,31 @@ def ensure_index(catalog: Catalog, kind: str) -> Catalog:
     began = time.monotonic()
     index = AnnIndex.build(kind, catalog.image.numpy())
     seconds = time.monotonic() - began
-    index.save(catalog.files)
-    size = (catalog.files / INDEX).stat().st_size
-    about = {"kind": kind, "bytes": size, "build_seconds": round(seconds, 2)}
+    path = index_file(catalog, kind)
+    index.save(path)
+    about = {
+        "kind": kind,
+        "bytes": path.stat().st_size,
+        "sha256": checksum(path),
+        "build_seconds": round(seconds, 2),
+    }
     return with_index(catalog, about, index)
+
+
+def index_file(catalog: Catalog, kind: str) -> Path:
+    """Return the path of a catalog's index of a kind."""
+    return catalog.files / f"index-{kind}.faiss"
 
 
 def index_kind(catalog: Catalog) -> str | None:
     """Return the kind of the index of faiss that a catalog has; None without one that is whole."""
     known = catalog.manifest.get("index") or {}
-    whole = known.get("version") == catalog.version and (catalog.files / INDEX).is_file()
-    return str(known["kind"]) if whole and known.get("kind") in KINDS else None
+    kind = known.get("kind")
+    if kind not in KINDS or known.get("version") != catalog.version:
+        return None
+    path = index_file(catalog, kind)
+    is_whole = path.is_file() and path.stat().st_size == known.get("bytes")
+    return str(kind) if is_whole else None
 
 
 def with_index(catalog: Catalog, about: Mapping[str, Any], index: CandidateSource) -> Catalog:
@@ -208,7 +234,8 @@ def with_index(catalog: Catalog, about: Mapping[str, Any], index: CandidateSourc
 
     The manifest has, beside what is given: `version`, the catalog's; `recall` at 10 against the
     exact search, by the kind of query; `queries`, their numbers; `ms_per_query` and
-    `ms_per_query_exact`, one query at a time; and `bytes_exact`, of the embeddings.
+    `ms_per_query_exact`, one query at a time; and `bytes_exact`, of the embeddings. Nothing is
+    written if the catalog was updated meanwhile.
     """
     entry = {
         **about,
@@ -216,11 +243,33 @@ def with_index(catalog: Catalog, about: Mapping[str, Any], index: CandidateSourc
         **measure(index, catalog),
         "bytes_exact": catalog.image.numel() * catalog.image.element_size(),
     }
-    manifest = {**catalog.manifest, "index": entry}
-    draft = catalog.folder / f"{MANIFEST}.new"
-    draft.write_text(json.dumps(manifest, indent=2, default=str))
-    draft.replace(catalog.folder / MANIFEST)
-    return Catalog(catalog.folder, manifest, catalog.features)
+    return _with_entry(catalog, entry)
+
+
+def without_index(catalog: Catalog) -> Catalog:
+    """Remove a catalog's index: it is searched exactly."""
+    if not catalog.manifest.get("index"):
+        return catalog
+    for path in catalog.files.glob("index-*.faiss"):
+        path.unlink()
+    return _with_entry(catalog, None)
+
+
+def _with_entry(catalog: Catalog, entry: Mapping[str, Any] | None) -> Catalog:
+    """Write what is known of the index, unless another process has updated the catalog."""
+    with file_lock(f"{catalog.folder}.lock", f"the catalog {catalog.folder.name}"):
+        current = read_manifest(catalog.folder)
+        if (current["key"], current.get("version")) != (
+            catalog.manifest["key"],
+            catalog.manifest.get("version"),
+        ):
+            log.warning(
+                "%s was updated while its index was built: build the index again", catalog.folder
+            )
+            return catalog
+        manifest = {**current, "index": entry}
+        write_manifest(catalog.folder, manifest)
+    return catalog.changed(manifest=manifest)
 
 
 def measure(index: CandidateSource, catalog: Catalog) -> dict[str, Any]:
@@ -230,45 +279,48 @@ def measure(index: CandidateSource, catalog: Catalog) -> dict[str, Any]:
     are: those count without themselves.
     """
     rng = np.random.default_rng(0)
-    with_text = np.flatnonzero(catalog.text.norm(dim=1).numpy() > 0)
-    recall, spent, counts = {}, [0.0, 0.0], {}
+    gallery: Vectors = catalog.image
+    some = torch.from_numpy(np.sort(rng.permutation(len(catalog))[: 4 * _QUERIES]))
+    with_text = some[catalog.text[some].norm(dim=1) > 0][:_QUERIES]
+    recall, counts, spent = {}, {}, [0.0, 0.0]
     for kind, rows, embeddings in (
         ("text", with_text, catalog.text),
-        ("photo", np.arange(len(catalog)), catalog.image),
+        ("photo", some[:_QUERIES], catalog.image),
     ):
-        chosen = np.sort(rng.permutation(rows)[:_QUERIES])
-        if not len(chosen):
+        if not len(rows):
             continue
+        queries = embeddings[rows].float()
+        # A photo finds itself: it asks for one more, which is not counted.
+        own = int(kind == "photo")
+        k = min(_K + own, len(catalog))
+        exact = topk(queries, gallery, k).rows.tolist()
         found = 0
-        k = min(_K + (kind == "photo"), len(catalog))
-        gallery = catalog.image.float()
-        for row in chosen:
-            query = embeddings[int(row)][None].float()
+        for number, row in enumerate(rows.tolist()):
+            query = queries[number : number + 1]
             start = time.perf_counter()
-            exact = topk(query, gallery, k).rows[0].tolist()
-            middle = time.perf_counter()
             near = rescored(index, query, gallery, k)
-            spent[0] += middle - start
-            spent[1] += time.perf_counter() - middle
-            found += len((set(exact) & set(near)) - {int(row) if kind == "photo" else -1})
-        recall[kind] = round(found / (len(chosen) * max(1, k - (kind == "photo"))), 4)
-        counts[kind] = len(chosen)
-    total = max(1, sum(counts.values()))
+            if number < _TIMED:
+                spent[0] += time.perf_counter() - start
+                start = time.perf_counter()
+                topk(query, gallery, k)
+                spent[1] += time.perf_counter() - start
+            found += len((set(exact[number]) & set(near)) - ({row} if own else set()))
+        recall[kind] = round(found / (len(rows) * max(1, k - own)), 4)
+        counts[kind] = len(rows)
+    timed = max(1, sum(min(_TIMED, count) for count in counts.values()))
     return {
         "recall": recall,
         "queries": counts,
-        "ms_per_query": round(1000 * spent[1] / total, 3),
-        "ms_per_query_exact": round(1000 * spent[0] / total, 3),
+        "ms_per_query": round(1000 * spent[0] / timed, 3),
+        "ms_per_query_exact": round(1000 * spent[1] / timed, 3),
     }
 
 
-def rescored(
-    index: CandidateSource, query: torch.Tensor, gallery: torch.Tensor, k: int
-) -> list[int]:
+def rescored(index: CandidateSource, query: torch.Tensor, gallery: Vectors, k: int) -> list[int]:
     """Return the k best rows among the candidates of a query, (1, D), by their exact scores."""
     rows = index.candidates(query.numpy(), index.oversample * k)[0]
     rows = np.sort(rows[rows >= 0])
-    best = topk(query, gallery[torch.from_numpy(rows)], min(k, len(rows))).rows[0]
+    best = topk(query, gallery[torch.from_numpy(rows)].float(), min(k, len(rows))).rows[0]
     return [int(rows[position]) for position in best.tolist()]
 
 

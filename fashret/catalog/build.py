@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from fashret.catalog import folder as catalog_folder
 from fashret.catalog.contents import Contents, FeatureStores, stores_folder
 from fashret.catalog.encode import Encoder
 from fashret.catalog.folder import Catalog, open_catalog, verify
-from fashret.catalog.growth import Changes, store_features, switch, version_folder
+from fashret.catalog.growth import Changes, link_files, store_features, switch
 from fashret.catalog.write import item_columns, write_catalog
 from fashret.data.items import ItemTable
 from fashret.errors import CatalogError
@@ -107,10 +107,16 @@ def ensure_catalog(
         with_features=folder is not None and features is None,
     )
     with file_lock(f"{target}.lock", f"the catalog {target.name}") if first else nullcontext():
-        existing = open_catalog(target) if processes.broadcast(target.exists()) else None
+        existing = open_catalog(target) if first and target.exists() else None
+        is_there = processes.broadcast(existing is not None)
+        if not first and is_there:
+            existing = open_catalog(target)
+        processes.barrier()  # all have opened the same state, before the first changes it
         if existing is not None and existing.manifest["key"] == key:
             mark_used(target)
-            return replace(existing, features=build.joined(existing))
+            if first:
+                link_files(target, existing.manifest)
+            return existing.changed(features=build.joined(existing))
         if existing is not None:
             build.check_same_encoder(existing)
         features = build.joined(existing)
@@ -124,7 +130,7 @@ def ensure_catalog(
     catalog = open_catalog(target, key=key)
     if first:
         verify(catalog)
-    return replace(catalog, features=features)
+    return catalog.changed(features=features)
 
 
 @dataclass(frozen=True)
@@ -169,13 +175,16 @@ class _Build:
         if first and FeatureStores.open(self.stores) is None:
             FeatureStores.create(self.stores, self.retriever, self.dtype, self.identity)
         self.processes.barrier()
-        stores = FeatureStores.open(self.stores)
-        if stores is None:
-            raise CatalogError(f"{self.stores} was removed while it is used: start again")
-        if first and existing is not None:
-            store_features(existing, stores)
+        missing = None
+        if first:
+            stores = self._opened()
+            missing = stores.missing(contents)
+            if missing and existing is not None and existing.has_features:
+                verify(existing)  # before its features are everybody's
+                store_features(existing, stores)
+                missing = stores.missing(contents)
         mark_used(self.stores)
-        missing = self.processes.broadcast(stores.missing(contents) if first else None)
+        missing = self.processes.broadcast(missing)
         assert missing is not None
         if missing:
             Encoder(
@@ -183,9 +192,16 @@ class _Build:
                 device=self.device,
                 num_workers=self.num_workers,
                 processes=self.processes,
-            ).encode_table(contents, stores, missing)
+            ).encode_table(contents, self._opened(), missing)
             self.processes.barrier()
-        return stores.join(contents)
+        return self._opened().join(contents)
+
+    def _opened(self) -> FeatureStores:
+        """The stores, as they are now."""
+        stores = FeatureStores.open(self.stores)
+        if stores is None:
+            raise CatalogError(f"{self.stores} was removed while it is used: start again")
+        return stores
 
     def write(self, target: Path, features: Mapping[str, Vectors]) -> dict[str, Any]:
         """Write a new folder, and return its manifest."""
@@ -222,7 +238,7 @@ class _Build:
                 f"none of its ids is in {self.table.key}; choose another catalog.dir"
             )
         log.info("updating the catalog %s: %s", catalog.folder, changes)
-        target = catalog.folder / version_folder(version)
+        target = catalog.folder / f"version-{version}"
         if target.exists():  # of an update that was killed before it switched
             shutil.rmtree(target)
         switch(catalog.folder, version, changes, self.write(target, features))
@@ -230,6 +246,8 @@ class _Build:
     def check_same_encoder(self, catalog: Catalog) -> None:
         """Raise CatalogError if a catalog that is to be updated is of another encoder or dtype."""
         manifest = catalog.manifest
+        if "embeddings" in self.identity and "embeddings" in manifest["encoder"]:
+            return  # every export has a hash of its own, and replaces all vectors
         if json.loads(json.dumps(self.identity, default=str)) != manifest["encoder"]:
             raise CatalogError(
                 f"{catalog.folder} holds a catalog of {manifest['model']} with other weights or "

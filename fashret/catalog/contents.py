@@ -68,10 +68,12 @@ class Missing(NamedTuple):
     Attributes:
         photos: (n,) rows of the table, one of each missing photo, ascending.
         captions: (m,) codes of the missing texts, ascending.
+        damaged: the damaged rows of the store of photos and of that of texts, by hash.
     """
 
     photos: NDArray[np.int64]
     captions: NDArray[np.int64]
+    damaged: tuple[Mapping[bytes, int], Mapping[bytes, int]] = ({}, {})
 
     def __bool__(self) -> bool:
         return len(self.photos) + len(self.captions) > 0
@@ -105,13 +107,16 @@ class FeatureStores(NamedTuple):
         return cls(image, text)
 
     def missing(self, contents: Contents) -> Missing:
-        """Find what of a table is not stored; texts are not missed by a model that reads none."""
+        """Find what of a table is not stored, or is damaged; a model may read no texts."""
+        self.image.check(contents.photos)
         absent = np.flatnonzero(self.image.find(contents.photos) < 0)
         first = np.unique(contents.photos[absent], return_index=True)[1]
         captions = np.empty(0, dtype=np.int64)
         if self.text.about["reads_text"]:
+            self.text.check(contents.texts)
             captions = np.flatnonzero(self.text.find(contents.texts) < 0)
-        return Missing(np.sort(absent[first]), captions)
+        damaged = dict(self.image.damaged), dict(self.text.damaged)
+        return Missing(np.sort(absent[first]), captions, damaged)
 
     def join(self, contents: Contents) -> dict[str, StoredFeatures]:
         """Join a table with the stores: the features of its rows, by `image` and `text`.

@@ -73,6 +73,8 @@ class Encoder:
                 full, or too small for all that is missing.
         """
         table = contents.table
+        for store, damaged in zip(stores, missing.damaged, strict=True):
+            store.damaged |= damaged  # found by the process with rank 0
         if self.processes.global_rank == 0:
             _announce(contents, stores, missing)
         ids = table.column("item_id")
@@ -142,10 +144,14 @@ class Encoder:
             CatalogError: see `encode_table`.
         """
         digests = content_digests(text.encode() for text in texts)
+        store.check(digests)
         missing = np.flatnonzero(store.find(digests) < 0)
         first = np.unique(digests[missing], return_index=True)[1]
         self.encode_texts(texts, digests, missing[np.sort(first)], store, of=of)
-        return store.read()[torch.from_numpy(store.find(digests))]
+        rows = store.find(digests)
+        if (rows < 0).any():
+            raise CatalogError(f"{store.folder} was removed while it is used: start again")
+        return store.read()[torch.from_numpy(rows)]
 
     def _encode(
         self,
@@ -216,6 +222,7 @@ class Encoder:
             pending = index[wanted], encoded
         if pending is not None:
             put(*pending)
+        store.sync()
         bar.close()
 
 

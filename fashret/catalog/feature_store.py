@@ -61,6 +61,8 @@ class FeatureStore:
         about: what is known of the store: what encodes its features.
         width: the dimension F of a feature.
         dtype: the dtype of the stored features.
+        damaged: rows that are known to differ from their checksums, by hash; `find` leaves them
+            out, and `append` writes them again in their places.
 
     Raises:
         CatalogError: the folder is no store, or of another format.
@@ -83,8 +85,9 @@ class FeatureStore:
         self._parts: list[NDArray[np.void]] = [np.empty(0, dtype=_KEY)]
         self._count = 0
         self._others: set[bytes] = set()  # what others appended since `find` was last called
-        self._damaged: dict[bytes, int] = {}
+        self.damaged: dict[bytes, int] = {}
         self._read_keys()
+        self._others.clear()
 
     @classmethod
     def create(
@@ -133,22 +136,34 @@ class FeatureStore:
             digests: (N,) hashes (`content_digests`).
 
         Returns:
-            (N,) rows of the store; -1 where the content is not stored, or its row is damaged.
+            (N,) rows of the store; -1 where the content is not stored, or is known to be damaged.
         """
         self._read_keys()
         self._others.clear()
         found = pc.index_in(_as_arrow(digests), value_set=_as_arrow(self._keys["digest"]))
         rows: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy().astype(np.int64)
-        damaged = self._damaged_rows(np.unique(rows[rows >= 0]))
-        if damaged:
+        if self.damaged:
+            rows[np.isin(rows, list(self.damaged.values()))] = -1
+        return rows
+
+    def check(self, digests: Digests) -> None:
+        """Compare the checksums of contents that are about to be used.
+
+        Up to 4,096 are compared, and all if one of those differs. Rows that differ are `damaged`
+        from then on.
+
+        Args:
+            digests: (N,) hashes.
+        """
+        rows = self.find(digests)
+        found = self._sampled_damage(np.unique(rows[rows >= 0]))
+        if found:
             log.warning(
                 "%s: %d features differ from their checksums and are encoded again",
                 self.folder,
-                len(damaged),
+                len(found),
             )
-            self._damaged |= {self._keys["digest"][row].tobytes(): row for row in damaged}
-            rows[np.isin(rows, damaged)] = -1
-        return rows
+            self.damaged |= {self._keys["digest"][row].tobytes(): row for row in found}
 
     def still_missing(self, digests: Digests) -> NDArray[np.bool_]:
         """Return which contents no other process has stored since `find` did not find them."""
@@ -167,7 +182,9 @@ class FeatureStore:
         """
         try:
             with file_lock(self.folder / "lock", f"features of {self.folder.parent.name}"):
-                damaged = [each.tobytes() in self._damaged for each in digests]
+                if not self.exists(self.folder):
+                    raise CatalogError(f"{self.folder} was removed while it is used: start again")
+                damaged = [each.tobytes() in self.damaged for each in digests]
                 keep = self.still_missing(digests) & ~np.array(damaged, dtype=bool)
                 self._repair(digests, features)
                 rows = np.ascontiguousarray(features[keep], dtype=self.dtype)
@@ -182,11 +199,22 @@ class FeatureStore:
             ) from e
 
     def read(self) -> Tensor:
-        """Memory-map the vectors of all rows: (len(self), F), read-only by convention."""
-        if not len(self):
+        """Memory-map the vectors of all rows: (M, F), read-only by convention.
+
+        M is less than the number of rows where the file is cut short; such rows are `damaged`.
+        """
+        whole = min(len(self), self._whole_vectors())
+        if not whole:
             return torch.from_numpy(np.empty((0, self.width), dtype=self.dtype))
-        shape = (len(self), self.width)
+        shape = (whole, self.width)
         return torch.from_numpy(np.memmap(self.folder / _VECTORS, self.dtype, "c", shape=shape))
+
+    def sync(self) -> None:
+        """Wait until what was stored is on the disk, where a loss of power does not reach it."""
+        for name in (_VECTORS, _KEYS):
+            if (self.folder / name).exists():
+                with (self.folder / name).open("rb") as file:
+                    os.fsync(file.fileno())
 
     def verify(self) -> int:
         """Compare every row with its checksum, and return the number of rows that differ."""
@@ -203,7 +231,17 @@ class FeatureStore:
             file.seek(len(self) * _KEY.itemsize)
             read = np.frombuffer(file.read((count - len(self)) * _KEY.itemsize), dtype=_KEY)
         self._others |= {digest.tobytes() for digest in read["digest"]}
+        first, whole = len(self), self._whole_vectors()
         self._add(read)
+        if whole < len(self):  # a file that lost its end
+            cut = range(max(first, whole), len(self))
+            self.damaged |= {self._keys["digest"][row].tobytes(): row for row in cut}
+
+    def _whole_vectors(self) -> int:
+        """The number of vectors that the file has room for."""
+        path = self.folder / _VECTORS
+        size = path.stat().st_size if path.exists() else 0
+        return int(size // (self.width * self.dtype.itemsize))
 
     def _add(self, keys: NDArray[np.void]) -> None:
         self._parts.append(keys)
@@ -216,7 +254,7 @@ class FeatureStore:
             self._parts = [np.concatenate(self._parts)]
         return self._parts[0]
 
-    def _damaged_rows(self, rows: NDArray[np.int64]) -> list[int]:
+    def _sampled_damage(self, rows: NDArray[np.int64]) -> list[int]:
         """Compare the checksums of rows, or of a sample of many; all rows if one of it differs."""
         sample = rows
         if len(rows) > _SAMPLE:
@@ -226,9 +264,7 @@ class FeatureStore:
 
     def _wrong(self, rows: NDArray[np.int64]) -> list[int]:
         """The rows that differ from their checksums, or lie behind the end of the file."""
-        path = self.folder / _VECTORS
-        size = path.stat().st_size if path.exists() else 0
-        whole = size // (self.width * self.dtype.itemsize)
+        path, whole = self.folder / _VECTORS, self._whole_vectors()
         inside = rows[rows < whole]
         wrong: list[int] = rows[rows >= whole].tolist()
         if len(inside):
@@ -244,7 +280,7 @@ class FeatureStore:
     def _repair(self, digests: Digests, features: NDArray[np.floating[Any]]) -> None:
         """Write the features of damaged rows in their places."""
         for i, digest in enumerate(digests):
-            row = self._damaged.pop(digest.tobytes(), None)
+            row = self.damaged.pop(digest.tobytes(), None)
             if row is not None:
                 one = np.ascontiguousarray(features[i : i + 1], dtype=self.dtype)
                 self._write(_VECTORS, row * one.nbytes, one.tobytes())

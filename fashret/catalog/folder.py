@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fashret.catalog_files import files_folder
 from fashret.errors import CatalogError
 from fashret.functional.blocks import Layout
 from fashret.functional.similarity import Vectors
@@ -58,7 +60,7 @@ class Catalog:
     @property
     def files(self) -> Path:
         """The folder of the files: the catalog's, or that of its current version in it."""
-        return self.folder / str(self.manifest.get("files_in", ""))
+        return files_folder(self.folder, self.manifest)
 
     @property
     def version(self) -> int:
@@ -124,9 +126,16 @@ class Catalog:
     def _meta_file(self) -> pa.MemoryMappedFile:
         return pa.memory_map(str(self.files / META))
 
+    def changed(self, **fields: Any) -> "Catalog":
+        """Copy the catalog with other fields; the files that are open stay so."""
+        made = replace(self, **fields)
+        opened = ("image", "text", "heads", "_meta_file")
+        vars(made).update({name: vars(self)[name] for name in opened if name in vars(self)})
+        return made
+
     def open_files(self) -> None:
-        """Open the arrays and the item table: a later update of the folder does not change them."""
-        _ = self.image, self.text, self._meta_file
+        """Open the files: a later update of the folder does not change them."""
+        _ = self.image, self.text, self.heads, self._meta_file
         if self.features is None and self.has_features:
             _ = self.image_features, self.text_features
 
@@ -183,7 +192,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} is a catalog of format {found}, but this version "
             f"reads format {FORMAT}: build it again with build_catalog.py"
         )
+    names = manifest["files"]
+    if any(Path(name).name != name for name in names):
+        raise CatalogError(f"{path}: a file of a catalog is in its folder, not elsewhere: {names}")
     return manifest
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Replace a catalog's manifest.json at once; the caller holds the lock of the folder."""
+    draft = folder / f"{MANIFEST}.{os.getpid()}"
+    draft.write_text(json.dumps(manifest, indent=2, default=str))
+    draft.replace(folder / MANIFEST)
 
 
 def _check_sizes(catalog: Catalog) -> None:
@@ -209,6 +228,13 @@ def verify(catalog: Catalog) -> None:
                 f"{catalog.files / name} differs from its checksum: delete the folder and build "
                 "it again with build_catalog.py"
             )
+    index = catalog.manifest.get("index") or {}
+    path = catalog.files / f"index-{index.get('kind')}.faiss"
+    if path.is_file() and checksum(path) != index.get("sha256"):
+        raise CatalogError(
+            f"{path} differs from its checksum: build it again with "
+            f"build_catalog.py catalog.index={index.get('kind')}"
+        )
     check_embeddings(catalog)
 
 

@@ -1,5 +1,6 @@
 """Update a catalog folder: what changes by item id, and the switch from one version to the next."""
 
+import filecmp
 import json
 import os
 import shutil
@@ -16,7 +17,8 @@ import torch
 
 from fashret.catalog.contents import FeatureStores
 from fashret.catalog.feature_store import content_digests
-from fashret.catalog.folder import MANIFEST, Catalog
+from fashret.catalog.folder import MANIFEST, Catalog, write_manifest
+from fashret.catalog_files import files_folder
 
 _KEPT = 2
 """Versions whose files are kept: readers of the one before may still be at work."""
@@ -87,13 +89,16 @@ def store_features(catalog: Catalog, stores: FeatureStores) -> None:
         first = first[store.find(digests[first]) < 0]
         for start in range(0, len(first), _ROWS):
             part = first[start : start + _ROWS]
-            store.append(digests[part], features[torch.from_numpy(rows[part])].numpy())
+            found = features[torch.from_numpy(rows[part])].numpy()
+            finite = np.isfinite(found).all(axis=1)
+            store.append(digests[part[finite]], found[finite])
 
 
 def switch(folder: Path, version: int, changes: Changes, manifest: Mapping[str, Any]) -> None:
     """Make a new version the current one: readers see it, or the one before, and nothing between.
 
-    The manifest names the folder of the version's files and is replaced at once. The files of the
+    The manifest has the number of the version, which names the folder of its files, and is
+    replaced at once. The files of the
     version before are kept for its readers, older ones are removed. The names that other programs
     read (`catalog_img.npy` and so on) are then links to the new version's files.
 
@@ -114,27 +119,33 @@ def switch(folder: Path, version: int, changes: Changes, manifest: Mapping[str, 
     new = {
         **manifest,
         "version": version,
-        "files_in": version_folder(version),
         "index": before.get("index"),  # of the version before: built again where it is wanted
         "history": [*before.get("history", []), entry],
     }
-    draft = folder / f"{MANIFEST}.new"
-    draft.write_text(json.dumps(new, indent=2, default=str))
-    draft.replace(folder / MANIFEST)
-    for name in manifest["files"]:
-        link = folder / f"{name}.new"
-        link.unlink(missing_ok=True)
-        try:
-            os.link(folder / version_folder(version) / name, link)
-        except OSError:  # a file system without hard links
-            shutil.copy2(folder / version_folder(version) / name, link)
-        link.replace(folder / name)
-    for path in folder.glob(version_folder("*")):
+    write_manifest(folder, new)
+    link_files(folder, new)
+    for path in folder.glob("version-*"):
         with suppress(ValueError):
             if int(path.name.rpartition("-")[2]) <= version - _KEPT:
                 shutil.rmtree(path)
 
 
-def version_folder(version: int | str) -> str:
-    """Return the name of the folder of a version's files in the catalog folder."""
-    return f"version-{version}"
+def link_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Make the names that other programs read links to the current version's files.
+
+    Those that are so already stay: it is called again in case an update was killed at this point.
+    """
+    files = files_folder(folder, manifest)
+    if files == folder:
+        return
+    for name in manifest["files"]:
+        target, link = files / name, folder / name
+        if link.exists() and (link.samefile(target) or filecmp.cmp(link, target, shallow=True)):
+            continue
+        draft = folder / f"{name}.new"
+        draft.unlink(missing_ok=True)
+        try:
+            os.link(target, draft)
+        except OSError:  # a file system without hard links
+            shutil.copy2(target, draft)
+        draft.replace(link)

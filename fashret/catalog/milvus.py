@@ -5,6 +5,7 @@ when the new one is whole. Attributes are fields that a search can filter by; ph
 block of each attribute are vectors of their own.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,9 @@ from fashret.catalog.folder import Catalog
 from fashret.errors import CatalogError, ConfigError
 from fashret.functional.blocks import Layout
 from fashret.progress import progress
+
+LOCAL = "milvus.db"
+"""The file of Milvus Lite in a catalog's folder."""
 
 _SENT = 1000
 """Items sent at a time."""
@@ -85,7 +89,10 @@ class MilvusCatalog:
         try:
             self.client: Any = MilvusClient(uri, token=token)
         except MilvusException as e:
-            raise CatalogError(f"catalog.uri={self.uri}: Milvus does not answer: {e}") from e
+            raise CatalogError(
+                f"catalog.uri={self.uri}: Milvus does not answer ({e}); a file of Milvus Lite "
+                "serves one process at a time, a server many: catalog.uri=http://<host>:19530"
+            ) from e
 
     def push(self, catalog: Catalog) -> str:
         """Write a catalog as a new collection, switch the alias to it, and drop the one before.
@@ -95,10 +102,18 @@ class MilvusCatalog:
 
         Returns:
             The name of the new collection.
+
+        Raises:
+            CatalogError: the alias is that of another folder.
         """
-        before = self.current()
+        before, owner = self.current(), self._owner(catalog)
+        if before is not None and before.rpartition("_")[0] != f"{self.alias}_{owner}":
+            raise CatalogError(
+                f"{self.uri} has a catalog '{self.alias}' of another folder: give the folder "
+                "another name, or another catalog.uri"
+            )
         number = 1 if before is None else int(before.rpartition("_")[2]) + 1
-        name = f"{self.alias}_{number}"
+        name = f"{self.alias}_{owner}_{number}"
         if self.client.has_collection(name):  # of a push that was killed before it switched
             self.client.drop_collection(name)
         self._create(name, catalog)
@@ -252,6 +267,16 @@ class MilvusCatalog:
             parts.append(f"{identifier(name)} in {json.dumps(values, ensure_ascii=False)}")
         return " and ".join(parts)
 
+    def _owner(self, catalog: Catalog) -> str:
+        """What collections of a folder have in their names, so that two do not replace each other.
+
+        A file in the folder itself is of no other one, wherever the folder is moved.
+        """
+        folder = catalog.folder.absolute()
+        if "://" not in self.uri and Path(self.uri).expanduser().absolute().parent == folder:
+            return "own"
+        return hashlib.blake2b(str(folder).encode(), digest_size=4).hexdigest()
+
     def _required(self) -> str:
         """The alias, once its collection is there and in memory."""
         if not self._loaded:
@@ -269,8 +294,15 @@ class MilvusCatalog:
 
 
 def identifier(name: str) -> str:
-    """Return a name as Milvus allows it for a field, a collection or an alias."""
-    found = re.sub(r"\W", "_", name, flags=re.ASCII)
+    """Return a name as Milvus allows it for a field, a collection or an alias.
+
+    Blanks and hyphens become underscores; a name with other characters gets a hash, so that two
+    names do not become one.
+    """
+    found = re.sub(r"[ \-]", "_", name)
+    if re.search(r"\W", found, flags=re.ASCII):
+        digest = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
+        found = f"{re.sub(r'[^A-Za-z0-9_]', '_', found)}_{digest}"
     return found if re.match(r"[A-Za-z_]", found) else f"_{found}"
 
 

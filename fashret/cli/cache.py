@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fashret.cache import default_cache_dir
 from fashret.disk import readable_bytes
-from fashret.errors import FashretError
+from fashret.errors import CatalogError, FashretError
 from fashret.pipelines.cache import (
     CacheEntry,
     cache_entries,
@@ -100,13 +100,19 @@ def _verify(entries: list[CacheEntry]) -> int:
 
 
 def _remove(chosen: list[CacheEntry], *, dry_run: bool) -> None:
+    removed = []
     for entry in chosen:
-        if not dry_run:
-            remove_entry(entry)
+        try:
+            if not dry_run:
+                remove_entry(entry)
+        except CatalogError as e:
+            print(f"kept: {e}")
+            continue
+        removed.append(entry)
         done = "would be removed" if dry_run else "removed"
         print(f"{done}: {entry.path} ({readable_bytes(entry.size)}); {entry.cost}")
-    total = readable_bytes(sum(entry.size for entry in chosen))
-    print(f"{len(chosen)} entries, {total}" + (", nothing was removed" if dry_run else ""))
+    total = readable_bytes(sum(entry.size for entry in removed))
+    print(f"{len(removed)} entries, {total}" + (", nothing was removed" if dry_run else ""))
 
 
 def _size(text: str) -> float:

@@ -117,7 +117,11 @@ class Composed:
                     value = OmegaConf.select(self.cfg, key)
                     OmegaConf.update(adopted, key, value, force_add=True)
         trained_on = (config.get("data") or {}).get("embeddings")
-        if trained_on is not None and OmegaConf.select(adopted, "data.embeddings") is None:
+        if (
+            "data" in adopted
+            and trained_on is not None
+            and OmegaConf.select(adopted, "data.embeddings") is None
+        ):
             raise ConfigError(
                 f"{run} was trained on data.embeddings={trained_on}: give data.embeddings=<those "
                 "of the same model for this data>"
@@ -165,9 +169,10 @@ class Composed:
             parts["retrieval"] = build(cfg.retrieval)
         if targets := {str(name): build(node) for name, node in nodes if node}:
             parts |= {"targets": targets, "given_targets": self.given_targets()}
+        source = build(cfg.data)
         return SessionOptions(
-            source=build(cfg.data),
-            model=build(cfg.model),
+            source=source,
+            model=build(cfg.model).over_embeddings(source.embeddings),
             catalog_dtype=cfg.catalog.dtype,
             device=cfg.device,
             cache_dir=Path(cfg.paths.cache_dir).expanduser(),

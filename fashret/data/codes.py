@@ -64,6 +64,12 @@ class ItemCodes:
             )
         return other
 
+    def with_caption_codes(self, caption: Tensor) -> "ItemCodes":
+        """Copy the codes with other codes of the items' texts, (N,) long."""
+        other = copy(self)
+        other.caption = caption
+        return other
+
     def without_captions(self) -> "ItemCodes":
         """Copy the codes without captions, for a model that reads no text."""
         other = copy(self)

@@ -16,6 +16,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fashret.catalog_files import files_folder
 from fashret.errors import DataError
 from fashret.file_lock import file_lock
 
@@ -71,11 +72,16 @@ class ImportedEmbeddings:
         known = pa.array(self.ids, pa.string())
         found = pc.index_in(pa.array(item_ids, pa.string()), value_set=known)
         rows: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy().astype(np.int64)
-        missing = np.flatnonzero(rows < 0)
+        known_rows = np.flatnonzero(rows >= 0)
+        lengths = np.zeros(len(rows))
+        for start in range(0, len(known_rows), _BLOCK):
+            part = known_rows[start : start + _BLOCK]
+            lengths[part] = np.abs(self.image[rows[part]]).max(axis=1)
+        missing = np.flatnonzero(lengths == 0)  # no id, or a vector of zeros: no vector
         if len(missing):
             named = ", ".join(item_ids[row] for row in missing[:_NAMED])
             raise DataError(
-                f"{what} lacks {len(missing)} of {len(item_ids)} items: {named}"
+                f"{what} lacks the vectors of {len(missing)} of {len(item_ids)} items: {named}"
                 f"{', ...' if len(missing) > _NAMED else ''}; it has {len(self.ids)} ids, such as "
                 f"{', '.join(self.ids[:3])}. Leave the items out (data.overrides, column drop), or "
                 "give the ids of the data"
@@ -108,7 +114,7 @@ def _has_text(path: str, stamp: tuple[tuple[int, int], ...]) -> bool:
     folder = Path(path).expanduser()
     if _is_arrays(folder):
         return _first(folder, _TEXT) is not None and _first(folder, _IMAGE) is not None
-    image, text = _vector_columns(_table(path), path)
+    image, text = _vector_columns(_schema(path), path)
     return image is not None and text is not None
 
 
@@ -116,6 +122,7 @@ def embeddings_files(path: str) -> list[Path]:
     """List the files that decide the content of an export; none for a data set on the hub."""
     folder = Path(path).expanduser()
     if _is_arrays(folder):
+        folder = _current(folder)
         names = (_first(folder, _IMAGE), _first(folder, _TEXT), _first(folder, _ID_FILES))
         return [file for file in names if file is not None]
     if folder.is_dir():
@@ -131,7 +138,7 @@ def read_embeddings(path: str, cache_dir: Path, key: str) -> ImportedEmbeddings:
             row i describes embedding i; or `image.npy`, `text.npy` and `ids.txt|csv|json|npy`); a
             .parquet or .jsonl file with a column of ids and one or two columns of vectors; a
             folder of such parquet files; a folder that `save_to_disk` of Hugging Face datasets
-            wrote; or `hf:<owner>/<name>` on its hub.
+            wrote; or `hf:<owner>/<name>[@<revision>]` on its hub.
         cache_dir: the cache, to which a table's vectors are written as arrays once.
         key: a hash of the content of the files.
 
@@ -141,7 +148,7 @@ def read_embeddings(path: str, cache_dir: Path, key: str) -> ImportedEmbeddings:
     """
     folder = Path(path).expanduser()
     if _is_arrays(folder):
-        found = _read_arrays(folder, path)
+        found = _read_arrays(_current(folder), path)
     else:
         found = _read_cached(path, cache_dir / "embeddings" / key)
     _check(found, path)
@@ -150,6 +157,15 @@ def read_embeddings(path: str, cache_dir: Path, key: str) -> ImportedEmbeddings:
 
 def _is_arrays(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob("*.npy"))
+
+
+def _current(folder: Path) -> Path:
+    """The folder of the files: of a catalog that was updated, that of its current version."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        return files_folder(folder, manifest)
+    except (OSError, ValueError, AttributeError):
+        return folder  # of another program
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
@@ -202,30 +218,52 @@ def _read_ids(file: Path) -> list[str]:
     return [line.split(",")[0].strip() for line in lines if line.strip()]
 
 
-def _id_column(table: pa.Table, path: str) -> list[str]:
-    name = next((each for each in _IDS if each in table.column_names), None)
+def _id_name(columns: Sequence[str], path: str) -> str:
+    """The name of the column of ids."""
+    name = next((each for each in _IDS if each in columns), None)
     if name is None:
         raise DataError(
             f"data.embeddings={path}: no column of ids ({', '.join(_IDS)}); it has "
-            f"{', '.join(table.column_names[:12])}"
+            f"{', '.join(columns[:12])}"
         )
-    return [str(each) for each in table.column(name).to_pylist()]
+    return name
 
 
-def _table(path: str) -> pa.Table:
-    """Open a table with columns of vectors; files are read when a column is."""
-    from datasets import load_dataset, load_from_disk  # a second that only some exports need
+def _id_column(table: pa.Table, path: str) -> list[str]:
+    column = table.column(_id_name(table.column_names, path))
+    return [str(each) for each in column.to_pylist()]
+
+
+def _schema(path: str) -> pa.Schema:
+    """The columns of a table, without its values where its form allows it."""
+    folder = Path(path).expanduser()
+    files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
+    if files and files[0].suffix == ".parquet" and files[0].is_file():
+        try:
+            return pq.read_schema(files[0])
+        except (OSError, pa.ArrowException) as e:
+            raise DataError(f"data.embeddings={path} cannot be read: {str(e)[:300]}") from e
+    return _table(path).schema
+
+
+def _table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table with columns of vectors; of parquet files, the columns that are named."""
+    from datasets import concatenate_datasets, load_dataset, load_from_disk  # a slow import
 
     folder = Path(path).expanduser()
     try:
         if path.startswith(HUB):
-            return load_dataset(path.removeprefix(HUB), split="all").data.table
+            name, _, revision = path.removeprefix(HUB).partition("@")
+            return load_dataset(name, split="all", revision=revision or None).data.table
         if folder.is_dir() and any(folder.rglob("*.parquet")):
-            return pq.read_table(folder, memory_map=True)
+            return pq.read_table(folder, columns=columns, memory_map=True)
         if folder.is_dir():
-            return load_from_disk(str(folder)).with_format("arrow")[:]
+            found = load_from_disk(str(folder))
+            if isinstance(found, dict):  # a data set of several splits
+                found = concatenate_datasets(list(found.values()))
+            return found.with_format("arrow")[:]
         if folder.suffix == ".parquet":
-            return pq.read_table(folder, memory_map=True)
+            return pq.read_table(folder, columns=columns, memory_map=True)
         if folder.suffix in _JSON:
             return pyarrow.json.read_json(folder)
     except Exception as e:  # datasets and the hub raise various errors
@@ -236,11 +274,11 @@ def _table(path: str) -> pa.Table:
     )
 
 
-def _vector_columns(table: pa.Table, path: str) -> tuple[str | None, str | None]:
+def _vector_columns(schema: pa.Schema, path: str) -> tuple[str | None, str | None]:
     """The names of the columns with vectors of photos, or of items, and of texts."""
     columns = [
         field.name
-        for field in table.schema
+        for field in schema
         if pa.types.is_list(field.type)
         or pa.types.is_large_list(field.type)
         or pa.types.is_fixed_size_list(field.type)
@@ -252,7 +290,7 @@ def _vector_columns(table: pa.Table, path: str) -> tuple[str | None, str | None]
         raise DataError(
             f"data.embeddings={path}: expected one column of vectors of photos, and at most one "
             f"of texts (with text in its name); columns of vectors: {', '.join(columns) or 'none'} "
-            f"of {', '.join(table.column_names[:12])}"
+            f"of {', '.join(schema.names[:12])}"
         )
     return images[0] if images else None, texts[0] if texts else None
 
@@ -262,8 +300,10 @@ def _read_cached(path: str, folder: Path) -> ImportedEmbeddings:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(f"{folder}.lock", f"embeddings {path}"):
         if not folder.exists():
-            table = _table(path)
-            image, text = _vector_columns(table, path)
+            schema = _schema(path)
+            image, text = _vector_columns(schema, path)
+            wanted = (_id_name(schema.names, path), image, text)
+            table = _table(path, [name for name in wanted if name is not None])
             ids = _id_column(table, path)
             partial = folder.with_name(f"{folder.name}.partial")
             partial.mkdir(exist_ok=True)

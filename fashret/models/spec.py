@@ -239,7 +239,11 @@ class ModelSpec:
         """
         if self.embeddings is not None:
             found = embeddings_files(self.embeddings)
-            hashes = {path.name: _file_hash(path, cache_dir) for path in found}
+            root = Path(self.embeddings).expanduser().absolute()
+            hashes = {
+                os.path.relpath(path.absolute(), root): _file_hash(path, cache_dir)
+                for path in found
+            }
             return {"embeddings": hashes or self.embeddings}
         files = [] if self.folder is None else sorted(self.folder.glob("*.*"))
         bundle = {p.name: _file_hash(p, cache_dir) for p in files if p.suffix not in _WEIGHTS}

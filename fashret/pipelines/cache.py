@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from fashret.errors import CatalogError, FashretError
 
-KINDS = ("data", "features", "catalogs", "weights")
+KINDS = ("data", "features", "catalogs", "embeddings", "weights")
 """The folders of the cache."""
 
 LEFTOVER = "leftover"
@@ -66,8 +66,9 @@ def to_remove(
     Args:
         entries: the entries, the last used first.
         names: names of entries.
-        older_than: entries that were not used for so many days.
-        max_size: the least recently used entries, until the others take so many bytes.
+        older_than: entries that were not used for so many days; not weights, whose use is not
+            noted.
+        max_size: the least recently used entries, until the others take so many bytes; not weights.
         leftovers: what killed commands left.
 
     Raises:
@@ -81,10 +82,11 @@ def to_remove(
     for entry in entries:
         total += entry.size
         age = (time.time() - entry.used) / _DAY
+        is_noted = entry.kind != "weights"
         if (
             entry.name in names
-            or (older_than is not None and age > older_than)
-            or (max_size is not None and total > max_size)
+            or (is_noted and older_than is not None and age > older_than)
+            or (is_noted and max_size is not None and total > max_size)
             or (leftovers and entry.kind == LEFTOVER)
         ):
             chosen.append(entry)
@@ -92,7 +94,7 @@ def to_remove(
 
 
 def remove_entry(entry: CacheEntry) -> None:
-    """Remove an entry, unless a command is at work on it.
+    """Remove an entry, unless a command is writing it.
 
     Raises:
         CatalogError: another process holds its lock.
@@ -108,6 +110,8 @@ def remove_entry(entry: CacheEntry) -> None:
         # Renamed first: a killed removal leaves nothing that looks whole.
         doomed = path.with_name(f"{path.name.removesuffix('.partial')}.removed.partial")
         if path != doomed:
+            if doomed.exists():  # of a removal that was killed
+                shutil.rmtree(doomed)
             path.rename(doomed)
         if doomed.is_dir():
             shutil.rmtree(doomed)
@@ -182,6 +186,8 @@ def _about(path: Path, kind: str) -> tuple[str, str]:
         encoder = _json(path / "image" / "store.json").get("encoder", {})
         what = f"{counts['image']} photos and {counts['text']} texts"
         return f"{what} by {encoder.get('architecture', '?')}", f"{what} are encoded again"
+    if kind == "embeddings":
+        return "imported vectors", "read again from their export"
     return "downloaded", "downloaded again"
 
 

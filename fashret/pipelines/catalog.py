@@ -1,11 +1,13 @@
 """Build the catalog of a model over a data set."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from fashret.catalog.ann_index import KINDS, ensure_index, with_index
+from fashret.catalog.ann_index import KINDS, ensure_index, with_index, without_index
 from fashret.catalog.folder import Catalog, verify
-from fashret.catalog.milvus import MilvusCatalog
+from fashret.catalog.milvus import LOCAL, MilvusCatalog
+from fashret.data.embeddings import is_export
 from fashret.errors import ConfigError
 from fashret.models.checkpoint import checkpoint_path, read_checkpoint
 from fashret.pipelines.checkpoints import embedding_catalog
@@ -41,6 +43,14 @@ class CatalogOptions:
             raise ConfigError(
                 f"catalog.index={self.index}: must be {EXACT}, {', '.join(KINDS)} or {MILVUS}"
             )
+        package, extra = ("pymilvus", "milvus") if self.index == MILVUS else ("faiss", "index")
+        if self.index not in (None, EXACT) and find_spec(package) is None:
+            raise ConfigError(
+                f"catalog.index={self.index} needs another package ({package}): "
+                f'pip install "fashret[{extra}]", or catalog.index={EXACT}'
+            )
+        if self.run is not None and is_export(self.run):
+            raise ConfigError(f"run={self.run} are embeddings: give data.embeddings={self.run}")
 
 
 def build_catalog(options: CatalogOptions) -> Catalog | None:
@@ -68,20 +78,18 @@ def _indexed(catalog: Catalog, options: CatalogOptions) -> Catalog:
     known = catalog.manifest.get("index") or {}
     kind = options.index or known.get("kind", EXACT)
     if kind == EXACT:
-        return catalog
+        return without_index(catalog)
     if kind != MILVUS:
         return ensure_index(catalog, kind)
-    uri = options.uri or known.get("uri") or str(catalog.folder / "milvus.db")
+    uri = options.uri or known.get("uri") or LOCAL
     if (known.get("kind"), known.get("uri"), known.get("version")) == (kind, uri, catalog.version):
         return catalog
-    engine = MilvusCatalog(uri, catalog.folder.name)
+    engine = MilvusCatalog(
+        str(catalog.folder / LOCAL) if uri == LOCAL else uri, catalog.folder.name
+    )
     try:
-        about = {
-            "kind": kind,
-            "uri": uri,
-            "alias": engine.alias,
-            "collection": engine.push(catalog),
-        }
+        collection = engine.push(catalog)
+        about = {"kind": kind, "uri": uri, "alias": engine.alias, "collection": collection}
         return with_index(catalog, about, engine)
     finally:
         engine.close()

@@ -198,6 +198,7 @@ def _whole_system(options: EvaluateOptions) -> System:
         check_weights(weights, system.catalog.layout.attributes)
         return system
     if run is not None and is_export(run):
+        check_weights(weights, ())
         return System.imported(Session.open(opened), run)
     checkpoint = None
     if run is not None or ckpt not in ("last", "best"):

@@ -49,7 +49,14 @@ def export(options: ExportOptions) -> tuple[str, ...]:
             "with fashret.load, or its weights with timm"
         )
     if options.run is not None or options.ckpt not in ("last", "best"):
-        state = read_checkpoint(checkpoint_path(options.run, options.ckpt))[1]
+        path = checkpoint_path(options.run, options.ckpt)
+        config, state = read_checkpoint(path)
+        trained = ModelSpec.from_config(config, str(path))
+        if not trained.has_towers:
+            raise ConfigError(
+                f"{path} has heads over {trained.embeddings} and no towers to export; build a "
+                "catalog of its embeddings (build_catalog.py run=<run> catalog.dir=<folder>)"
+            )
     retriever = Retriever.from_backbone(load_backbone(spec, options.cache_dir))
     if state is not None:
         with_weights(state, retriever, spec)

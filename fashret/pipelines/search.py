@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from fashret.cache import default_cache_dir
 from fashret.catalog.ann_index import AnnIndex, CandidateSource, index_kind
 from fashret.catalog.folder import Catalog, check_embeddings, open_catalog
-from fashret.catalog.milvus import MilvusCatalog
+from fashret.catalog.milvus import LOCAL, MilvusCatalog
 from fashret.errors import CatalogError, ConfigError
 from fashret.evaluation.options import BY
 from fashret.functional.blocks import Layout
@@ -244,17 +245,23 @@ class Index:
 
         Few rows, as a filter leaves them, are all scored: that is quick, and misses nothing.
         """
-        share = len(rows) / len(self.ids)
+        total = len(self.ids)
+        share = len(rows) / total
         if share < _EXACT_SHARE:
             return rows
-        wanted = len(self._units(rows).unique()) if by == "product" else len(rows)
+        allowed = None
+        if len(rows) < total:
+            allowed = np.zeros(total, dtype=bool)
+            allowed[rows] = True
         count = int(source.oversample * k / share)
-        while count < len(self.ids):
-            found = source.candidates(query.float().cpu().numpy(), count)[0]
-            near = np.intersect1d(found, rows)
-            kept = len(self._units(near).unique()) if by == "product" else len(near)
-            if kept >= min(k, wanted):
-                return near
+        while count < total:
+            near = source.candidates(query.float().cpu().numpy(), count)[0]
+            near = near[near >= 0]
+            if allowed is not None:
+                near = near[allowed[near]]
+            kept = len(np.unique(self._product_codes[near])) if by == "product" else len(near)
+            if kept >= k:
+                return np.sort(near)
             count *= 4
         return rows
 
@@ -290,12 +297,17 @@ class Index:
             )
         return made[None]
 
+    @cached_property
+    def _product_codes(self) -> NDArray[np.int64]:
+        """(N,) the number of each item's product; an item without one is one of its own."""
+        number = {name: i for i, name in enumerate(dict.fromkeys(filter(None, self.products)))}
+        codes = torch.tensor([UNKNOWN if name is None else number[name] for name in self.products])
+        found: NDArray[np.int64] = units_of(codes).numpy()
+        return found
+
     def _units(self, rows: NDArray[np.int64]) -> Tensor:
-        """The products of rows, numbered; an item without a product is one of its own."""
-        names = [self.products[row] for row in rows]
-        number = {name: i for i, name in enumerate(dict.fromkeys(filter(None, names)))}
-        codes = torch.tensor([UNKNOWN if name is None else number[name] for name in names])
-        return units_of(codes)
+        """The numbers of the products of rows."""
+        return torch.from_numpy(np.unique(self._product_codes[rows], return_inverse=True)[1])
 
     def _rows(self, where: Mapping[str, str | Sequence[str]]) -> NDArray[np.int64]:
         """The rows that pass the filters."""
@@ -332,20 +344,29 @@ def _embeddings(catalog: Catalog, layout: Layout, device: torch.device) -> tuple
 
 
 def _candidate_source(catalog: Catalog) -> CandidateSource | None:
-    """The index that a catalog was built with; None for the exact search."""
-    if kind := index_kind(catalog):
-        return AnnIndex.open(catalog.files, kind)
+    """The index that a catalog was built with; None for the exact search.
+
+    A folder may be a stranger's: it opens no connection, and no file outside of it.
+    """
     known = catalog.manifest.get("index") or {}
-    if known.get("kind") == "milvus" and known.get("version") == catalog.version:
-        if "://" not in str(known["uri"]):
-            return MilvusCatalog(str(known["uri"]), str(known["alias"]))
-        # A folder alone opens no connection: it may be a stranger's.
-        log.info(
-            "%s is in Milvus at %s too; here it is searched exactly. To search there: "
-            "fashret.catalog.milvus.MilvusCatalog",
-            catalog.folder,
-            known["uri"],
-        )
+    try:
+        if kind := index_kind(catalog):
+            return AnnIndex.open(catalog, kind)
+        if known.get("kind") != "milvus" or known.get("version") != catalog.version:
+            return None
+        path = catalog.folder / LOCAL
+        if known.get("uri") == LOCAL and path.exists():
+            engine = MilvusCatalog(str(path), str(known["alias"]))
+            if engine.current() == known.get("collection"):
+                return engine
+    except (CatalogError, ConfigError) as e:
+        log.warning("%s is searched exactly, without its index: %s", catalog.folder, e)
+        return None
+    log.info(
+        "%s is in Milvus too; here it is searched exactly. To search there: "
+        "fashret.catalog.milvus.MilvusCatalog",
+        catalog.folder,
+    )
     return None
 
 

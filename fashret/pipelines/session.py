@@ -71,11 +71,6 @@ class SessionOptions:
     output_dir: Path = Path("outputs")
     processes: ProcessOptions | None = None
 
-    def __post_init__(self) -> None:
-        # Imported embeddings stand in the place of the model's towers.
-        model = self.model.over_embeddings(self.source.embeddings)
-        object.__setattr__(self, "model", model)
-
 
 @dataclass(frozen=True)
 class Session:
@@ -153,8 +148,30 @@ class Session:
         codes = ItemCodes(self.table, min_confidence=self.source.min_confidence)
         if not self.spec.reads_text:
             return codes.without_captions()
+        if self.imported is not None and self.imported.text is not None:
+            return self._without_missing_vectors(codes, self.imported.text)
         tokens = self.caption_tokens
         return codes if tokens is None else codes.with_captions(tokens.first)
+
+    def _without_missing_vectors(self, codes: ItemCodes, text: NDArray[Any]) -> ItemCodes:
+        """Copy the codes without the texts whose vectors were not imported."""
+        known = np.abs(text[self._imported_rows]).max(axis=1) > 0
+        lacking = torch.from_numpy(~known) & (codes.caption != UNKNOWN)
+        if lacking.any():
+            log.warning(
+                "data.embeddings=%s lacks the vectors of %d texts: these items count as items "
+                "without a text",
+                self.spec.embeddings,
+                int(lacking.sum()),
+            )
+        return codes.with_caption_codes(torch.where(lacking, UNKNOWN, codes.caption))
+
+    @cached_property
+    def _imported_rows(self) -> NDArray[np.int64]:
+        """(N,) the row of the imported embeddings for each item."""
+        assert self.imported is not None, "nothing was imported"
+        what = f"data.embeddings={self.spec.embeddings}"
+        return self.imported.rows_of(self.table.column("item_id"), what)
 
     @cached_property
     def caption_tokens(self) -> CaptionTokens | None:
@@ -325,9 +342,7 @@ class Session:
         """
         features = None
         if self.imported is not None:
-            rows = self.imported.rows_of(
-                self.table.column("item_id"), f"data.embeddings={self.spec.embeddings}"
-            )
+            rows = self._imported_rows
             image = torch.from_numpy(self.imported.image)
             no_text = np.full(len(rows), UNKNOWN)
             features = {"image": StoredFeatures(image, rows)}

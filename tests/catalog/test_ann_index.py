@@ -9,15 +9,15 @@ import torch
 
 import fashret
 from fashret.catalog.ann_index import (
-    INDEX,
     KINDS,
     AnnIndex,
     ensure_index,
+    index_file,
     index_kind,
     measure,
     rescored,
 )
-from fashret.catalog.folder import Catalog, open_catalog
+from fashret.catalog.folder import Catalog, open_catalog, verify
 from fashret.errors import CatalogError, ConfigError
 from fashret.functional.topk import topk
 from support.commands import Run
@@ -30,6 +30,13 @@ def clustered(count: int, dim: int, seed: int = 0) -> np.ndarray:
     spread = rng.standard_normal((count, dim)) * np.linspace(1.5, 0.1, dim)
     vectors = centres[rng.integers(0, 40, count)] + spread
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def held(folder: Path, image: np.ndarray) -> Catalog:
+    """A catalog of these photos, of which nothing else is there."""
+    catalog = Catalog(folder, {"count": len(image), "key": "k"})
+    vars(catalog)["image"] = torch.from_numpy(image)
+    return catalog
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +61,9 @@ def test_candidates_hold_most_of_the_true_neighbours(
         assert max(inner) <= float(scores[0]) + 1e-9
         found += len(set(near) & set(rows.tolist()))
     assert found / 1000 >= 0.95
-    index.save(tmp_path)
-    again = AnnIndex.open(tmp_path, kind)
+    catalog = held(tmp_path, items)
+    index.save(index_file(catalog, kind))
+    again = AnnIndex.open(catalog, kind)
     assert len(again) == 5000
     some = queries[:5].numpy()
     assert np.array_equal(again.candidates(some, 50), index.candidates(some, 50))
@@ -64,10 +72,9 @@ def test_candidates_hold_most_of_the_true_neighbours(
 def test_quantised_vectors_take_a_share_of_the_bytes(items: np.ndarray, tmp_path: Path) -> None:
     sizes = {}
     for kind in KINDS:
-        folder = tmp_path / kind
-        folder.mkdir()
-        AnnIndex.build(kind, items).save(folder)
-        sizes[kind] = (folder / INDEX).stat().st_size / items.nbytes
+        path = tmp_path / kind
+        AnnIndex.build(kind, items).save(path)
+        sizes[kind] = path.stat().st_size / items.nbytes
     assert sizes["int8"] == pytest.approx(1 / 4, rel=0.05)
     # One bit for each float of 32, 8 bytes of factors, and the rotation of 64 x 64 floats.
     assert sizes["binary"] == pytest.approx(1 / 32 + 8 / 256 + 64 * 64 * 4 / items.nbytes, rel=0.05)
@@ -114,9 +121,20 @@ def test_recall_is_counted_against_the_exact_search(tmp_path: Path) -> None:
 def test_what_cannot_be_built_or_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"catalog.index=best: must be exact, hnsw, ivfpq, int8"):
         AnnIndex.build("best", clustered(10, 8))
-    (tmp_path / INDEX).write_bytes(b"nothing of faiss")
+    catalog = held(tmp_path, clustered(10, 8))
+    path = index_file(catalog, "hnsw")
+    path.write_bytes(b"nothing of faiss")
+    with pytest.raises(CatalogError, match=r"no index of the kind hnsw: build it again"):
+        AnnIndex.open(catalog, "hnsw")
+    path.write_bytes(b"IHNf and nothing more")
     with pytest.raises(CatalogError, match=r"cannot be read.*build it again with .*index=hnsw"):
-        AnnIndex.open(tmp_path, "hnsw")
+        AnnIndex.open(catalog, "hnsw")
+    AnnIndex.build("int8", clustered(10, 8)).save(path)
+    with pytest.raises(CatalogError, match=r"no index of the kind hnsw"):
+        AnnIndex.open(catalog, "hnsw")
+    AnnIndex.build("hnsw", clustered(10, 16)).save(path)
+    with pytest.raises(CatalogError, match=r"of 10 x 16 embeddings, the catalog of 10 x 8"):
+        AnnIndex.open(catalog, "hnsw")
 
 
 @pytest.mark.run
@@ -133,7 +151,7 @@ def test_a_catalog_with_an_index_finds_what_the_exact_search_finds(
     assert entry["kind"] == index_kind(catalog) == kind
     assert entry["recall"]["text"] > 0.9
     assert entry["recall"]["photo"] > 0.9
-    assert entry["bytes"] == (indexed / INDEX).stat().st_size
+    assert entry["bytes"] == index_file(catalog, kind).stat().st_size
     asked: list[int] = []
     candidates = AnnIndex.candidates
 
@@ -170,9 +188,52 @@ def test_an_updated_catalog_is_indexed_again(run: Run) -> None:
     assert (first.version, second.version) == (1, 2)
     assert index_kind(second) == "int8"
     assert second.manifest["index"]["version"] == 2
-    (second.files / INDEX).unlink()
+    index_file(second, "int8").unlink()
     assert index_kind(second) is None
     assert len(fashret.search(folder, text="a red dress", k=3)) == 3  # exactly
-    with pytest.raises(ConfigError, match=r"catalog.index=faster: must be exact, hnsw"):
+    run("build_catalog", f"catalog.dir={folder}", "data.split_seed=1")
+    assert index_kind(open_catalog(folder)) == "int8"  # built again
+    run("build_catalog", f"catalog.dir={folder}", "data.split_seed=1", "catalog.index=exact")
+    assert open_catalog(folder).manifest["index"] is None
+    run("build_catalog", f"catalog.dir={folder}", "data.split_seed=1")
+    assert open_catalog(folder).manifest["index"] is None
+    with pytest.raises(ConfigError, match=r"catalog.index=faster: must be exact or hnsw"):
         run("build_catalog", "catalog.index=faster")
     assert json.loads((folder / "manifest.json").read_text())["history"]
+
+
+@pytest.mark.run
+def test_an_index_of_a_state_that_is_past_is_not_written(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = run.at("mine")
+    run("build_catalog", f"catalog.dir={folder}")
+    first = open_catalog(folder)
+    run("build_catalog", f"catalog.dir={folder}", "data.split_seed=1")
+    assert ensure_index(first, "int8") is first
+    assert "was updated while its index was built" in caplog.text
+    second = open_catalog(folder)
+    assert second.version == 2
+    assert not second.manifest.get("index")
+
+
+@pytest.mark.run
+def test_a_damaged_index_is_found_and_not_used(
+    run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run.at("mine")
+    run("build_catalog", f"catalog.dir={folder}", "catalog.index=hnsw")
+    path = index_file(open_catalog(folder), "hnsw")
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CatalogError, match=r"index-hnsw.faiss differs from its checksum"):
+        verify(open_catalog(folder))
+    path.write_bytes(b"no" + content[2:])
+    hits = fashret.search(folder, text="a red dress", k=3)
+    assert len(hits) == 3
+    assert "is searched exactly, without its index" in caplog.text
+    # Without faiss, too.
+    monkeypatch.setattr("fashret.pipelines.catalog.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"needs another package \(faiss\): pip install"):
+        run("build_catalog", "catalog.index=hnsw")

@@ -94,5 +94,6 @@ def test_embeddings_of_broken_heads_are_refused_with_their_items(
 
     first = table.column("item_id")[0]
     message = rf"image embeddings contain NaN or Inf: 300 of 300 items, {first} \(row 0\), .*\.\.\."
+    features = {"image": base.image_features, "text": base.text_features}
     with pytest.raises(CatalogError, match=message):
-        build(table, tmp_path, load=load, base=base, identity={"learned": "nan"})
+        build(table, tmp_path, load=load, features=features, identity={"learned": "nan"})

@@ -196,6 +196,37 @@ def test_a_killed_update_leaves_the_state_before(
         assert (catalog.version, len(catalog)) == ((2, 160) if "link" in place else (1, 150))
     shop.catalog(f"catalog.dir={folder}")
     assert (open_catalog(folder).version, len(open_catalog(folder))) == (2, 160)
+    for name in open_catalog(folder).manifest["files"]:  # the links were finished
+        assert (folder / name).read_bytes() == (folder / "version-2" / name).read_bytes()
+
+
+def test_what_is_open_stays_as_it_was_while_the_folder_grows(shop: Shop) -> None:
+    folder = shop.run.at("mine")
+    catalogs = []
+    for number in range(4):
+        shop.catalog(f"catalog.dir={folder}")
+        catalogs.append(open_catalog(folder).changed(features=None))
+        shop.add(range(150 + number, 151 + number))
+        shop.write()
+    for number, catalog in enumerate(catalogs):  # the files of the first two are removed by now
+        sizes = {len(catalog.image), len(catalog.text), len(catalog.meta()), len(catalog)}
+        assert sizes == {150 + number}
+        assert catalog.heads.image.weight.shape[0] == catalog.image.shape[1]
+
+
+def test_a_damaged_folder_does_not_fill_the_store(shop: Shop) -> None:
+    folder = shop.run.at("mine")
+    shop.catalog(f"catalog.dir={folder}")
+    path = folder / "features_img.npy"
+    damaged = bytearray(path.read_bytes())
+    damaged[-8:] = bytes(8)
+    path.write_bytes(damaged)
+    shutil.rmtree(shop.run.cache_dir)
+    shop.add(range(150, 160))
+    shop.write()
+    with pytest.raises(CatalogError, match=r"features_img.npy differs from its checksum"):
+        shop.catalog(f"catalog.dir={folder}")
+    assert not list(shop.run.cache_dir.glob("features/*/image/keys.bin"))
 
 
 def test_a_reader_never_sees_half_an_update(shop: Shop) -> None:

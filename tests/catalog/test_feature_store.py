@@ -87,8 +87,11 @@ def test_damaged_rows_are_not_read_and_are_written_again(
     path.write_bytes(damaged[: 9 * 24])  # one bit of row 3, and all of row 9
     again = FeatureStore(one.folder)
     assert again.verify() == 2
+    assert len(again.read()) == 9
+    assert again.find(DIGESTS).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, -1]  # the file's end is seen
+    again.check(DIGESTS)
     assert again.find(DIGESTS).tolist() == [0, 1, 2, -1, 4, 5, 6, 7, 8, -1]
-    assert "2 features differ from their checksums and are encoded again" in caplog.text
+    assert "1 features differ from their checksums and are encoded again" in caplog.text
     again.append(DIGESTS[[3, 9]], FEATURES[[3, 9]])
     third = FeatureStore(one.folder)
     assert third.find(DIGESTS).tolist() == list(range(10))
@@ -101,7 +104,9 @@ def test_a_row_belongs_to_its_key(tmp_path: Path) -> None:
     one.append(DIGESTS[:4], FEATURES[:4])
     path = one.folder / "vectors.bin"
     path.write_bytes(FEATURES[[1, 0, 2, 3]].tobytes())  # whole vectors, exchanged
-    assert FeatureStore(one.folder).find(DIGESTS[:4]).tolist() == [-1, -1, 2, 3]
+    again = FeatureStore(one.folder)
+    again.check(DIGESTS[:4])
+    assert again.find(DIGESTS[:4]).tolist() == [-1, -1, 2, 3]
 
 
 def test_a_sample_that_differs_has_all_rows_compared(
@@ -111,7 +116,40 @@ def test_a_sample_that_differs_has_all_rows_compared(
     one = store(tmp_path)
     one.append(DIGESTS, FEATURES)
     (one.folder / "vectors.bin").write_bytes(bytes(10 * 24))
-    assert FeatureStore(one.folder).find(DIGESTS).tolist() == [-1] * 10
+    again = FeatureStore(one.folder)
+    again.check(DIGESTS)
+    assert again.find(DIGESTS).tolist() == [-1] * 10
+
+
+def test_damage_that_one_process_found_is_mended_by_another(tmp_path: Path) -> None:
+    """The process that encodes a share is not the one that compared the checksums."""
+    one = store(tmp_path)
+    one.append(DIGESTS, FEATURES)
+    (one.folder / "vectors.bin").write_bytes(bytes(10 * 24))
+    first, other = FeatureStore(one.folder), FeatureStore(one.folder)
+    first.check(DIGESTS)
+    other.damaged |= first.damaged
+    assert other.still_missing(DIGESTS).all()
+    other.append(DIGESTS, FEATURES)
+    third = FeatureStore(one.folder)
+    third.check(DIGESTS)
+    assert third.find(DIGESTS).tolist() == list(range(10))
+    assert len(third) == 10
+    assert np.array_equal(third.read().numpy(), FEATURES)
+
+
+def test_a_store_that_is_removed_is_not_begun_again_by_a_writer(tmp_path: Path) -> None:
+    one = store(tmp_path)
+    one.append(DIGESTS[:2], FEATURES[:2])
+    (one.folder / "store.json").unlink()
+    with pytest.raises(CatalogError, match="was removed while it is used: start again"):
+        one.append(DIGESTS[2:4], FEATURES[2:4])
+
+
+def test_opening_a_store_takes_nothing_for_another_processs_work(tmp_path: Path) -> None:
+    one = store(tmp_path)
+    one.append(DIGESTS, FEATURES)
+    assert FeatureStore(one.folder).still_missing(DIGESTS).all()
 
 
 def test_what_is_no_store_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A catalog in Milvus: the embedded one, in a file."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,7 @@ def catalog(run: Run) -> Catalog:
 @pytest.fixture
 def engine(catalog: Catalog, tmp_path: Path) -> MilvusCatalog:
     made = MilvusCatalog(str(tmp_path / "milvus.db"), "my shop")
-    assert made.push(catalog) == "my_shop_1"
+    assert re.fullmatch(r"my_shop_[0-9a-f]{8}_1", made.push(catalog))
     return made
 
 
@@ -104,10 +106,12 @@ def test_the_alias_is_switched_when_the_new_collection_is_whole(
         patch.setattr(MilvusCatalog, "_send", killed)
         with pytest.raises(KeyboardInterrupt):
             engine.push(catalog)
-    assert (engine.current(), len(engine)) == ("my_shop_1", 96)
-    assert engine.push(catalog) == "my_shop_2"
-    assert (engine.current(), len(engine)) == ("my_shop_2", 96)
-    assert engine.client.list_collections() == ["my_shop_2"]
+    first = str(engine.current())
+    assert (first[-2:], len(engine)) == ("_1", 96)
+    second = engine.push(catalog)
+    assert second == f"{first[:-2]}_2"
+    assert (engine.current(), len(engine)) == (second, 96)
+    assert engine.client.list_collections() == [second]
 
 
 def test_the_catalog_command_pushes_and_search_uses_it(
@@ -117,7 +121,7 @@ def test_the_catalog_command_pushes_and_search_uses_it(
     run("build_catalog", f"catalog.dir={folder}", "catalog.index=milvus")
     assert "index milvus: recall@10 " in capsys.readouterr().out
     entry = open_catalog(folder).manifest["index"]
-    assert (entry["kind"], entry["alias"], entry["collection"]) == ("milvus", "mine", "mine_1")
+    assert (entry["kind"], entry["alias"], entry["collection"]) == ("milvus", "mine", "mine_own_1")
     asked: list[int] = []
     candidates = MilvusCatalog.candidates
 
@@ -132,7 +136,7 @@ def test_the_catalog_command_pushes_and_search_uses_it(
     assert one.ids == two.ids
     run("build_catalog", f"catalog.dir={folder}", "data.split_seed=1")
     entry = open_catalog(folder).manifest["index"]
-    assert (entry["version"], entry["collection"]) == (2, "mine_2")
+    assert (entry["version"], entry["collection"]) == (2, "mine_own_2")
 
 
 def test_what_is_wrong_is_said(tmp_path: Path, engine: MilvusCatalog) -> None:
@@ -141,18 +145,51 @@ def test_what_is_wrong_is_said(tmp_path: Path, engine: MilvusCatalog) -> None:
         empty.search(np.zeros(4))
     with pytest.raises(ConfigError, match="where names 'size'; Milvus has "):
         engine.search(np.zeros(264), where={"size": "XL"})
-    assert identifier("sleeve length") == "sleeve_length"
+    assert identifier("sleeve length") == identifier("sleeve-length") == "sleeve_length"
     assert identifier("3d") == "_3d"
+    others = {identifier(name) for name in ("\u8272", "\u7fd2", "a.b", "a_b")}
+    assert len(others) == 4
+    assert all(re.fullmatch(r"[A-Za-z_]\w*", name, flags=re.ASCII) for name in others)
 
 
 def test_a_folder_alone_opens_no_connection(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     folder = run.at("mine")
     run("build_catalog", f"catalog.dir={folder}")
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["index"] = {
-        "kind": "milvus", "version": 1, "uri": "http://203.0.113.9:19530", "alias": "x",
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
     caplog.set_level("INFO")
-    assert len(fashret.search(folder, text="a red dress", k=2)) == 2
-    assert "here it is searched exactly" in caplog.text
+    uris = ("http://203.0.113.9:19530", f"unix:{run.at('socket')}", str(run.at("made/x.db")))
+    for uri in uris:
+        about = {"kind": "milvus", "version": 1, "uri": uri, "alias": "x", "collection": "x_1"}
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"index": about}))
+        caplog.clear()
+        assert len(fashret.search(folder, text="a red dress", k=2)) == 2
+        assert "here it is searched exactly" in caplog.text
+    assert not run.at("made").exists()
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest | {"files": {"../other.npy": {"bytes": 1, "sha256": ""}}})
+    )
+    with pytest.raises(CatalogError, match="a file of a catalog is in its folder, not elsewhere"):
+        open_catalog(folder)
+
+
+def test_two_folders_of_one_name_do_not_replace_each_other(
+    catalog: Catalog, engine: MilvusCatalog, run: Run
+) -> None:
+    other = catalog.changed(folder=run.at("elsewhere") / "catalog")
+    with pytest.raises(CatalogError, match=r"has a catalog 'my_shop' of another folder: give"):
+        engine.push(other)
+    assert len(engine) == 96
+
+
+def test_a_catalog_that_moved_is_searched_from_anywhere(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("build_catalog", "catalog.dir=here", "catalog.index=milvus")
+    assert open_catalog(Path("here")).manifest["index"]["uri"] == "milvus.db"
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    shutil.copytree("../here", "../there")
+    assert len(fashret.search("../there", text="a red dress", k=2)) == 2
+    assert "exactly" not in caplog.text
+    assert list(Path().iterdir()) == []

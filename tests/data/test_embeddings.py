@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
 from fashret.data.embeddings import (
     embeddings_files,
@@ -17,6 +17,7 @@ from fashret.data.embeddings import (
     read_embeddings,
 )
 from fashret.errors import DataError
+from fashret.models.spec import ModelSpec
 
 IDS = ["007", "b", "c", "12345678901234567890"]
 IMAGE = np.arange(12, dtype=np.float32).reshape(4, 3) / 7
@@ -79,6 +80,14 @@ def script_pipeline(path: Path) -> Path:
     return arrays(path, "catalog_img.npy", "catalog_txt.npy", ids="catalog_meta.parquet")
 
 
+def splits(folder: Path) -> Path:
+    """A saved data set of two splits."""
+    rows = {"item_id": IDS, "img": IMAGE.tolist(), "text_emb": TEXT.tolist()}
+    whole = Dataset.from_dict(rows)
+    DatasetDict(train=whole.select([0, 1, 2]), test=whole.select([3])).save_to_disk(str(folder))
+    return folder
+
+
 BOTH: dict[str, Callable[[Path], Path]] = {
     "catalog": script_pipeline,
     "named": lambda path: arrays(path, "image.npy", "text.npy", ids="ids.txt"),
@@ -88,6 +97,7 @@ BOTH: dict[str, Callable[[Path], Path]] = {
     "lines.jsonl": jsonl,
     "parts": parts,
     "hugging_face": saved,
+    "splits": splits,
 }
 
 
@@ -102,7 +112,7 @@ def test_every_form_is_read(name: str, tmp_path: Path) -> None:
         assert np.allclose(found.text, TEXT)
     assert has_text_embeddings(str(path))
     assert len(embeddings_files(str(path))) >= 1
-    assert is_export(path) == (name not in ("parts", "hugging_face"))
+    assert is_export(path) == (name not in ("parts", "hugging_face", "splits"))
 
 
 def test_vectors_of_one_kind_are_those_of_the_items(tmp_path: Path) -> None:
@@ -130,8 +140,11 @@ def test_rows_are_found_by_id(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     caplog.set_level("INFO")
     assert found.rows_of(["c", "007"], "here").tolist() == [2, 0]
     assert "here: 2 embeddings are of no item of the data" in caplog.text
-    with pytest.raises(DataError, match=r"here lacks 2 of 3 items: 7, d; it has 4 ids"):
-        found.rows_of(["7", "b", "d"], "here")
+    found.image[1] = 0.0
+    with pytest.raises(DataError, match=r"here lacks the vectors of 1 of 2 items: b; it has 4 ids"):
+        found.rows_of(["c", "b"], "here")
+    with pytest.raises(DataError, match=r"here lacks the vectors of 2 of 3 items: 7, d;"):
+        found.rows_of(["7", "c", "d"], "here")
 
 
 def broken(tmp_path: Path, **columns: object) -> str:
@@ -182,3 +195,26 @@ def test_faults_are_named(tmp_path: Path) -> None:
     assert not list(cache.glob("embeddings/*/ids.json")) or all(
         (p.parent / "catalog_img.npy").exists() for p in cache.glob("embeddings/*/ids.json")
     )
+
+
+def test_files_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        parquet(tmp_path / "set" / name / "0.parquet")
+    spec = ModelSpec().over_embeddings(str(tmp_path / "set"))
+    before = spec.identity(tmp_path)
+    assert len(before["embeddings"]) == 2
+    pq.write_table(table(v=list(IMAGE + 1)), tmp_path / "set" / "test" / "0.parquet")
+    assert spec.identity(tmp_path) != before
+
+
+def test_an_updated_catalog_is_read_in_its_current_version(tmp_path: Path) -> None:
+    folder = script_pipeline(tmp_path / "a")
+    (folder / "version-2").mkdir()
+    for name, array in (("catalog_img.npy", IMAGE + 1), ("catalog_txt.npy", TEXT + 1)):
+        np.save(folder / "version-2" / name, array)
+    (folder / "catalog_meta.parquet").rename(folder / "version-2" / "catalog_meta.parquet")
+    (folder / "manifest.json").write_text('{"version": 2}')
+    found = read_embeddings(str(folder), tmp_path, "key")
+    assert np.allclose(found.image, IMAGE + 1)
+    assert list(found.ids) == IDS

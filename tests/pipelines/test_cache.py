@@ -108,3 +108,29 @@ def test_damage_is_found(cache: Path) -> None:
         path.write_bytes(damaged)
     assert verify_entry(entries["features"]) == "1 features of text differ: they are encoded again"
     assert "catalog_img.npy differs from its checksum" in verify_entry(entries["catalogs"])
+
+
+def test_a_removal_that_was_killed_does_not_stop_the_next(cache: Path) -> None:
+    entry = next(each for each in cache_entries(cache) if each.kind == "catalogs")
+    killed = entry.path.with_name(f"{entry.name}.removed.partial")
+    killed.mkdir()
+    (killed / "rest").write_text("x")
+    remove_entry(entry)
+    assert not entry.path.exists()
+    assert not killed.exists()
+
+
+def test_weights_are_removed_by_their_name_alone(cache: Path) -> None:
+    weights = cache / "weights" / "model.pt"
+    weights.parent.mkdir()
+    weights.write_bytes(b"x" * 500)
+    os.utime(weights, (0, 0))
+    vectors = cache / "embeddings" / "abc"
+    vectors.mkdir(parents=True)
+    (vectors / "image.npy").write_bytes(b"x" * 400)
+    os.utime(vectors, (0, 0))
+    entries = cache_entries(cache)
+    kinds = {entry.kind for entry in to_remove(entries, older_than=1, max_size=0)}
+    assert "embeddings" in kinds
+    assert "weights" not in kinds
+    assert [entry.name for entry in to_remove(entries, names=["model.pt"])] == ["model.pt"]

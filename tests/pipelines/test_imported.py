@@ -118,7 +118,7 @@ def test_photos_alone_have_no_metrics_of_texts(run: Run, vectors: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused(run: Run, vectors: Path) -> None:
-    with pytest.raises(DataError, match=r"lacks \d+ of 120 items"):
+    with pytest.raises(DataError, match=r"lacks the vectors of \d+ of 120 items"):
         run("evaluate", f"data.embeddings={vectors}", "data.products=60", folder="a")
     with pytest.raises(ConfigError, match=r"model.train=all: data.embeddings has no towers"):
         run("train", f"data.embeddings={vectors}", "model.train=all", folder="b")
@@ -129,3 +129,53 @@ def test_what_does_not_fit_is_refused(run: Run, vectors: Path) -> None:
         run("evaluate", f"run={trained}", "data=sample", folder="c")
     with pytest.raises(ConfigError, match="comes without its model"):
         fashret.load(trained)
+
+
+def test_items_without_a_vector_of_their_text_do_not_ask(
+    run: Run, vectors: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = pd.read_parquet(vectors)
+    half = table["text_embedding"].where(np.arange(len(table)) % 2 == 0, None)
+    table["text_embedding"] = half
+    table.to_parquet(run.at("half.parquet"))
+    given = ("split=test", f"data.embeddings={run.at('half.parquet')}")
+    found = metrics(run("evaluate", *given, folder="half"))
+    own = metrics(run("evaluate", "split=test", folder="own"))
+    key = "test/text/pair/hit@10"
+    assert 0 < found[key]["n"] < own[key]["n"]
+    assert f"lacks the vectors of {len(table) // 2} texts" in caplog.text
+
+
+def test_a_run_with_trained_towers_is_compared_with_embeddings(run: Run, vectors: Path) -> None:
+    trained = run("train", "model.train=all", "trainer.max_epochs=1", folder="trained")
+    given = (f"data.embeddings={vectors}", f"baseline={trained}", "split=test")
+    run("evaluate", *given, folder="compared")
+    board = json.loads((run.at("compared") / "scoreboard.json").read_text())
+    own = metrics(run("evaluate", f"run={trained}", "split=test", folder="own"))
+    rows = [row for row in board["rows"] + board["watched"] if row["baseline"] is not None]
+    assert len(rows) > 5
+    for row in rows:
+        assert row["baseline"] == pytest.approx(own[row["key"]]["value"], abs=1e-6), row["key"]
+
+
+def test_what_needs_towers_says_so(run: Run, vectors: Path) -> None:
+    with pytest.raises(ConfigError, match=r"run=.*vectors.parquet are embeddings: give data.embed"):
+        run("build_catalog", f"run={vectors}")
+    with pytest.raises(ConfigError, match=r"names 'neckline'; the model has no attribute heads"):
+        run("evaluate", f"run={vectors}", "retrieval.weights={neckline: 1.0}", folder="a")
+    trained = run("train", f"data.embeddings={vectors}", "trainer.max_epochs=1", folder="trained")
+    with pytest.raises(ConfigError, match=r"heads over .* and no towers to export"):
+        run("export", f"run={trained}", f"out={run.at('out')}", small=False)
+
+
+def test_a_catalog_of_imported_embeddings_grows(run: Run, vectors: Path) -> None:
+    folder = run.at("theirs")
+    run("build_catalog", f"data.embeddings={vectors}", f"catalog.dir={folder}")
+    table = pd.read_parquet(vectors)
+    other = run.at("new.parquet")
+    table.assign(image_embedding=[-v for v in table["image_embedding"]]).to_parquet(other)
+    run("build_catalog", f"data.embeddings={other}", f"catalog.dir={folder}")
+    catalog = open_catalog(folder)
+    assert catalog.version == 2
+    by_id = table.set_index("item_id")["image_embedding"]
+    assert np.allclose(catalog.image[0], -by_id[catalog.meta()["item_id"][0]], atol=1e-6)
