@@ -147,7 +147,7 @@ def test_a_search_finds_what_a_plain_product_finds(
         fashret.ConfigError, match=r"names 'nope'; the model has no attribute heads"
     ):
         fashret.search(trained, text="x", weights={"nope": 0.5})
-    with pytest.raises(fashret.ConfigError, match=r"give text=, image=, or both"):
+    with pytest.raises(fashret.ConfigError, match=r"give text=, image= or item="):
         fashret.search(trained)
 
 

@@ -327,6 +327,9 @@ class StoredFeatures:
         return torch.Size((len(self), self.vectors.shape[1]))
 
     def __getitem__(self, rows: "slice | int | Tensor") -> Tensor:
+        if self._known is None and isinstance(rows, Tensor) and rows.dtype == torch.long:
+            # As `self.vectors[self.position[rows]]`, in less time.
+            return self.vectors.index_select(0, self.position.index_select(0, rows))
         position = self.position[rows]
         if self._known is None:
             return self.vectors[position]
