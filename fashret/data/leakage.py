@@ -20,6 +20,7 @@ TRAINING_ITEMS = "training_items.parquet"
 """The file name of the training record in a run folder."""
 
 _KEY = b"data"
+_EMBEDDINGS = b"embeddings"
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class TrainingRecord:
         data: key of the item table of these items.
         item_ids: ids of the items, which are unique within that data set only.
         photo_hashes: hashes of their photos' bytes; None for a table prepared without hashes.
+        embeddings: the hashes of the imported embeddings; None for a model with towers.
     """
 
     data: str
     item_ids: Set[str]
     photo_hashes: Set[str] | None
+    embeddings: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "TrainingRecord | None":
@@ -48,6 +51,7 @@ class TrainingRecord:
             record.schema.metadata[_KEY].decode(),
             frozenset(record.column("item_id").to_pylist()),
             frozenset(record.column("photo_hash").to_pylist()) if "photo_hash" in names else None,
+            record.schema.metadata.get(_EMBEDDINGS, b"").decode() or None,
         )
 
     def overlap(self, table: ItemTable, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -72,13 +76,16 @@ class TrainingRecord:
         return None
 
 
-def write_training_record(folder: Path, table: ItemTable, rows: NDArray[np.int64]) -> None:
+def write_training_record(
+    folder: Path, table: ItemTable, rows: NDArray[np.int64], embeddings: str | None = None
+) -> None:
     """Write the training record of a run.
 
     Args:
         folder: the run folder.
         table: the item table.
         rows: (n,) long rows that the run is trained on.
+        embeddings: the hashes of the imported embeddings; None for a model with towers.
     """
     ids, hashes = table.column("item_id"), table.photo_hashes
     columns = {"item_id": [ids[row] for row in rows]}
@@ -86,7 +93,8 @@ def write_training_record(folder: Path, table: ItemTable, rows: NDArray[np.int64
         columns["photo_hash"] = [hashes[row] for row in rows]
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{TRAINING_ITEMS}.partial"
-    pq.write_table(pa.table(columns).replace_schema_metadata({_KEY: table.key}), partial)
+    about = {_KEY: table.key, _EMBEDDINGS: embeddings or ""}
+    pq.write_table(pa.table(columns).replace_schema_metadata(about), partial)
     os.replace(partial, folder / TRAINING_ITEMS)
 
 

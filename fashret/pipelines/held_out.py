@@ -99,6 +99,12 @@ def check_same_data(session: Session, checkpoint: str | None) -> None:
             f"are now {session.table.key}, with other items, splits or attributes. Undo the change "
             "of the data or of its options, or start a new run without resume="
         )
+    elif record.embeddings != session.imported_hash:
+        raise CheckpointError(
+            f"{checkpoint} cannot be resumed: data.embeddings={session.spec.embeddings} has other "
+            "vectors than those that the run was trained on. Give the same ones, or start a new "
+            "run without resume="
+        )
 
 
 def training_record(checkpoint: Path) -> TrainingRecord | None:

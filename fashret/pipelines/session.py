@@ -331,8 +331,13 @@ class Session:
         path = self.spec.embeddings
         if path is None:
             return None
-        key = embeddings_key([str(self.identity)])
-        return read_embeddings(path, self.cache_dir, key)
+        assert self.imported_hash is not None
+        return read_embeddings(path, self.cache_dir, self.imported_hash)
+
+    @property
+    def imported_hash(self) -> str | None:
+        """The hash of the imported embeddings; None for a model with towers."""
+        return None if self.spec.has_towers else embeddings_key([str(self.identity)])
 
     def baseline_catalog(self, folder: Path | None = None) -> Catalog:
         """Open the catalog of the untrained model, or build it first.

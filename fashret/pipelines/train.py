@@ -172,7 +172,9 @@ def train(options: TrainOptions) -> TrainResult | None:
         return _finish(options, title, untrained, baseline, None, None)
 
     if session.group.global_rank == 0:
-        write_training_record(session.output_dir, session.table, items.rows.numpy())
+        write_training_record(
+            session.output_dir, session.table, items.rows.numpy(), session.imported_hash
+        )
     trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     session.reload_backbone()
     system = System.trained(title, session, final_state(options, session, module))

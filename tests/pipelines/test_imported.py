@@ -12,7 +12,7 @@ import torch
 
 import fashret
 from fashret.catalog.folder import open_catalog
-from fashret.errors import ConfigError, DataError
+from fashret.errors import CheckpointError, ConfigError, DataError
 from support.commands import Run, metrics
 
 pytestmark = pytest.mark.run
@@ -179,3 +179,13 @@ def test_a_catalog_of_imported_embeddings_grows(run: Run, vectors: Path) -> None
     assert catalog.version == 2
     by_id = table.set_index("item_id")["image_embedding"]
     assert np.allclose(catalog.image[0], -by_id[catalog.meta()["item_id"][0]], atol=1e-6)
+
+
+def test_a_run_is_not_resumed_over_other_vectors(run: Run, vectors: Path) -> None:
+    given = (f"data.embeddings={vectors}",)
+    trained = run("train", *given, "trainer.max_epochs=1", folder="trained")
+    run("train", *given, "trainer.max_epochs=2", f"resume={trained}", folder="trained")
+    table = pd.read_parquet(vectors)
+    table.assign(image_embedding=[-v for v in table["image_embedding"]]).to_parquet(vectors)
+    with pytest.raises(CheckpointError, match="has other vectors than those that the run"):
+        run("train", *given, "trainer.max_epochs=3", f"resume={trained}", folder="trained")
