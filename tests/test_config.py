@@ -129,6 +129,7 @@ def options_of(command: str) -> list[str]:
     ]
 
 
+@pytest.mark.run
 @pytest.mark.parametrize(
     ("command", "count"),
     [("evaluate", 45), ("build_catalog", 31), ("export", 10), ("view", 26), ("demo", 27)],

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
@@ -59,6 +60,7 @@ def unresolved(cfg: DictConfig) -> dict[str, Any]:
     return held
 
 
+@pytest.mark.run
 def test_what_is_configured_is_what_the_code_does_by_itself() -> None:
     """A default stands in two files; here they are compared."""
     compared, factories = set(), set()

@@ -32,6 +32,7 @@ def test_every_command_has_help() -> None:
     assert composing == set(COMMANDS) == set(PURPOSE) == set(EXAMPLES) == set(CALLS)
 
 
+@pytest.mark.run
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_fits_two_screens(command: str, flag: str) -> None:

@@ -450,6 +450,7 @@ def test_every_metric_has_an_example() -> None:
         assert examples[f"fashret.evaluation.metrics.{name}"] >= 5, name
 
 
+@pytest.mark.run
 def test_the_metrics_need_nothing_else_of_fashret() -> None:
     code = (
         "import sys, fashret.evaluation.metrics; print(*sorted(name for name in sys.modules if "
@@ -585,6 +586,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[Any, fl
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
+@pytest.mark.distributed
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("case", SHARES)
 def test_two_processes_give_what_one_gives(
