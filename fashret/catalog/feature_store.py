@@ -86,8 +86,7 @@ class FeatureStore:
         self._count = 0
         self._others: set[bytes] = set()  # what others appended since `find` was last called
         self.damaged: dict[bytes, int] = {}
-        self._read_keys()
-        self._others.clear()
+        self._read_keys(note=False)
 
     @classmethod
     def create(
@@ -138,7 +137,7 @@ class FeatureStore:
         Returns:
             (N,) rows of the store; -1 where the content is not stored, or is known to be damaged.
         """
-        self._read_keys()
+        self._read_keys(note=False)
         self._others.clear()
         found = pc.index_in(_as_arrow(digests), value_set=_as_arrow(self._keys["digest"]))
         rows: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy().astype(np.int64)
@@ -221,8 +220,8 @@ class FeatureStore:
         self._read_keys()
         return len(self._wrong(np.arange(len(self))))
 
-    def _read_keys(self) -> None:
-        """Read the keys that were appended since the last call."""
+    def _read_keys(self, *, note: bool = True) -> None:
+        """Read the keys that others appended since the last call, and note which they are."""
         path = self.folder / _KEYS
         count = path.stat().st_size // _KEY.itemsize if path.exists() else 0
         if count <= len(self):
@@ -230,7 +229,8 @@ class FeatureStore:
         with path.open("rb") as file:
             file.seek(len(self) * _KEY.itemsize)
             read = np.frombuffer(file.read((count - len(self)) * _KEY.itemsize), dtype=_KEY)
-        self._others |= {digest.tobytes() for digest in read["digest"]}
+        if note:
+            self._others |= {digest.tobytes() for digest in read["digest"]}
         first, whole = len(self), self._whole_vectors()
         self._add(read)
         if whole < len(self):  # a file that lost its end
