@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fashret.catalog.feature_store import (
+    DIGEST_BYTES,
     FORMAT,
     Digests,
     FeatureStore,
@@ -54,7 +55,7 @@ class Contents:
         hashes = self.table.photo_hashes
         if hashes is None:
             return content_digests(self.table.photo(row) for row in range(len(self.table)))
-        return np.frombuffer(bytes.fromhex("".join(hashes)), dtype="V16")
+        return np.frombuffer(bytes.fromhex("".join(hashes)), dtype=f"V{DIGEST_BYTES}")
 
     @cached_property
     def texts(self) -> Digests:

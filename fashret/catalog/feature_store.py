@@ -317,11 +317,6 @@ class StoredFeatures:
         return len(self.position)
 
     @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the stored features."""
-        return self.vectors.dtype
-
-    @property
     def shape(self) -> torch.Size:
         """(N, F)."""
         return torch.Size((len(self), self.vectors.shape[1]))

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from fashret.catalog.contents import FeatureStores
-from fashret.catalog.feature_store import content_digests
+from fashret.catalog.feature_store import DIGEST_BYTES, content_digests
 from fashret.catalog.folder import MANIFEST, Catalog, write_manifest
 from fashret.catalog_files import files_folder
 
@@ -77,7 +77,7 @@ def store_features(catalog: Catalog, stores: FeatureStores) -> None:
     meta = catalog.meta()
     if not catalog.has_features or "photo_hash" not in meta:
         return
-    photos = np.frombuffer(bytes.fromhex("".join(meta["photo_hash"])), dtype="V16")
+    photos = np.frombuffer(bytes.fromhex("".join(meta["photo_hash"])), dtype=f"V{DIGEST_BYTES}")
     has_text = np.flatnonzero(meta["text"].fillna("").ne(""))
     texts = content_digests(text.encode() for text in meta["text"].iloc[has_text])
     parts = [
@@ -98,9 +98,9 @@ def switch(folder: Path, version: int, changes: Changes, manifest: Mapping[str, 
     """Make a new version the current one: readers see it, or the one before, and nothing between.
 
     The manifest has the number of the version, which names the folder of its files, and is
-    replaced at once. The files of the
-    version before are kept for its readers, older ones are removed. The names that other programs
-    read (`catalog_img.npy` and so on) are then links to the new version's files.
+    replaced at once. The files of the version before are kept for its readers, older ones are
+    removed. The names that other programs read (`catalog_img.npy` and so on) are then made links
+    to the new version's files.
 
     Args:
         folder: the catalog folder.

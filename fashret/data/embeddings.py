@@ -150,7 +150,8 @@ def read_embeddings(path: str, cache_dir: Path, key: str) -> ImportedEmbeddings:
     if _is_arrays(folder):
         found = _read_arrays(_current(folder), path)
     else:
-        found = _read_cached(path, cache_dir / "embeddings" / key)
+        name = f"{Path(path).stem}-{key}"
+        found = _read_cached(path, cache_dir / "embeddings" / name)
     _check(found, path)
     return found
 
