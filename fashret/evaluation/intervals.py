@@ -31,6 +31,9 @@ MOST_SPLITS, FEWEST_SPLITS = 100, 50
 _SPLIT_QUERIES = 400_000
 """Queries times splits, at most: the design effect of a large set needs fewer splits."""
 
+_AT_ONCE = 8_192
+"""Queries times splits that are computed together, for the speed of small sets."""
+
 FIXED_GALLERY = 10
 """The ratio of gallery items to queries from which the gallery counts as fixed."""
 
@@ -192,28 +195,40 @@ def _design_effects(
         search: [_Counts.from_codes(codes) for codes in by_task_codes.values()]
         for search, by_task_codes in codes_by_search.items()
     }
+    hits = {
+        search: [
+            torch.stack([codes.hits(rows) for codes in by_task_codes.values()])
+            for rows in lists[search]
+        ]
+        for search, by_task_codes in codes_by_search.items()
+    }
     generator = torch.Generator().manual_seed(plan.options.seed)
     splits = min(MOST_SPLITS, max(FEWEST_SPLITS, _SPLIT_QUERIES // max(1, len(of_query))))
-    for _ in range(splits):
-        side = random_halves(int(max(of_query.max(), of_item.max())) + 1, generator)
-        of_side, item_side = side[of_query], side[of_item]
+    at_once = max(1, _AT_ONCE // max(1, len(of_query)))
+    units = int(max(of_query.max(), of_item.max())) + 1
+    for begin in range(0, splits, at_once):
+        drawn = range(begin, min(begin + at_once, splits))
+        side = torch.stack([random_halves(units, generator) for _ in drawn])
+        of_side, item_side = side[:, of_query], side[:, of_item]  # (S, Q) and (S, N)
         for search, by_task_codes in codes_by_search.items():
-            relevant = torch.cat([count.within(of_side, item_side) for count in counts[search]])
-            parts = []
-            for rows in lists[search]:
-                inside = (rows >= 0) & (item_side[rows.clamp(min=0)] == of_side[:, None])
-                first = first_within(rows, inside, int(ks.max()))
-                hits = torch.cat([codes.hits(first) for codes in by_task_codes.values()])
-                parts.append(all_metrics(hits, relevant, ks))
-            change = parts[0] if len(parts) == 1 else parts[0] - parts[1]  # (T Q, 6 c)
-            by_task = change.view(len(by_task_codes), len(of_query), len(metrics))
-            together = by_task.transpose(0, 1).flatten(1)  # (Q, T 6 c)
-            whole[search].add(together, products.group, products.cell, side[products.unit])
+            relevant = torch.stack([count.within(of_side, item_side) for count in counts[search]])
+            parts = [
+                all_metrics(
+                    _within_halves(rows, are_hits, of_side, item_side, int(ks.max())).flatten(0, 2),
+                    relevant.flatten(),
+                    ks,
+                )
+                for rows, are_hits in zip(lists[search], hits[search], strict=True)
+            ]
+            change = parts[0] if len(parts) == 1 else parts[0] - parts[1]  # (T S Q, 6 c)
+            by_task = change.view(*relevant.shape, len(metrics))
+            together = by_task.permute(1, 2, 0, 3).flatten(2)  # (S, Q, T 6 c)
+            whole[search].add(together, products.group, products.cell, side[:, products.unit])
             for name, one in zip(by_task_codes, by_task, strict=True):
                 if name in of_values:
                     groups = grouped[name]
                     of_values[name].add(
-                        one[:, by_value], groups.group, groups.cell, side[groups.unit]
+                        one[:, :, by_value], groups.group, groups.cell, side[:, groups.unit]
                     )
     factors: dict[str, dict[str, dict[str, float]]] = {}
     for search, by_task_codes in codes_by_search.items():
@@ -233,6 +248,28 @@ def _design_effects(
                 for column, factor in zip(by_value, row, strict=True):
                     factors[name][metrics[column]][value] = factor * more
     return factors
+
+
+def _within_halves(
+    rows: Tensor, are_hits: Tensor, of_side: Tensor, item_side: Tensor, k: int
+) -> Tensor:
+    """Which of the first k items within the query's half are relevant, split by split.
+
+    Args:
+        rows: (Q, L) long ranked items, -1 after the last one.
+        are_hits: (T, Q, L) bool: whether each is relevant, by task.
+        of_side: (S, Q) long: the half of each query in each split.
+        item_side: (S, N) long: the half of each item.
+        k: number of ranks.
+
+    Returns:
+        (T, S, Q, k) bool.
+    """
+    inside = (rows >= 0) & (item_side[:, rows.clamp(min=0)] == of_side[:, :, None])
+    first = first_within(inside.flatten(0, 1), k).view(*of_side.shape, k)
+    shape = (len(are_hits), *first.shape)
+    every = are_hits[:, None].expand(*shape[:3], rows.shape[1])
+    return every.gather(3, first.clamp(min=0).expand(shape)) & (first >= 0)
 
 
 def _products(of_query: Tensor, counted: Tensor) -> int:
@@ -287,11 +324,22 @@ class _Counts(NamedTuple):
         return cls(codes.known, query, item, codes.counted, codes.excluded, size)
 
     def within(self, of_side: Tensor, item_side: Tensor) -> Tensor:
-        """(Q,) number of relevant items in the query's half; 0 for a query with an unknown code."""
-        cells = self.item * 2 + item_side[self.counted]
-        half = torch.bincount(cells, minlength=2 * self.size)
-        left = half[self.query * 2 + of_side]
+        """The number of relevant items in the query's half; 0 for a query with an unknown code.
+
+        Args:
+            of_side: (S, Q) long: the half of each query in each of S splits.
+            item_side: (S, N) long: the half of each item.
+
+        Returns:
+            (S, Q) long.
+        """
+        splits = len(of_side)
+        start = torch.arange(splits)[:, None] * (2 * self.size)
+        cells = start + self.item * 2 + item_side[:, self.counted]
+        half = torch.bincount(cells.flatten(), minlength=splits * 2 * self.size)
+        left = half[start + self.query * 2 + of_side]
         if self.excluded is not None:
             queries, rows = self.excluded
-            left.index_add_(0, queries, (item_side[rows] == of_side[queries]).long(), alpha=-1)
+            together = (item_side[:, rows] == of_side[:, queries]).long()
+            left.index_add_(1, queries, together, alpha=-1)
         return torch.where(self.known, left, 0).clamp(min=0)

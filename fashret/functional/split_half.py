@@ -69,22 +69,21 @@ def random_halves(count: int, generator: torch.Generator) -> Tensor:
     return side
 
 
-def first_within(rows: Tensor, inside: Tensor, k: int) -> Tensor:
-    """Keep the first k rows of each ranking that are inside a half.
+def first_within(inside: Tensor, k: int) -> Tensor:
+    """Find the first k ranks of each ranking that are inside a half.
 
     Args:
-        rows: (Q, L) long ranked rows, best first.
-        inside: (Q, L) bool: the row is inside.
-        k: number of rows to keep.
+        inside: (R, L) bool: whether each ranked row is inside, best first.
+        k: number of ranks to find.
 
     Returns:
-        (Q, k) long rows, -1 where fewer are inside.
+        (R, k) long ranks from 0, in their order; -1 where fewer are inside.
     """
-    rank = inside.cumsum(dim=1)
-    kept = inside & (rank <= k)
-    first = torch.full((len(rows), k), -1, dtype=torch.long)
-    query, column = kept.nonzero(as_tuple=True)
-    first[query, rank[query, column] - 1] = rows[query, column]
+    place = inside.cumsum(dim=1)
+    kept = inside & (place <= k)
+    first = torch.full((len(inside), k), -1, dtype=torch.long)
+    row, rank = kept.nonzero(as_tuple=True)
+    first[row, place[row, rank] - 1] = rank
     return first
 
 
@@ -144,39 +143,45 @@ class DesignEffect:
         self.within = torch.zeros(shape, dtype=torch.float64)
 
     def add(self, values: Tensor, group: Tensor, cell: Tensor, side: Tensor) -> None:
-        """Add one random split.
+        """Add random splits.
 
         Args:
-            values: (Q, M) float: metrics of each query within its half, NaN where a query does not
-                count.
+            values: (S, Q, M) float: metrics of each query within its half in each of S splits, NaN
+                where a query does not count.
             group: (Q,) long: queries of one group are one unit: a product, or a product's queries
                 of one value; -1 for a query that belongs to no cell.
             cell: (G,) long: the cell of each group.
-            side: (G,) long: the half of each group, 0 or 1.
+            side: (S, G) long: the half of each group in each split, 0 or 1.
         """
         in_cell = group >= 0
-        values, group = values[in_cell], group[in_cell]
+        values, group = values[:, in_cell], group[in_cell]
+        splits, groups = side.shape
+        split = torch.arange(splits)[:, None]
+        unit = (split * groups + group).flatten()
+        where = ((split * self.cells + cell) * 2 + side).flatten()
+        values, halves = values.flatten(0, 1), splits * self.cells * 2
         counted = ~values.isnan()
-        where = cell * 2 + side
-        totals = _sums(values.nan_to_num(0.0), group, len(cell))
-        counts = _sums(counted.to(values.dtype), group, len(cell))
-        number = _sums(counts, where, 2 * self.cells)
-        mean = _sums(totals, where, 2 * self.cells) / number
+        totals = _sums(values.nan_to_num(0.0), unit, len(where))
+        counts = _sums(counted.to(values.dtype), unit, len(where))
+        number = _sums(counts, where, halves)
+        mean = _sums(totals, where, halves) / number
         deviation = totals - mean.nan_to_num(0.0)[where] * counts
-        groups = _sums((counts > 0).to(values.dtype), where, 2 * self.cells)
-        variance = _sums(deviation.square(), where, 2 * self.cells) / number.square()
-        variance = variance * groups / (groups - 1.0)
-        variance = torch.where(groups > 1, variance, torch.nan)
-        mean, variance = (part.view(self.cells, 2, self.columns) for part in (mean, variance))
-        both = mean.isfinite().all(dim=1) & variance.isfinite().all(dim=1)  # (C, M)
-        used = both.sum(dim=0).clamp(min=1)
-        overall = [torch.where(both, mean[:, half], 0.0).sum(dim=0) / used for half in (0, 1)]
-        between = (mean[:, 0] - mean[:, 1]).square() / 2.0
-        within = variance.mean(dim=1)
-        self.between[:-1] += torch.where(both, between, 0.0)
-        self.within[:-1] += torch.where(both, within, 0.0)
-        self.between[-1] += (overall[0] - overall[1]).square() / 2.0
-        self.within[-1] += torch.where(both, within, 0.0).sum(dim=0) / used.square()
+        having = _sums((counts > 0).to(values.dtype), where, halves)
+        variance = _sums(deviation.square(), where, halves) / number.square()
+        variance = variance * having / (having - 1.0)
+        variance = torch.where(having > 1, variance, torch.nan)
+        shape = (splits, self.cells, 2, self.columns)
+        mean, variance = mean.view(shape), variance.view(shape)
+        both = mean.isfinite().all(dim=2) & variance.isfinite().all(dim=2)  # (S, C, M)
+        used = both.sum(dim=1).clamp(min=1)
+        overall = torch.where(both[:, :, None], mean, 0.0).sum(dim=1) / used[:, None]  # (S, 2, M)
+        between = torch.where(both, (mean[:, :, 0] - mean[:, :, 1]).square() / 2.0, 0.0)
+        within = torch.where(both, variance.mean(dim=2), 0.0)
+        self.between[:-1] += between.sum(dim=0, dtype=torch.float64)
+        self.within[:-1] += within.sum(dim=0, dtype=torch.float64)
+        of_means = (overall[:, 0] - overall[:, 1]).square() / 2.0
+        self.between[-1] += of_means.sum(dim=0, dtype=torch.float64)
+        self.within[-1] += (within.sum(dim=1) / used.square()).sum(dim=0, dtype=torch.float64)
 
     def factor(self) -> Tensor:
         """Ratio of the variance over new sets to that of the queries alone, (C + 1, M), >= 1."""

@@ -31,7 +31,6 @@ from fashret.functional.split_half import (
     DesignEffect,
     all_metrics,
     depth_for_halves,
-    first_within,
     random_halves,
     small_sample_factor,
 )
@@ -85,16 +84,6 @@ def test_metrics_in_one_pass_are_the_metrics(seed: int) -> None:
         )
 
 
-def test_the_first_rows_within_a_half_are_those_of_a_loop() -> None:
-    generator = torch.Generator().manual_seed(0)
-    rows = torch.stack([torch.randperm(50, generator=generator)[:20] for _ in range(30)])
-    inside = torch.rand(30, 20, generator=generator) < 0.4
-    found = first_within(rows, inside, 6)
-    for q in range(30):
-        kept = [r for r, i in zip(rows[q].tolist(), inside[q].tolist(), strict=True) if i][:6]
-        assert found[q].tolist() == kept + [-1] * (6 - len(kept))
-
-
 def test_halves_are_equal_and_random() -> None:
     generator = torch.Generator().manual_seed(0)
     sides = torch.stack([random_halves(11, generator) for _ in range(400)])
@@ -120,14 +109,14 @@ def test_within_and_between_are_those_of_plain_arithmetic() -> None:
     values = torch.tensor([[1.0], [0.0], [0.5], [torch.nan]], dtype=torch.float64)
     more = torch.tensor([[0.2], [0.8], [0.4], [0.6]], dtype=torch.float64)
     group, cell = torch.tensor([0, 1, 2, 3]), torch.zeros(4, dtype=torch.long)
-    side = torch.tensor([0, 0, 1, 1])
-    effect.add(more, group, cell, side)
+    side = torch.tensor([[0, 0, 1, 1]])
+    effect.add(more[None], group, cell, side)
     # means 0.5 and 0.5; variances 2 x (0.3^2 + 0.3^2) / 2^2 = 0.09 and 2 x 2 x 0.1^2 / 4 = 0.01
     assert float(effect.between[0, 0]) == pytest.approx(0.0)
     assert float(effect.within[0, 0]) == pytest.approx((0.09 + 0.01) / 2)
-    effect.add(values, group, cell, side)  # one counted group on the second side: no variance
+    effect.add(values[None], group, cell, side)  # one counted group on the second side: no variance
     assert float(effect.within[0, 0]) == pytest.approx((0.09 + 0.01) / 2)
-    effect.add(torch.tensor([[0.8], [1.0], [0.1], [0.3]]), group, cell, side)
+    effect.add(torch.tensor([[[0.8], [1.0], [0.1], [0.3]]]), group, cell, side)
     assert float(effect.between[0, 0]) == pytest.approx((0.9 - 0.2) ** 2 / 2)
     assert float(effect.factor()[0, 0]) == pytest.approx(0.245 / (0.05 + 0.01))
 

@@ -41,15 +41,14 @@ def test_halves_are_random_and_as_even_as_can_be() -> None:
     assert all(abs(int(n) - 200) < 50 for n in times)  # type: ignore[union-attr]
 
 
-def test_the_first_rows_of_a_half_keep_their_order() -> None:
+def test_the_first_ranks_of_a_half_keep_their_order() -> None:
     generator = torch.Generator().manual_seed(1)
-    rows = torch.stack([torch.randperm(40, generator=generator)[:9] for _ in range(30)])
     inside = torch.rand(30, 9, generator=generator) < 0.4
     inside[0], inside[1] = True, False
     for k in (1, 3, 9):
-        found = first_within(rows, inside, k)
+        found = first_within(inside, k)
         for q in range(30):
-            kept = [int(row) for row, here in zip(rows[q], inside[q], strict=True) if here][:k]
+            kept = [rank for rank, here in enumerate(inside[q].tolist()) if here][:k]
             assert found[q].tolist() == kept + [-1] * (k - len(kept))
 
 
@@ -141,13 +140,29 @@ def test_variances_between_and_within_halves_equal_a_loop() -> None:
     values[:, 1] = math.nan  # a metric that no query has
     splits.append((values, group, cell, side))
     effect = DesignEffect(3, 2)
-    for split in splits:
-        effect.add(*split)
+    for values, group, cell, side in splits:
+        effect.add(values[None], group, cell, side[None])
     between, within = expected_sums(splits, 3, 2)
     assert torch.allclose(effect.between, torch.tensor(between, dtype=torch.float64))
     assert torch.allclose(effect.within, torch.tensor(within, dtype=torch.float64))
     assert within[2] == [0.0, 0.0]  # two groups are never two in each half
     assert within[1][0] > 0.0
+
+
+def test_splits_may_be_added_together() -> None:
+    """A small set's splits are one step; each counts by itself."""
+    generator = torch.Generator().manual_seed(6)
+    splits = [random_split(generator) for _ in range(9)]
+    _, group, cell, _ = splits[0]
+    values = torch.stack([split[0] for split in splits])
+    side = torch.stack([split[3] for split in splits])
+    together, each = DesignEffect(3, 2), DesignEffect(3, 2)
+    together.add(values, group, cell, side)
+    for one, halves in zip(values, side, strict=True):
+        each.add(one[None], group, cell, halves[None])
+    assert float(each.within[0, 0]) > 0.0
+    assert torch.allclose(together.between, each.between, rtol=1e-12)
+    assert torch.allclose(together.within, each.within, rtol=1e-12)
 
 
 def test_the_factor_is_the_ratio_but_never_narrows() -> None:
@@ -168,7 +183,7 @@ def test_what_a_half_shares_widens_by_its_variance(shared: float, expected: floa
         side = random_halves(400, generator)
         own = torch.randn(400, 1, generator=generator, dtype=torch.float64)
         both = shared * torch.randn(2, 1, generator=generator, dtype=torch.float64)
-        effect.add(own + both[side], torch.arange(400), cell, side)
+        effect.add((own + both[side])[None], torch.arange(400), cell, side[None])
     # A squared normal has the standard deviation sqrt(2) times its mean: five errors of 1,500.
     found = float((effect.between / effect.within)[0, 0])
     assert found == pytest.approx(expected, rel=5 * math.sqrt(2 / splits))
