@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from fashret.catalog.folder import open_catalog
 from support.commands import QUIET, SMALL, Run, lines
+from support.forked import forked
 from support.judged import small_table, write_log, write_triples
 
 pytestmark = pytest.mark.distributed
@@ -29,22 +30,23 @@ def start(
     sweep: bool = False,
     strategy: bool = True,
 ) -> str:
-    """A command as a user starts it, in a folder, with two processes; what it printed."""
+    """A command in a folder, with two processes as torchrun starts them; what it printed."""
     folder.mkdir(parents=True)
     quiet = (*SMALL, *QUIET, "gallery=false") if name == "train" else SMALL[:3]
-    done = subprocess.run(
-        [
-            *(sys.executable, str(ROOT / f"{name}.py"), *["-m"] * sweep, *quiet),
-            *("trainer.accelerator=cpu", "device=cpu", "trainer.devices=2"),
-            *(["trainer.strategy=ddp"] if strategy else []),
-            *overrides,
-        ],
-        env=os.environ | {"FASHRET_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        cwd=folder,
-    )
+    words = [
+        *(f"{name}.py", *["-m"] * sweep, *quiet),
+        *("trainer.accelerator=cpu", "device=cpu", "trainer.devices=2"),
+        *(["trainer.strategy=ddp"] if strategy else []),
+        *overrides,
+    ]
+    own = {"FASHRET_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    if sweep:  # its jobs start their processes themselves, as a command does without torchrun
+        done = subprocess.run(
+            [sys.executable, str(ROOT / words[0]), *words[1:]],
+            env=os.environ | own, capture_output=True, text=True, timeout=200, cwd=folder,
+        )  # fmt: skip
+    else:
+        done = forked(words, folder, own, processes=2)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

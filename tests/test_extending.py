@@ -1,8 +1,6 @@
 """The loss, miner, source and metric of examples/, used as docs/extending.md says."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import torch
 from PIL import Image
 
 from fashret.types import Relations
+from support.forked import forked
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -43,7 +42,7 @@ def products(tmp_path: Path) -> Path:
 @pytest.mark.run
 def test_parts_of_ones_own_train_together(products: Path, tmp_path: Path) -> None:
     command = [
-        sys.executable, "train.py", "--config-dir", "examples/conf", "data=product_folders",
+        "train.py", "--config-dir", "examples/conf", "data=product_folders",
         f"data.root={products}", "loss=align_uniform", "miner=top_negatives", "miner.keep=3",
         "retrieval=all_right", "retrieval.k=[3,10]", "targets=none", "gallery=false",
         "trainer.max_epochs=2",
@@ -52,13 +51,10 @@ def test_parts_of_ones_own_train_together(products: Path, tmp_path: Path) -> Non
         "trainer.enable_progress_bar=false", f"hydra.run.dir={tmp_path / 'run'}",
         f"paths.cache_dir={tmp_path / 'cache'}",
     ]  # fmt: skip
-    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    refused = forked(command, ROOT, {})
     assert refused.returncode == 1
     assert "FASHRET_EXTENSIONS=examples allows it" in refused.stderr
-    allowed = os.environ | {"FASHRET_EXTENSIONS": "examples"}
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env=allowed, check=False
-    )
+    done = forked(command, ROOT, {"FASHRET_EXTENSIONS": "examples"})
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
     last = json.loads((run / "train_log.jsonl").read_text().splitlines()[-1])

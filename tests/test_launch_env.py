@@ -13,6 +13,7 @@ import torch
 from fashret.errors import ConfigError
 from fashret.launch_env import global_rank, is_restart, with_shared_run_folder, world_size
 from support.commands import QUIET, SMALL, Run, lines
+from support.forked import forked
 
 ROOT = Path(__file__).parents[1]
 CPU = ("trainer.accelerator=cpu", "trainer.devices=1", "device=cpu", "gallery=false")
@@ -75,15 +76,18 @@ def test_a_job_that_slurm_queues_again_goes_on_in_its_folder(run: Run) -> None:
     scontrol.chmod(0o755)
     epochs = 60
     command = [
-        *(sys.executable, str(ROOT / "train.py"), *SMALL, *QUIET, *CPU, "data.batch_size=4"),
+        *("train.py", *SMALL, *QUIET, *CPU, "data.batch_size=4"),
         *(f"trainer.max_epochs={epochs}", "trainer.check_val_every_n_epoch=20", "targets=none"),
     ]
-    environment = os.environ | SLURM | {
+    environment = SLURM | {
         "FASHRET_CACHE": str(run.cache_dir), "OMP_NUM_THREADS": "1",
         "PATH": f"{here / 'bin'}:{os.environ['PATH']}",
     }  # fmt: skip
     folder = here / "outputs" / "train" / "slurm-4711-0"
-    first = subprocess.Popen(command, env=environment, cwd=here, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(
+        [sys.executable, str(ROOT / command[0]), *command[1:]],
+        env=os.environ | environment, cwd=here, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (folder / "checkpoints" / "last.ckpt").exists():
         assert time.monotonic() < deadline
@@ -94,10 +98,7 @@ def test_a_job_that_slurm_queues_again_goes_on_in_its_folder(run: Run) -> None:
     assert told.read_text() == "requeue 4711\n"
     left = torch.load(folder / "checkpoints" / "requeued.ckpt", weights_only=True)
     assert 0 < left["global_step"] < 12 * epochs
-    second = subprocess.run(
-        command, env=environment | {"SLURM_RESTART_COUNT": "1"}, cwd=here, capture_output=True,
-        text=True, timeout=200, check=False,
-    )  # fmt: skip
+    second = forked(command, here, environment | {"SLURM_RESTART_COUNT": "1"})
     assert second.returncode == 0, second.stderr[-2000:]
     assert f"resuming from {folder / 'checkpoints' / 'requeued.ckpt'}" in second.stdout
     assert [path.name for path in (here / "outputs" / "train").iterdir()] == [folder.name]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fashret.version import __version__
+from support.forked import forked
 from support.terminal import ROOT, TINY, output
 
 pytestmark = pytest.mark.run
@@ -47,10 +48,7 @@ def test_a_command_that_fails_leaves_no_empty_folder(
 ) -> None:
     for folder in before:
         (tmp_path / folder).mkdir(parents=True)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
-        cwd=tmp_path, env=environment(tmp_path / "cache"), capture_output=True, text=True,
-    )  # fmt: skip
+    done = forked(["train.py", *arguments], tmp_path, environment(tmp_path / "cache"))
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
@@ -63,21 +61,16 @@ def test_a_command_that_fails_keeps_a_folder_with_something_in_it(
     """The run fails at its end, and its results stay."""
     given = ["trainer.max_epochs=1", "monitor=val/text/pair/mrr@11"]
     given += ["callbacks.best_checkpoint=null", "callbacks.epoch_lines=null"]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *TINY, *given, "hydra.run.dir=kept"],
-        cwd=tmp_path, env=environment(cache_dir), capture_output=True, text=True,
-    )  # fmt: skip
+    given.append("hydra.run.dir=kept")
+    done = forked(["train.py", *TINY, *given], tmp_path, environment(cache_dir))
     assert done.returncode == 1
     assert "monitor=val/text/pair/mrr@11 is not a metric of this run" in done.stderr
     assert (tmp_path / "kept" / "metrics.json").is_file()
 
 
 def test_a_failed_job_of_a_sweep_keeps_its_folder(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), "-m", "model.train=bogus", "seed=0",
-         "hydra.sweep.dir=swept"],
-        cwd=tmp_path, env=environment(tmp_path / "cache"), capture_output=True, check=True,
-    )  # fmt: skip
+    words = ["train.py", "-m", "model.train=bogus", "seed=0", "hydra.sweep.dir=swept"]
+    forked(words, tmp_path, environment(tmp_path / "cache")).check_returncode()
     assert (tmp_path / "swept" / "0" / "failed.txt").read_text().startswith("model.train=bogus")
 
 
@@ -109,12 +102,10 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(tmp_path: Path, cache_
     command = re.fullmatch(r"interrupted; to resume after the last finished epoch: (.*)", advice)
     assert command is not None, said
     assert command[1] == "python train.py resume=run"
-    words = shlex.split(command[1].replace("python train.py", str(ROOT / "train.py")))
+    words = shlex.split(command[1].removeprefix("python "))
     last = int(re.findall(r"^epoch (\d+)/", "epoch 2/400\n" + said, re.M)[-1])
-    done = subprocess.run(
-        [sys.executable, *words, f"trainer.max_epochs={last + 2}"],
-        cwd=tmp_path, env=environment(cache_dir), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    words.append(f"trainer.max_epochs={last + 2}")
+    done = forked(words, tmp_path, environment(cache_dir))
     assert done.returncode == 0, done.stderr
     lines = re.findall(r"^epoch (\d+)/(\d+): ", done.stdout, re.M)
     epochs = [int(epoch) for epoch, _ in lines]

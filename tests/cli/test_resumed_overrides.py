@@ -1,7 +1,5 @@
 """What the overrides of a resumed folder may say."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +7,7 @@ from omegaconf import OmegaConf
 
 from fashret.cli.resumed_overrides import with_resumed_overrides
 from fashret.errors import CheckpointError
+from support.forked import forked
 from support.project import ROOT
 
 
@@ -131,13 +130,7 @@ def test_ordinary_overrides_are_resumed(tmp_path: Path) -> None:
 )
 def test_the_command_refuses_a_hostile_folder_with_one_message(override: str, marker: Path) -> None:
     folder = resumable(marker.parent / "evil", override.replace("MARKER", str(marker)))
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), f"resume={folder}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=120,
-    )
+    done = forked(["train.py", f"resume={folder}"], ROOT, {})
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: resume={folder}: ")
     assert "psutil.Popen" in done.stderr
