@@ -95,7 +95,7 @@ def rank_split(
                 ranking = first_of_units(ranking, units)
             ranking = first_columns(ranking, k)
         else:
-            ranking = ranked(plan.searches[mode], queries, items, k, excluded)
+            ranking = ranked(plan.searches[mode], queries, items, k, excluded, max(plan.options.k))
         rankings[mode] = (own.cpu(), Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
     options, raw = plan.options, embedded.text if gallery_is_all else embedded.text[gallery_idx]
     for name, judged in embedded.judged.items():
@@ -103,13 +103,19 @@ def rank_split(
         queries = embedded.layout.weighted(judged[own.to(device)], weights)
         kind = options.documents if plan.judged[name].name == "text" else "image"
         items = documents(kind, image, raw, options.weight_image)
-        ranking = ranked(plan.searches[name], queries, items, depth or max(options.k), None)
+        most = max(options.k)
+        ranking = ranked(plan.searches[name], queries, items, depth or most, None, most)
         rankings[name] = (own, Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
     return rankings
 
 
 def ranked(
-    search: Search, queries: Vectors, gallery: Vectors, k: int, excluded: Excluded | None
+    search: Search,
+    queries: Vectors,
+    gallery: Vectors,
+    k: int,
+    excluded: Excluded | None,
+    scored: int | None = None,
 ) -> Ranking:
     """Rank what a search ranks: the items of its gallery, or units by their best item.
 
@@ -119,9 +125,10 @@ def ranked(
         gallery: the embeddings of its N gallery items.
         k: the number of columns of the ranking.
         excluded: the gallery positions that are left out of these queries' rankings.
+        scored: the number of first columns whose scores must be exact; None for all.
     """
     if search.units is None:
-        return topk(queries, gallery, k, exclude=excluded)
+        return topk(queries, gallery, k, exclude=excluded, scored=scored)
     return topk_units(queries, gallery, k, search.units, exclude=excluded)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fashret.functional.judged import JudgedPairs
-from fashret.functional.topk import topk
+from fashret.functional.topk import exact_scores, topk
 from fashret.types import UNKNOWN
 
 
@@ -60,7 +60,8 @@ def hard_negatives(
     counts = dict.fromkeys(("asked", "kept", *reasons), 0)
     for code in category[category != UNKNOWN].unique().tolist():
         rows = (category == code).nonzero()[:, 0]
-        ranking = topk(embeddings[rows], embeddings[rows], min(depth + 1, len(rows)))
+        own = embeddings[rows]
+        ranking = topk(own, own, min(depth + 1, len(rows)), scored=0)
         anchor = rows[:, None].expand_as(ranking.rows)
         other = rows[ranking.rows.clamp(min=0)]
         candidate = (ranking.rows >= 0) & (other != anchor)
@@ -88,7 +89,7 @@ def hard_negatives(
                 anchor[row, column],
                 other[row, column],
                 rank[row, column],
-                ranking.scores[row, column],
+                exact_scores(own, own, row, ranking.rows[row, column]),
                 differs[chosen],
             )
         )

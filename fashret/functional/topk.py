@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fashret.errors import DataError
-from fashret.functional.precision import full_precision
+from fashret.functional.precision import full_precision, inner_products
 from fashret.functional.similarity import Vectors
 
 MARGIN = 32
@@ -53,6 +53,7 @@ def topk(
     k: int,
     *,
     exclude: Excluded | None = None,
+    scored: int | None = None,
     query_chunk: int = 1024,
     gallery_chunk: int = 16384,
 ) -> Ranking:
@@ -60,8 +61,9 @@ def topk(
 
     A fast pass in float32 finds candidates; those that rounding could have misplaced are scored
     again in float64, and the order is by that score, ties by the smaller row. So the result
-    depends neither on the chunk sizes nor on how queries are distributed over processes. Memory
-    is a chunk of queries times a chunk of the gallery, never queries x gallery.
+    depends neither on the chunk sizes nor on how queries are distributed over processes, but for
+    the last digits of scores beyond `scored`. Memory is a chunk of queries times a chunk of the
+    gallery, never queries x gallery.
 
     The float32 products are computed in full precision, whatever
     `torch.set_float32_matmul_precision`, TORCH_ALLOW_TF32_CUBLAS_OVERRIDE or autocast say: the
@@ -72,6 +74,8 @@ def topk(
         gallery: N rows of D floats on the same device; N may be 0.
         k: number of rows to return per query, at least 1.
         exclude: gallery rows to leave out of single queries' rankings.
+        scored: the number of first columns whose scores must be exact, which takes time; those of
+            the others are off by a rounding of float32. None for all.
         query_chunk: queries that are searched at a time.
         gallery_chunk: gallery rows that are compared at a time.
 
@@ -85,7 +89,9 @@ def topk(
             excluded = None if exclude is None else exclude.for_queries(start, stop)
             part = queries[start:stop]
             length = _largest_norm(part, "query", queries, query_chunk)
-            parts.append(_topk_block(part, length, gallery, k, excluded, gallery_chunk))
+            ranking = _topk_block(part, length, gallery, k, excluded, gallery_chunk)
+            _score_exactly(ranking, part, gallery, k if scored is None else min(scored, k))
+            parts.append(ranking)
     if not parts:
         return Ranking(torch.empty(0, k, dtype=torch.long), torch.empty(0, k, dtype=torch.float64))
     return Ranking(torch.cat([p.rows for p in parts]), torch.cat([p.scores for p in parts]))
@@ -114,10 +120,17 @@ def rank_rows(queries: Tensor, gallery: Vectors, rows: Tensor) -> Ranking:
 
 def _rank_rows(queries: Tensor, gallery: Vectors, rows: Tensor) -> Ranking:
     """Rank rows as `rank_rows` does, for embeddings that are known to be finite."""
-    rows = rows.sort(dim=1).values  # ties: the stable sort below keeps the smaller row first
-    scores = _exact_scores(queries, gallery, rows)
-    order = scores.sort(dim=1, descending=True, stable=True)
-    return Ranking(rows.gather(1, order.indices), order.values)
+    scores = torch.full(rows.shape, -torch.inf, dtype=torch.float64, device=rows.device)
+    query, column = (rows >= 0).nonzero(as_tuple=True)
+    scores[query, column] = exact_scores(queries, gallery, query, rows[query, column])
+    return _in_order(rows, scores)
+
+
+def _in_order(rows: Tensor, scores: Tensor) -> Ranking:
+    """Order (Q, C) rows by their scores, ties by the smaller row."""
+    by_row = rows.sort(dim=1)  # the stable sort below keeps the smaller row first
+    order = scores.gather(1, by_row.indices).sort(dim=1, descending=True, stable=True)
+    return Ranking(by_row.values.gather(1, order.indices), order.values)
 
 
 def _topk_block(
@@ -139,10 +152,14 @@ def _topk_block(
     error = queries.shape[1] * torch.finfo(torch.float32).eps * query_norm * row_norm
     kth = fast_scores[:, min(k, width) - 1]
 
-    ranking = first_columns(_rank_rows(queries, gallery, fast_rows[:, :k]), k)
-    if width > k:
-        unsure = ((kth - fast_scores[:, k]) <= error).nonzero()[:, 0]
-        _replace(ranking, unsure, _rank_rows(queries[unsure], gallery, fast_rows[unsure]), k)
+    close = (fast_scores[:, :-1] - fast_scores[:, 1:]) <= error
+    close &= fast_scores[:, 1:] >= kth[:, None] - error  # what is farther is not in the first k
+    pad = torch.nn.functional.pad
+    query, column = (pad(close, (1, 0)) | pad(close, (0, 1))).nonzero(as_tuple=True)
+    scores = fast_scores.double()
+    pairs = exact_scores(queries, gallery, query, fast_rows[query, column])
+    scores[query, column] = pairs
+    ranking = first_columns(_in_order(fast_rows, scores), k)
     if width == k + MARGIN:  # more rows than these may be as near: look at the full gallery
         last = fast_scores[:, -1]
         unsure = ((kth - last <= error) & last.isfinite()).nonzero()[:, 0]
@@ -162,7 +179,7 @@ def _fast_pass(
     for start in range(0, len(gallery), chunk):
         block = gallery[start : min(start + chunk, len(gallery))]
         largest_norm = max(largest_norm, _largest_norm(block, "gallery row", gallery, chunk))
-        scores = queries @ block.T  # (Q, chunk)
+        scores = inner_products(queries, block)  # (Q, chunk)
         if exclude is not None:
             inside = (exclude.rows >= start) & (exclude.rows < start + len(block))
             scores[exclude.queries[inside], exclude.rows[inside] - start] = -torch.inf
@@ -220,20 +237,34 @@ def _exact_pass(
     return _rank_rows(query[None], gallery, kept)
 
 
-def _exact_scores(queries: Tensor, gallery: Vectors, rows: Tensor) -> Tensor:
-    """Compute (Q, C) float64 inner products; -inf where the row is -1.
+def exact_scores(queries: Tensor, gallery: Vectors, query: Tensor, row: Tensor) -> Tensor:
+    """Compute the float64 inner products of P pairs.
 
-    Summed row by row, not by a matrix product: equal rows then get equal scores to the last bit.
+    Summed pair by pair, not by a matrix product: equal rows then get equal scores to the last bit.
+
+    Args:
+        queries: (Q, D) float embeddings.
+        gallery: N rows of D floats.
+        query: (P,) long positions of queries.
+        row: (P,) long gallery rows.
+
+    Returns:
+        (P,) float64.
     """
-    scores = torch.full(rows.shape, -torch.inf, dtype=torch.float64, device=rows.device)
-    step = max(1, 2**18 // max(1, rows.shape[1] * queries.shape[1]))
-    for start in range(0, len(rows), step):
-        part = rows[start : start + step]
-        candidates = gallery[part.clamp(min=0).reshape(-1)].double()
-        products = candidates.view(*part.shape, queries.shape[1])
-        products = products * queries[start : start + step, None].double()
-        scores[start : start + step] = products.sum(dim=-1).masked_fill(part < 0, -torch.inf)
-    return scores
+    step = max(1, 2**18 // max(1, queries.shape[1]))
+    parts = [torch.empty(0, dtype=torch.float64, device=row.device)]
+    for start in range(0, len(row), step):
+        part = slice(start, start + step)
+        products = gallery[row[part]].double() * queries[query[part]].double()
+        parts.append(products.sum(dim=-1))
+    return torch.cat(parts)
+
+
+def _score_exactly(ranking: Ranking, queries: Tensor, gallery: Vectors, columns: int) -> None:
+    """Put exact scores into the first columns of a ranking, in place."""
+    query, column = (ranking.rows[:, :columns] >= 0).nonzero(as_tuple=True)
+    rows = ranking.rows[query, column]
+    ranking.scores[query, column] = exact_scores(queries, gallery, query, rows)
 
 
 def first_columns(ranking: Ranking, k: int) -> Ranking:

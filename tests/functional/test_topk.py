@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import fashret.functional.topk as topk_module
 from fashret.errors import DataError
-from fashret.functional.precision import full_precision
+from fashret.functional.precision import full_precision, inner_products
 from fashret.functional.similarity import Fused
 from fashret.functional.topk import Excluded, rank_rows, topk
 from support.project import ROOT
@@ -156,12 +156,14 @@ class TensorFloat32(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is torch.ops.aten.mm.default and args[0].dtype == torch.float32:
+        products = (torch.ops.aten.mm.default, torch.ops.mkldnn._linear_pointwise.default)
+        if func in products and args[0].dtype == torch.float32:
             self.products += 1
             if torch.get_float32_matmul_precision() != "highest":
                 self.rounded += 1
-                bits = [part.contiguous().view(torch.int32) for part in args]
-                args = [((part + 0x1000) & ~0x1FFF).view(torch.float32) for part in bits]
+                bits = [part.contiguous().view(torch.int32) for part in args[:2]]
+                rounded = [((part + 0x1000) & ~0x1FFF).view(torch.float32) for part in bits]
+                args = [*rounded, *args[2:]]
         return func(*args, **(kwargs or {}))
 
 
@@ -187,9 +189,11 @@ def test_a_ranking_is_exact_whatever_precision_products_are_allowed(
     with TensorFloat32() as device:
         queries @ catalog.T
         assert (device.products, device.rounded) == (1, 1)
+        inner_products(queries, catalog)
+        assert (device.products, device.rounded) == (2, 2)
         found = topk(queries, catalog, 10, gallery_chunk=1000)
-    assert device.products == 1 + 3
-    assert device.rounded == 1
+    assert device.products == 2 + 3
+    assert device.rounded == 2
     assert found.rows.tolist() == expected
     assert torch.get_float32_matmul_precision() == precision
 
@@ -302,6 +306,35 @@ def test_scores_are_exact_products() -> None:
     assert found.rows.tolist() == [[2, 1], [0, 2]]
     assert found.scores.tolist() == [[8.0, 4.0], [0.0, -1.0]]
     assert found.scores.dtype == torch.float64
+
+
+def test_scores_beyond_those_asked_for_are_rounded_and_their_order_is_exact(
+    vectors: tuple[Tensor, Tensor],
+) -> None:
+    queries, catalog = vectors
+    whole = topk(queries, catalog, 30)
+    for scored in (0, 7, 30, 99):
+        found = topk(queries, catalog, 30, scored=scored)
+        assert torch.equal(found.rows, whole.rows)
+        assert torch.equal(found.scores[:, :scored], whole.scores[:, :scored])
+        assert torch.allclose(found.scores, whole.scores, rtol=0.0, atol=1e-6)
+    assert not torch.equal(topk(queries, catalog, 30, scored=0).scores, whole.scores)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [(torch.float32, 1e-4), (torch.float64, 1e-14), (torch.float16, 0.05)]
+)
+def test_inner_products_are_those_of_float64(dtype: torch.dtype, atol: float) -> None:
+    generator = torch.Generator().manual_seed(9)
+    for queries, rows, dim in ((1, 1, 3), (5, 40, 16), (33, 7, 130), (0, 4, 8), (4, 0, 8)):
+        first = torch.randn(queries, dim, generator=generator).to(dtype)
+        second = torch.randn(dim, rows, generator=generator).to(dtype).T  # not contiguous
+        found = inner_products(first, second)
+        assert found.dtype == dtype
+        expected = first.double() @ second.double().T
+        assert torch.allclose(found.double(), expected, rtol=0.0, atol=atol)
+    learned = torch.ones(2, 3, requires_grad=True)
+    assert not inner_products(learned, torch.ones(4, 3)).requires_grad
 
 
 def test_no_queries_find_nothing() -> None:
