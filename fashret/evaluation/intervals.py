@@ -205,10 +205,10 @@ def _design_effects(
     generator = torch.Generator().manual_seed(plan.options.seed)
     splits = min(MOST_SPLITS, max(FEWEST_SPLITS, _SPLIT_QUERIES // max(1, len(of_query))))
     at_once = max(1, _AT_ONCE // max(1, len(of_query)))
-    units = int(max(of_query.max(), of_item.max())) + 1
+    num_products = int(max(of_query.max(), of_item.max())) + 1
     for begin in range(0, splits, at_once):
         drawn = range(begin, min(begin + at_once, splits))
-        side = torch.stack([random_halves(units, generator) for _ in drawn])
+        side = torch.stack([random_halves(num_products, generator) for _ in drawn])
         of_side, item_side = side[:, of_query], side[:, of_item]  # (S, Q) and (S, N)
         for search, by_task_codes in codes_by_search.items():
             relevant = torch.stack([count.within(of_side, item_side) for count in counts[search]])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fashret.functional.judged import JudgedPairs
-from fashret.functional.topk import exact_scores, topk
+from fashret.functional.topk import topk
 from fashret.types import UNKNOWN
 
 
@@ -18,7 +18,7 @@ class HardPairs:
         anchor: (P,) long rows of the anchors.
         negative: (P,) long rows of their hard negatives.
         rank: (P,) long rank of the negative among the anchor's nearest of its category, from 1.
-        similarity: (P,) float64 inner product of the two embeddings.
+        similarity: (P,) float64 inner product of the two embeddings, to single precision.
         differs: (P, A) bool: the attribute is known for both items, and differs.
         counts: number of candidates that were looked at (`asked`), `kept`, and dropped by reason.
     """
@@ -89,7 +89,7 @@ def hard_negatives(
                 anchor[row, column],
                 other[row, column],
                 rank[row, column],
-                exact_scores(own, own, row, ranking.rows[row, column]),
+                ranking.scores[row, column],
                 differs[chosen],
             )
         )

@@ -255,7 +255,7 @@ def exact_scores(queries: Tensor, gallery: Vectors, query: Tensor, row: Tensor) 
     parts = [torch.empty(0, dtype=torch.float64, device=row.device)]
     for start in range(0, len(row), step):
         part = slice(start, start + step)
-        products = gallery[row[part]].double() * queries[query[part]].double()
+        products = gallery[row[part]].double().mul_(queries[query[part]])
         parts.append(products.sum(dim=-1))
     return torch.cat(parts)
 

@@ -116,7 +116,7 @@ def test_hard_negatives_and_their_counts_equal_a_loop(depth: int, keep: int) -> 
     assert list(ours) == expected
     assert found.counts == counts
     exact = [similarity[a][b] for a, b, *_ in expected]
-    assert found.similarity.tolist() == pytest.approx(exact, abs=1e-9)
+    assert found.similarity.tolist() == pytest.approx(exact, abs=1e-6)
 
 
 def test_items_of_unknown_kinds_have_no_hard_negatives() -> None:
