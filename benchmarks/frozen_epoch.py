@@ -30,6 +30,7 @@ from fashret.engine.module import RetrievalModule
 from fashret.engine.schedules import constant
 from fashret.loading.batches import FeatureDataset, FeatureLoader
 from fashret.loading.samplers import ShuffledSampler
+from fashret.loading.task_batches import TaskDataset, TaskSampler
 from fashret.losses import AttributeBlocks, InfoNCE
 from fashret.miners import NoMiner
 from fashret.models.backbone import load_backbone
@@ -103,7 +104,8 @@ def epochs(items: int, turns: int) -> list[tuple[float, float]]:
     retriever = Retriever(*(Projection(torch.randn(DIM, DIM) / DIM**0.5, None) for _ in range(2)))
     retriever.set_training(build(config().model))
     batches = ShuffledSampler(np.arange(items), batch_size=BATCH, seed=0)
-    loader = FeatureLoader(FeatureDataset(Codes(), images, texts), batches)
+    dataset = TaskDataset({"caption": FeatureDataset(Codes(), images, texts)})
+    loader = FeatureLoader(dataset, TaskSampler({"caption": batches}))
     module = RetrievalModule(
         retriever=retriever.train(),
         loss=InfoNCE(),

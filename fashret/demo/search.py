@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from fashret.catalog.ann_index import CandidateSource
+from fashret.catalog.candidates import likely_rows
 from fashret.data.codes import ItemCodes
 from fashret.data.items import ItemTable
 from fashret.errors import DataError
@@ -50,12 +52,14 @@ class IndexedModel(NamedTuple):
         towers: the model that embeds queries.
         image: (n, D) embeddings of the items' photos.
         text: (n, D) embeddings of their texts, imputed where an item has none (`impute_texts`).
+        source: proposes rows of the item table for a query of a photo or a text; None to score all.
     """
 
     name: str
     towers: Retriever
     image: Tensor
     text: Tensor
+    source: CandidateSource | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,12 @@ class Search:
         if not given or not len(candidates):
             return [self._hit(int(position), None, {}) for position in candidates[: self.results]]
         layout = model.towers.layout
+        if model.source is not None and len(given) == 1:
+            units = self._units if self.by_product else None
+            asked = layout.weighted(given[0], query.weights)
+            rows, total = self.rows[candidates], len(self.table)
+            likely = likely_rows(model.source, asked, rows, total, self.results, units)
+            candidates = np.searchsorted(self.rows, likely)
         positions = torch.from_numpy(candidates).to(model.image.device)
         image, text_of_items = model.image[positions], model.text[positions]
         queries: Vectors = layout.weighted(given[0], query.weights)
@@ -154,8 +164,8 @@ class Search:
             compared["text"] = text_of_items
         most = min(self.results, len(candidates))
         if self.by_product:
-            units = units_of(self.codes.product[torch.from_numpy(self.rows[candidates])])
-            found = topk_units(queries, items, most, units)
+            of_products = np.unique(self._units[self.rows[candidates]], return_inverse=True)[1]
+            found = topk_units(queries, items, most, torch.from_numpy(of_products))
             count = int((found.rows[0] >= 0).sum())
             ranking = Ranking(found.rows[:, :count], found.scores[:, :count])
         else:
@@ -202,6 +212,12 @@ class Search:
             "title": self._titles[row] or "",
             "values": values,
         }
+
+    @cached_property
+    def _units(self) -> NDArray[np.int64]:
+        """(N,) the number of each row's product; an item without one is one of its own."""
+        found: NDArray[np.int64] = units_of(self.codes.product).numpy()
+        return found
 
     @cached_property
     def _described(self) -> dict[str, tuple[NDArray[np.int64], list[str]]]:

@@ -2,6 +2,7 @@
 
 import torch
 
+from fashret.catalog.candidates import candidate_source
 from fashret.demo.search import IndexedModel, Search
 from fashret.functional.imputation import impute_texts
 from fashret.pipelines.evaluate import EvaluateOptions, evaluated_system
@@ -30,6 +31,7 @@ def demo_search(options: EvaluateOptions, *, results: int) -> Search:
             part[row_idx].float().to(session.device) for part in (stored.image, stored.text)
         )
         text = impute_texts(image, text, layout)
-        models.append(IndexedModel(each.name, each.towers, image, text))
+        source = candidate_source(stored)
+        models.append(IndexedModel(each.name, each.towers, image, text, source))
     by_product = session.options.retrieval.by == "product"
     return Search(models, session.table, session.codes, rows, results, by_product)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fashret.cache import default_cache_dir
-from fashret.catalog.ann_index import AnnIndex, CandidateSource, index_kind
+from fashret.catalog.ann_index import CandidateSource
+from fashret.catalog.candidates import candidate_source, likely_rows
 from fashret.catalog.folder import Catalog, check_embeddings, open_catalog
-from fashret.catalog.milvus import LOCAL, MilvusCatalog
 from fashret.errors import CatalogError, ConfigError
 from fashret.evaluation.options import BY
 from fashret.functional.blocks import Layout
@@ -180,7 +180,7 @@ class Index:
             meta["text"].fillna("").tolist(),
             {name: _value_column(meta[name].fillna("").tolist()) for name in value_columns},
             products=[None if product != product else product for product in meta["product_id"]],
-            source=_candidate_source(catalog),
+            source=candidate_source(catalog),
         )
 
     def search(
@@ -220,7 +220,8 @@ class Index:
             parts.append(self._text_query(text))
         parts = [layout.weighted(part, weights or {}) for part in parts]
         if self.source is not None and len(parts) == 1:
-            rows = self._likely(self.source, parts[0], rows, k, by)
+            units = self._product_codes if by == "product" else None
+            rows = likely_rows(self.source, parts[0], rows, len(self.ids), k, units)
         item_image, item_text = self.image, self.text
         if len(rows) < len(self.ids):
             row_idx = torch.from_numpy(rows).to(self.image.device)
@@ -237,33 +238,6 @@ class Index:
         pairs = zip(ranking.rows[0].tolist(), ranking.scores[0].tolist(), strict=True)
         hits = [self._hit(int(rows[position]), score) for position, score in pairs if position >= 0]
         return SearchResult(described, hits, self.photo)
-
-    def _likely(
-        self, source: CandidateSource, query: Tensor, rows: NDArray[np.int64], k: int, by: str
-    ) -> NDArray[np.int64]:
-        """Reduce the rows to candidates that are worth an exact score, at least k of them.
-
-        Few rows, as a filter leaves them, are all scored: that is quick, and misses nothing.
-        """
-        total = len(self.ids)
-        share = len(rows) / total
-        if share < _EXACT_SHARE:
-            return rows
-        allowed = None
-        if len(rows) < total:
-            allowed = np.zeros(total, dtype=bool)
-            allowed[rows] = True
-        count = int(source.oversample * k / share)
-        while count < total:
-            near = source.candidates(query.float().cpu().numpy(), count)[0]
-            near = near[near >= 0]
-            if allowed is not None:
-                near = near[allowed[near]]
-            kept = len(np.unique(self._product_codes[near])) if by == "product" else len(near)
-            if kept >= k:
-                return np.sort(near)
-            count *= 4
-        return rows
 
     @torch.inference_mode()
     def _photo_query(self, image: Photo | NDArray[np.floating[Any]]) -> Tensor:
@@ -330,9 +304,6 @@ class Index:
         return Hit(self.ids[row], float(score), self.texts[row], values, row)
 
 
-_EXACT_SHARE = 0.05
-"""Where a filter leaves a smaller share of the items, all of them are scored."""
-
 _NO_VALUES = ("item_id", "product_id", "split", "text", "role", "photo_hash")
 """Columns of a catalog's table that are not attributes."""
 
@@ -341,33 +312,6 @@ def _embeddings(catalog: Catalog, layout: Layout, device: torch.device) -> tuple
     """The (N, D) image and text embeddings of a catalog, missing texts imputed."""
     image, text = (part.float().to(device) for part in (catalog.image, catalog.text))
     return image, impute_texts(image, text, layout)
-
-
-def _candidate_source(catalog: Catalog) -> CandidateSource | None:
-    """The index that a catalog was built with; None for the exact search.
-
-    A folder may be a stranger's: it opens no connection, and no file outside of it.
-    """
-    known = catalog.manifest.get("index") or {}
-    try:
-        if kind := index_kind(catalog):
-            return AnnIndex.open(catalog, kind)
-        if known.get("kind") != "milvus" or known.get("version") != catalog.version:
-            return None
-        path = catalog.folder / LOCAL
-        if known.get("uri") == LOCAL and path.exists():
-            engine = MilvusCatalog(str(path), str(known["alias"]))
-            if engine.current() == known.get("collection"):
-                return engine
-    except (CatalogError, ConfigError) as e:
-        log.warning("%s is searched exactly, without its index: %s", catalog.folder, e)
-        return None
-    log.info(
-        "%s is in Milvus too; here it is searched exactly. To search there: "
-        "fashret.catalog.milvus.MilvusCatalog",
-        catalog.folder,
-    )
-    return None
 
 
 def _value_column(column: Sequence[Any]) -> NDArray[np.object_]:

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from fashret.catalog.ann_index import AnnIndex
+from fashret.cli.compose import Composed, evaluate_options
 from fashret.demo.search import IndexedModel, Query, Search
 from fashret.demo.server import application
 from fashret.functional.blocks import Layout
+from fashret.pipelines.demo import demo_search
+from support.commands import SMALL, Run, composed
 from support.search_page import hits
 
 pytestmark = pytest.mark.run
@@ -104,3 +108,38 @@ def test_by_product_each_product_is_shown_once_by_its_best_photo(search: Search)
         best.setdefault(int(product[np.searchsorted(search.rows, hit["row"])]), hit["row"])
     assert [hit["row"] for hit in answer["hits"]] == list(best.values())
     assert len(best) < len(every["hits"])
+
+
+@pytest.mark.parametrize("by", ["item", "product"])
+@pytest.mark.parametrize("split", [None, "train"])
+def test_an_index_proposes_what_the_page_scores(
+    run: Run, by: str, split: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run.at("indexed")
+    run("build_catalog", f"catalog.dir={folder}", "catalog.index=hnsw")
+    options = [*SMALL[:1], f"paths.cache_dir={run.cache_dir}", "paths.output_dir=none"]
+    options += ["device=cpu", f"run={folder}", f"retrieval.by={by}"]
+    checked = Composed.checked(composed("demo", options), "demo")
+    given = replace(evaluate_options(checked), split=split, baseline=None)
+    page = demo_search(given, results=2)
+    assert page.models[0].source is not None
+    exact = replace(page, models=[page.models[0]._replace(source=None)])
+    asked: list[int] = []
+    candidates = AnnIndex.candidates
+
+    def counting(self: AnnIndex, queries: np.ndarray, count: int) -> np.ndarray:
+        asked.append(count)
+        return candidates(self, queries, count)
+
+    monkeypatch.setattr(AnnIndex, "candidates", counting)
+    item = int(page.rows[3])
+    filters = {"category": page.values["category"][0]}
+    for query in (Query(text="a red dress"), Query(item=item), Query(text="red", filters=filters)):
+        (indexed,), (all_scored,) = page.find(query), exact.find(query)
+        assert bool(asked) != bool(query.filters)  # a filter leaves few, which are all scored
+        asked.clear()
+        assert [hit["row"] for hit in indexed["hits"]] == [h["row"] for h in all_scored["hits"]]
+        assert {hit["row"] for hit in indexed["hits"]} <= set(page.rows.tolist())
+    page.find(Query(text="a red dress", item=item))
+    page.find(Query())
+    assert not asked  # both together are scored in full, and no query lists the items
