@@ -23,8 +23,8 @@ import drawn
 import torch
 from measure import Options, Ratio, Row, benchmark
 
-from fashret.cli.compose import train_options
 from fashret.cli.composing import composing
+from fashret.cli.options import train_options
 from fashret.engine.module import RetrievalModule
 from fashret.pipelines.session import Session
 from fashret.pipelines.train import make_data, make_module

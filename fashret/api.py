@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fashret.catalog.folder import Catalog
-    from fashret.cli.compose import Composed
+    from fashret.cli.options import Composed
     from fashret.data.items import ItemTable
     from fashret.models.encoding import Photo
     from fashret.models.retriever import Retriever
@@ -76,8 +76,8 @@ def train(*overrides: str) -> "TrainResult":
     Raises:
         FashretError: see `fashret.errors`.
     """
-    from fashret.cli.compose import train_options
     from fashret.cli.composing import write_hydra_folder
+    from fashret.cli.options import train_options
     from fashret.pipelines.publish import check_regressions
     from fashret.pipelines.train import train as run
 
@@ -101,7 +101,7 @@ def evaluate(*overrides: str) -> "EvaluateResult":
     Raises:
         FashretError: see `fashret.errors`.
     """
-    from fashret.cli.compose import evaluate_options
+    from fashret.cli.options import evaluate_options
     from fashret.pipelines.evaluate import evaluate as run
     from fashret.pipelines.publish import check_regressions
 
@@ -125,7 +125,7 @@ def build_catalog(*overrides: str) -> "Catalog":
     Raises:
         FashretError: see `fashret.errors`.
     """
-    from fashret.cli.compose import catalog_options
+    from fashret.cli.options import catalog_options
     from fashret.pipelines.catalog import build_catalog as run
 
     with _composed("build_catalog", overrides) as composed:

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from fashret.allowlist import LIBRARIES, allowed_target
-from fashret.cli.compose import Composed
+from fashret.cli.options import Composed
 from fashret.cli.train import train
 from fashret.config import build
 from fashret.errors import ConfigError

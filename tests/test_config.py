@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 
 from fashret.cli.command import explain
-from fashret.cli.compose import Composed
+from fashret.cli.options import Composed
 from fashret.config import build, config_dir, plain
 from fashret.config_check import KEYS, RANGES
 from fashret.errors import ConfigError

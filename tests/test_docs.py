@@ -20,8 +20,8 @@ from hydra.core.override_parser.types import Glob
 from PIL import Image
 
 import fashret
-from fashret.cli.compose import Composed
 from fashret.cli.main import COMMANDS
+from fashret.cli.options import Composed
 from support.commands import Run, composed
 from support.judged import small_table, write_log, write_triples
 from support.official_sets import inshop

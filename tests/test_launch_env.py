@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from fashret.cli.run_folder import with_shared_run_folder
 from fashret.errors import ConfigError
-from fashret.launch_env import global_rank, is_restart, with_shared_run_folder, world_size
+from fashret.launch_env import global_rank, is_restart, world_size
 from support.commands import QUIET, SMALL, Run, lines
 from support.forked import forked
 

@@ -16,7 +16,7 @@ def main() -> None:
 
 def build_catalog(cfg: DictConfig) -> None:
     """Build a catalog, or open it if it exists, and print its folder."""
-    from fashret.cli.compose import Composed, catalog_options
+    from fashret.cli.options import Composed, catalog_options
     from fashret.pipelines import catalog as pipeline
 
     catalog = pipeline.build_catalog(catalog_options(Composed.checked(cfg, "build_catalog")))

@@ -23,11 +23,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fashret.cli.help import help_text
 from fashret.cli.resumed_overrides import with_resumed_overrides
-from fashret.cli.run_folder import remove_run_folder_if_empty
+from fashret.cli.run_folder import remove_run_folder_if_empty, with_shared_run_folder
 from fashret.cli.schema_overrides import with_schema_overrides
 from fashret.config import config_dir, monitored_metric, nearest_key
 from fashret.errors import FashretError, TrainingError
-from fashret.launch_env import with_shared_run_folder
 from fashret.names import nearest
 from fashret.reports.sweep_table import FAILED
 from fashret.version import __version__
@@ -207,7 +206,7 @@ def _has_several(cfg: DictConfig) -> bool:
     """Whether a job starts several processes."""
     if "trainer" not in cfg:
         return False
-    from fashret.cli.compose import process_options
+    from fashret.cli.options import process_options
 
     return process_options(cfg).several
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from fashret.cli.command import explain
-from fashret.cli.compose import Composed, evaluate_options
+from fashret.cli.options import Composed, evaluate_options
 from fashret.cli.resumed_overrides import quoted, with_resumed_overrides
 from fashret.config import config_dir
 from fashret.errors import ConfigError

@@ -15,7 +15,7 @@ def demo(cfg: DictConfig) -> None:
     import socket
     from contextlib import suppress
 
-    from fashret.cli.compose import Composed, evaluate_options
+    from fashret.cli.options import Composed, evaluate_options
     from fashret.errors import ConfigError
     from fashret.pipelines.demo import demo_search
 

@@ -12,7 +12,7 @@ def main() -> None:
 
 def evaluate(cfg: DictConfig) -> None:
     """Run one evaluation, against the untrained model, another run, or a catalog."""
-    from fashret.cli.compose import Composed, evaluate_options
+    from fashret.cli.options import Composed, evaluate_options
     from fashret.cli.show import show
     from fashret.pipelines import evaluate as pipeline
     from fashret.pipelines.publish import check_regressions

@@ -12,7 +12,7 @@ def main() -> None:
 
 def export(cfg: DictConfig) -> None:
     """Export a model, and print how to load it."""
-    from fashret.cli.compose import Composed, export_options
+    from fashret.cli.options import Composed, export_options
     from fashret.pipelines import export as pipeline
 
     options = export_options(Composed.checked(cfg, "export"))

@@ -16,7 +16,7 @@ def train(cfg: DictConfig) -> float:
     Returns:
         The monitored metric at the end, which a sweep compares; 0 if it is undefined.
     """
-    from fashret.cli.compose import Composed, train_options
+    from fashret.cli.options import Composed, train_options
     from fashret.cli.show import show
     from fashret.pipelines import train as pipeline
     from fashret.pipelines.publish import check_regressions

@@ -12,7 +12,7 @@ def main() -> None:
 
 def view(cfg: DictConfig) -> None:
     """Prepare the data, and write its page."""
-    from fashret.cli.compose import Composed
+    from fashret.cli.options import Composed
     from fashret.config import build
     from fashret.pipelines.view import write_view
 

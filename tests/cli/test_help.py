@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from fashret.cli.compose import Composed
 from fashret.cli.help import EXAMPLES, PURPOSE, help_text
+from fashret.cli.options import Composed
 from fashret.config import config_dir
 from support.commands import composed
 from support.terminal import ROOT, output

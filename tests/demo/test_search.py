@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from fashret.catalog.ann_index import AnnIndex
-from fashret.cli.compose import Composed, evaluate_options
+from fashret.cli.options import Composed, evaluate_options
 from fashret.demo.search import IndexedModel, Query, Search
 from fashret.demo.server import application
 from fashret.functional.blocks import Layout

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fashret.cli.compose import Composed
+from fashret.cli.options import Composed
 from fashret.errors import ConfigError
 from fashret.evaluation.targets import Target, usable_targets
 from support.commands import composed

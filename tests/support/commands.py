@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fashret.cli.compose import Composed, evaluate_options
+from fashret.cli.options import Composed, evaluate_options
 from fashret.config import config_dir
 from fashret.pipelines.evaluate import evaluated_system
 from fashret.pipelines.session import Session
