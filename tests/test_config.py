@@ -132,7 +132,7 @@ def options_of(command: str) -> list[str]:
 @pytest.mark.run
 @pytest.mark.parametrize(
     ("command", "count"),
-    [("evaluate", 45), ("build_catalog", 31), ("export", 10), ("view", 26), ("demo", 27)],
+    [("evaluate", 46), ("build_catalog", 31), ("export", 10), ("view", 26), ("demo", 27)],
 )
 def test_every_option_composes_for_the_other_commands_that_have_its_group(
     command: str, count: int, cache_dir: Path

@@ -16,7 +16,7 @@ BITS = {"float32": 32, "int8": 8, "binary": 1}
 
 @dataclass(frozen=True, kw_only=True)
 class Compression:
-    """How embeddings are made smaller before they are compared, without scoring them again.
+    """How embeddings are made smaller before they are compared.
 
     Queries are compressed as items are.
 
@@ -27,23 +27,34 @@ class Compression:
             negative of it; or binary: the signs of the vectors, without the mean of the evaluated
             photos or texts and after a random rotation, which gives every bit the same share; the
             score counts equal signs.
+        rescore: the items for each hit that the smaller embeddings propose, and the whole ones
+            score again, as an index does; 0 for none.
     """
 
     dim: int | None = None
     vectors: Literal["float32", "int8", "binary"] = "float32"
+    rescore: int = 0
 
     def __post_init__(self) -> None:
         if self.dim is not None and self.dim < 1:
             raise ConfigError(f"compress.dim={self.dim}: must be at least 1, or null")
         if self.vectors not in BITS:
             raise ConfigError(f"compress.vectors={self.vectors}: must be {', '.join(BITS)}")
+        if self.rescore < 0:
+            raise ConfigError(f"compress.rescore={self.rescore}: must be at least 0")
+        if self.rescore and not self:
+            raise ConfigError(
+                f"compress.rescore={self.rescore}: the embeddings are whole: give compress.dim or "
+                "compress.vectors"
+            )
 
     def __bool__(self) -> bool:
         return self.dim is not None or self.vectors != "float32"
 
     def __str__(self) -> str:
         parts = [] if self.dim is None else [f"{self.dim} dimensions"]
-        return ", ".join(parts + ([] if self.vectors == "float32" else [self.vectors]))
+        parts += [] if self.vectors == "float32" else [self.vectors]
+        return ", ".join(parts + ([f"{self.rescore} rescored"] if self.rescore else []))
 
     def item_bytes(self, dim: int) -> int:
         """Return the bytes of one vector of an embedding of `dim` dimensions."""
@@ -81,6 +92,8 @@ class Compression:
             text=self._coded(text, text_mean) * known[:, None],
             layout=replace(layout, columns=columns),
             judged=coded,
+            whole=embedded if self.rescore else None,
+            candidates=self.rescore,
         )
 
     def _short(self, vectors: Tensor) -> Tensor:

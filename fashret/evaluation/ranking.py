@@ -28,12 +28,17 @@ class SplitEmbeddings:
         layout: the columns of the general embedding and of each attribute head.
         judged: (Q, D) float embeddings of the judged queries by the name of their search; a search
             that is not in it is not ranked.
+        whole: the embeddings that these are smaller ones of, if those score again what these find;
+            None if nothing is scored again.
+        candidates: the items that are scored again for each column of a ranking.
     """
 
     image: Tensor
     text: Tensor
     layout: Layout
     judged: Mapping[str, Tensor] = field(default_factory=dict)
+    whole: "SplitEmbeddings | None" = None
+    candidates: int = 0
 
     @cached_property
     def completed_text(self) -> Tensor:
@@ -65,6 +70,45 @@ def rank_split(
         as positions in `plan.gallery`; all tensors are on the CPU.
     """
     modes = plan.modes if modes is None else modes
+    searches = _searches(plan, embedded, modes, part, parts)
+    whole = embedded.whole and _searches(plan, embedded.whole, modes, part, parts)
+    most, options, device = max(plan.options.k), plan.options, embedded.image.device
+    k = depth or most
+    rankings = {}
+    for name, (own, queries, items) in searches.items():
+        search = plan.searches[name]
+        excluded = _share(search.excluded, part, parts, device)
+        first: Ranking | None = None
+        if isinstance(queries, Fused) and isinstance(items, Fused) and options.candidates:
+            scored = options.candidates
+            first = topk(queries.image, items.image, scored, exclude=excluded, scored=0)
+        elif whole:
+            scored = most * embedded.candidates
+            first = topk(queries, items, max(k, scored), exclude=excluded, scored=0)
+        if first is None:
+            ranking = ranked(search, queries, items, k, excluded, most)
+        else:
+            ranking = _scored_again(first, scored, *(whole or searches)[name][1:])
+            if search.units is not None:
+                ranking = first_of_units(ranking, search.units)
+            ranking = first_columns(ranking, k)
+        rankings[name] = (own.cpu(), Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
+    return rankings
+
+
+def _scored_again(first: Ranking, count: int, queries: Vectors, items: Vectors) -> Ranking:
+    """Order the first items of rankings by the scores of other embeddings; the rest stay behind."""
+    again = rank_rows(queries[:], items, first.rows[:, :count])
+    return Ranking(
+        torch.cat([again.rows, first.rows[:, count:]], dim=1),
+        torch.cat([again.scores, first.scores[:, count:]], dim=1),
+    )
+
+
+def _searches(
+    plan: SplitSearch, embedded: SplitEmbeddings, modes: Sequence[str], part: int, parts: int
+) -> dict[str, tuple[Tensor, Vectors, Vectors]]:
+    """The positions of a share of the queries, their embeddings and the items', by search."""
     device = embedded.image.device
     query_idx = torch.from_numpy(np.searchsorted(plan.rows, plan.queries)).to(device)
     gallery_idx = torch.from_numpy(np.searchsorted(plan.rows, plan.gallery)).to(device)
@@ -77,36 +121,19 @@ def rank_split(
     weight, weights = plan.options.weight_image, plan.options.weights or {}
     photos = embedded.layout.weighted(embedded.image[own_idx], weights)
     captions = embedded.layout.weighted(embedded.text[own_idx], weights)
-    searches: dict[str, tuple[Vectors, Vectors]] = {
-        "image": (photos, image),
-        "text": (captions, image),
-        "fused": (Fused(photos, captions, weight), Fused(image, text, weight)),
+    by_mode: dict[str, tuple[Tensor, Vectors, Vectors]] = {
+        "image": (own, photos, image),
+        "text": (own, captions, image),
+        "fused": (own, Fused(photos, captions, weight), Fused(image, text, weight)),
     }
-    rankings = {}
-    for mode in modes:
-        queries, items = searches[mode]
-        excluded = _share(plan.searches[mode].excluded, part, parts, device)
-        k = depth or max(plan.options.k)
-        candidates = plan.options.candidates
-        if mode == "fused" and candidates is not None:
-            first = topk(*searches["image"], candidates, exclude=excluded)
-            ranking = rank_rows(queries[:], items, first.rows)
-            if (units := plan.searches[mode].units) is not None:
-                ranking = first_of_units(ranking, units)
-            ranking = first_columns(ranking, k)
-        else:
-            ranking = ranked(plan.searches[mode], queries, items, k, excluded, max(plan.options.k))
-        rankings[mode] = (own.cpu(), Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
-    options, raw = plan.options, embedded.text if gallery_is_all else embedded.text[gallery_idx]
+    found = {mode: by_mode[mode] for mode in modes}
+    raw = embedded.text if gallery_is_all else embedded.text[gallery_idx]
     for name, judged in embedded.judged.items():
         own = torch.arange(part, len(judged), parts)
         queries = embedded.layout.weighted(judged[own.to(device)], weights)
-        kind = options.documents if plan.judged[name].name == "text" else "image"
-        items = documents(kind, image, raw, options.weight_image)
-        most = max(options.k)
-        ranking = ranked(plan.searches[name], queries, items, depth or most, None, most)
-        rankings[name] = (own, Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
-    return rankings
+        kind = plan.options.documents if plan.judged[name].name == "text" else "image"
+        found[name] = (own, queries, documents(kind, image, raw, weight))
+    return found
 
 
 def ranked(

@@ -99,6 +99,10 @@ def evaluate(options: EvaluateOptions) -> EvaluateResult | None:
     Raises:
         FashretError: see `fashret.errors`; nothing is written then.
     """
+    if options.benchmark is not None and options.compress:
+        raise ConfigError(
+            f"compress: protocol={options.benchmark.name} compares whole embeddings: leave one out"
+        )
     system = evaluated_system(options)
     session = system.session
     if options.benchmark is None:
@@ -221,8 +225,7 @@ def compared_system(baseline: str | None, system: System) -> tuple[System | None
         other = System.named(system.session, baseline)
         return other, f"{system.name} against {other.name}"
     if system.compression:
-        whole = replace(system, name=system.name.removesuffix(f", {system.compression}"))
-        return replace(whole, compression=Compression()), system.name
+        return system.whole, system.name
     untrained = None if system.state is None else System.untrained(system.session)
     return untrained, system.name
 

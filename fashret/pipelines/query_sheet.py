@@ -28,7 +28,7 @@ def draw_queries(system: System, queries: Sequence[str], rows: NDArray[np.int64]
     session, towers = system.session, system.towers
     weights = session.options.retrieval.weights or {}
     texts = towers.layout.weighted(towers.embed_texts(queries), weights)
-    ranking = topk(texts, system.embedded(rows).image, min(_SHOWN, len(rows)))
+    ranking = topk(texts, system.whole.embedded(rows).image, min(_SHOWN, len(rows)))
     titles = session.table.column("text")
     drawn = []
     for query, ranked, scores in zip(queries, ranking.rows, ranking.scores, strict=True):

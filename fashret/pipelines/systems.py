@@ -197,6 +197,14 @@ class System:
             return self
         return replace(self, name=f"{self.name}, {compression}", compression=compression)
 
+    @property
+    def whole(self) -> "System":
+        """The system with its embeddings as they are."""
+        if not self.compression:
+            return self
+        name = self.name.removesuffix(f", {self.compression}")
+        return replace(self, name=name, compression=Compression())
+
     def _embedded(self, rows: NDArray[np.int64]) -> SplitEmbeddings:
         session = self.session
         if self.retriever is not None:

@@ -16,6 +16,15 @@ from support.commands import Run, metrics
 pytestmark = pytest.mark.run
 
 
+KEYS = [
+    f"test/{task}/{metric}@{k}"
+    for task in ("text/category", "image/category", "fused/category")
+    for metric in ("precision", "map", "ndcg")
+    for k in (1, 5, 10)
+]
+"""Metrics that tell the costs of smaller embeddings on the sample."""
+
+
 def test_a_model_of_fewer_dimensions_is_trained_evaluated_searched_and_exported(run: Run) -> None:
     trained = run(
         "train", "model.dim=64", "loss=matryoshka", "loss.widths=[16]", "trainer.max_epochs=2",
@@ -83,6 +92,25 @@ def test_what_smaller_embeddings_cost_is_compared_with_the_whole_ones(run: Run) 
         assert compress.rpartition("=")[2] in board["title"]
 
 
+def test_what_the_whole_embeddings_score_again_costs_less(run: Run) -> None:
+    whole = metrics(run("evaluate", "split=test", folder="whole"))
+    found = {}
+    for rescore in (0, 1, 1000):
+        options = ("split=test", "compress.vectors=binary", f"compress.rescore={rescore}")
+        found[rescore] = metrics(run("evaluate", *options, folder=f"rescored-{rescore}"))
+    every = found[1000]  # all items are scored again
+    assert {key: value["value"] for key, value in every.items()} == {
+        key: value["value"] for key, value in whole.items()
+    }
+    errors = {
+        rescore: np.nanmean([abs(values[key]["value"] - whole[key]["value"]) for key in KEYS])
+        for rescore, values in found.items()
+    }
+    assert errors[0] > errors[1] > errors[1000] == 0.0
+    board = json.loads((run.at("rescored-1") / "scoreboard.json").read_text())
+    assert "binary, 1 rescored" in board["title"]
+
+
 def test_compressed_metrics_are_those_of_compressed_vectors(run: Run) -> None:
     """The same as judging the first dimensions of the catalog as vectors of others."""
     run("build_catalog", f"catalog.dir={run.at('catalog')}")
@@ -108,5 +136,9 @@ def test_what_does_not_fit_is_refused(run: Run) -> None:
     }.items():
         with pytest.raises(ConfigError, match=message):
             run("train", *overrides, folder="refused")
+    with pytest.raises(ConfigError, match=r"compress: protocol=keyword compares whole embeddings"):
+        run("evaluate", "compress.dim=32", "protocol=keyword", folder="refused")
+    with pytest.raises(ConfigError, match=r"compress.rescore=3: the embeddings are whole"):
+        run("evaluate", "compress.rescore=3", folder="refused")
     with pytest.raises(ConfigError, match=r"compress.dim=300: must be below 256"):
         run("evaluate", "compress.dim=300", folder="refused")
