@@ -25,6 +25,7 @@ CONF = Path(config_dir())
 ROOT = Path(__file__).parents[1]
 NEEDED = {
     "data=folder": ["data.root=photos"],
+    "data=feed": ["data.table=feed.csv"],
     "experiment=attribute_aware_photos": ["data.root=photos"],
     "model=timm": ["model.name=timm:resnet18"],
     "loss=pml": ["loss.name=ContrastiveLoss"],
@@ -107,7 +108,7 @@ def test_no_option_is_left_out() -> None:
     seen = {option for chosen in together(options()) for option in chosen}
     assert {option.replace("=", "/") for option in seen} == offered
     assert {option.split("=")[0] for option in seen} >= {"data", "loss", "miner", "model"}
-    assert len(seen) == 100
+    assert len(seen) == 101
 
 
 @pytest.mark.parametrize("command", ["evaluate", "build_catalog", "export", "view", "demo"])
@@ -132,7 +133,7 @@ def options_of(command: str) -> list[str]:
 @pytest.mark.run
 @pytest.mark.parametrize(
     ("command", "count"),
-    [("evaluate", 46), ("build_catalog", 31), ("export", 10), ("view", 26), ("demo", 27)],
+    [("evaluate", 47), ("build_catalog", 32), ("export", 10), ("view", 27), ("demo", 28)],
 )
 def test_every_option_composes_for_the_other_commands_that_have_its_group(
     command: str, count: int, cache_dir: Path

@@ -207,6 +207,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     exported = {"id": ids, "vector": list(vectors), "text_vector": list(vectors[::-1])}
     pq.write_table(pa.table(exported), desk / "vectors.parquet")
     (desk / "views").symlink_to(desk / "photos")
+    export = ["Handle,Title,Type,Image Src"]
+    export += [f"h{n // 2},A {kinds[n // 2 % 3]} {n // 2},{kinds[n // 2 % 3]},photos/{n}.jpg"
+               for n in range(60)]  # fmt: skip
+    (desk / "products_export.csv").write_text("\n".join(export))
     sample = small_table(cache_dir)
     write_log(desk / "log.csv", sample)
     write_triples(desk / "triples.csv", sample)

@@ -38,6 +38,16 @@ class Report:
         self.repaired[reason] += 1
         self._example(reason, example)
 
+    def include(self, other: "Report") -> None:
+        """Add the rows in, drops, repairs, examples and notes of another report."""
+        self.rows_in += other.rows_in
+        self.dropped += other.dropped
+        self.repaired += other.repaired
+        self.notes += other.notes
+        for reason, examples in other._examples.items():
+            for example in examples:
+                self._example(reason, example)
+
     def note(self, text: str) -> None:
         """Add a note about the whole data set."""
         self.notes.append(text)

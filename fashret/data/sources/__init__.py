@@ -7,6 +7,7 @@ from fashret.data.sources.deepfashion_multimodal import DeepFashionMultiModal
 from fashret.data.sources.fashion200k import Fashion200k
 from fashret.data.sources.fashion_products import FashionProducts
 from fashret.data.sources.fashioniq import FashionIQ
+from fashret.data.sources.feed import Feed
 from fashret.data.sources.folder import Folder
 from fashret.data.sources.hm import HM
 from fashret.data.sources.hub import Hub
@@ -23,6 +24,7 @@ __all__ = [
     "Fashion200k",
     "FashionIQ",
     "FashionProducts",
+    "Feed",
     "Folder",
     "Hub",
     "Joined",

@@ -1,7 +1,6 @@
 """A folder of photos, with or without sub-folders and a table."""
 
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from fashret.data.columns import LEFT_OUT, STANDARD, ColumnMap, photo_in, photo_path
 from fashret.data.photo_folders import FOLDER_CONFIDENCE, FolderLevels, walk_photos
+from fashret.data.photo_paths import photo_below
 from fashret.data.photos import SUFFIXES
 from fashret.data.preparation_report import Report
 from fashret.data.source import Item, Source, existing_root
@@ -89,7 +89,7 @@ class Folder(Source):
         table, _ = self._read(path, Report(), only=[column])
         for where, row in table.rows:
             image = photo_in(row.get(column), where)
-            if isinstance(image, str) and (photo := _below(root, image)) is not None:
+            if isinstance(image, str) and (photo := photo_below(root, image)) is not None:
                 yield image, photo
 
     def items(self, report: Report) -> Iterator[Item]:
@@ -152,7 +152,9 @@ class Folder(Source):
             if image is None:
                 report.drop("no image named", where)
                 continue
-            photo: Path | bytes | None = image if isinstance(image, bytes) else _below(root, image)
+            photo: Path | bytes | None = (
+                image if isinstance(image, bytes) else photo_below(root, image)
+            )
             if photo is None:
                 url = "://" in str(image)
                 reason = "photo is a URL: not downloaded" if url else "image outside data.root"
@@ -204,17 +206,3 @@ class Folder(Source):
             f"data.table={self.table}: file not found, neither in {root} nor relative to the "
             "current folder"
         )
-
-
-def _below(root: Path, image: str) -> Path | None:
-    """The path of a photo that a table names; None for a URL, and for one outside the root."""
-    if "://" in image:
-        return None
-    path = root / image
-    if "\\" in image and not os.path.exists(path):  # written by Windows
-        path = root / image.replace("\\", "/")
-    if not image.isascii() and not os.path.exists(path):  # Macs part accents from letters
-        forms = (root / unicodedata.normalize(form, image) for form in ("NFC", "NFD"))
-        path = next(filter(os.path.exists, forms), path)
-    inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
-    return path if inside else None

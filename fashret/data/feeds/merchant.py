@@ -1,0 +1,77 @@
+"""Google Merchant's and Facebook's product feeds, as a table or as XML."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from fashret.data.feeds.markup import lines_of
+from fashret.data.feeds.offer import Offer, Rows, cell, first_value, narrowest, photos_in
+from fashret.data.preparation_report import Report
+from fashret.errors import DataError
+
+COLUMNS = ("id", "image_link")
+"""What tells the kind."""
+
+_VALUES = {"color": "colour", "colour": "colour", "material": "material", "pattern": "pattern",
+           "gender": "gender", "size": "size"}  # fmt: skip
+
+
+def offers(rows: Rows, report: Report) -> Iterator[Offer]:
+    """Read the offers of a feed: a row is a variant, rows of one `item_group_id` are a product."""
+    for where, row in rows:
+        report.rows_in += 1
+        named = {str(column).removeprefix("g:").replace(" ", "_"): row[column] for column in row}
+        item = cell(named, "id")
+        if not item:
+            report.drop("row without an id", where)
+            continue
+        photos = photos_in(named.get("image_link"))
+        photos += photos_in(named.get("additional_image_link"))
+        values = {
+            name: first_value(cell(named, column))
+            for column, name in _VALUES.items()
+            if cell(named, column)
+        }
+        yield Offer(
+            cell(named, "item_group_id") or item,
+            item,
+            list(dict.fromkeys(photos)),
+            " ".join(lines_of(cell(named, "title"))),
+            lines_of(cell(named, "description")),
+            narrowest(cell(named, "product_type", "google_product_category")),
+            values,
+            where,
+        )
+
+
+def xml_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Read the items of an RSS 2.0 or Atom feed; an element that repeats gives a list.
+
+    Raises:
+        DataError: the file is not XML, or has no items.
+    """
+    number = 0
+    try:
+        for _, element in ElementTree.iterparse(path):
+            if _local(element.tag) not in ("item", "entry"):
+                continue
+            number += 1
+            row: dict[str, Any] = {}
+            for child in element:
+                name, text = _local(child.tag), (child.text or "").strip()
+                if name in row:
+                    known = row[name] if isinstance(row[name], list) else [row[name]]
+                    row[name] = [*known, text]
+                else:
+                    row[name] = text
+            element.clear()
+            yield f"{path.name} item {number}", row
+    except ElementTree.ParseError as e:
+        raise DataError(f"data.table={path} is not XML after item {number}: {e}") from e
+    if not number:
+        raise DataError(f"data.table={path} has no <item> (RSS) and no <entry> (Atom)")
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]

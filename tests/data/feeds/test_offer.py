@@ -1,0 +1,46 @@
+"""Cells of feeds: photos, values, categories."""
+
+import pytest
+
+from fashret.data.feeds.offer import cell, first_value, narrowest, photos_in, value_name
+
+
+@pytest.mark.parametrize(
+    ("written", "photos"),
+    [
+        ("", []),
+        (None, []),
+        ("a.jpg", ["a.jpg"]),
+        ("a b, c.jpg", ["a b, c.jpg"]),
+        ("a.jpg;b.JPG", ["a.jpg", "b.JPG"]),
+        ("a.jpg | b.jpg", ["a.jpg", "b.jpg"]),
+        ("a.jpg\nb.jpg\n", ["a.jpg", "b.jpg"]),
+        ("a.jpg, b.jpg,a.jpg", ["a.jpg", "b.jpg"]),
+        ('["a.jpg", "b;c.jpg"]', ["a.jpg", "b;c.jpg"]),
+        ("[a.jpg", ["[a.jpg"]),
+        (["a.jpg", None, "b.jpg"], ["a.jpg", "b.jpg"]),
+        ("https://x.y/a.jpg", ["https://x.y/a.jpg"]),
+        ("//x.y/a.jpg", ["https://x.y/a.jpg"]),
+        ("https://x.y/a,b.jpg?w=1,2", ["https://x.y/a,b.jpg?w=1,2"]),
+        ("https://x.y/a.jpg,https://x.y/b.jpg", ["https://x.y/a.jpg", "https://x.y/b.jpg"]),
+        ("https://x.y/a.jpg; //x.y/b.jpg", ["https://x.y/a.jpg", "https://x.y/b.jpg"]),
+        ("https://x.y/a.jpg http://x.y/b.jpg", ["https://x.y/a.jpg", "http://x.y/b.jpg"]),
+    ],
+)
+def test_the_photos_in_a_cell(written: object, photos: list[str]) -> None:
+    assert photos_in(written) == photos
+
+
+def test_values_categories_and_names() -> None:
+    assert [first_value(v) for v in ("Red/White", "red; blue", " red ", "a | b")] == [
+        "Red", "red", "red", "a",
+    ]  # fmt: skip
+    assert narrowest("Apparel > Women > Dresses") == "Dresses"
+    assert narrowest("Dresses") == "Dresses"
+    assert narrowest("A > B, C > D") == "B"
+    assert [value_name(n) for n in ("Color", "Farbe", "Größe", "Fabric_Type", "Fit")] == [
+        "colour", "colour", "size", "material", "fit",
+    ]  # fmt: skip
+    row = {"a": None, "b": float("nan"), "c": " x ", "d": "y"}
+    assert cell(row, "a", "b", "c", "d") == "x"
+    assert cell(row, "a", "missing") == ""
