@@ -1,9 +1,12 @@
 """Reading of users' tables: CSV, TSV, JSON lines, parquet."""
 
 import csv
+import gzip
 import io
 import json
 import re
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,10 +59,12 @@ def read_table(
     """Read a table.
 
     Args:
-        path: path of the file; its ending determines the format.
+        path: path of the file; its ending determines the format. Text files may be compressed: .gz,
+            or the only table in a .zip.
         report: counts the rows whose fields had to be repaired.
         key: config key of the file, for messages.
-        encoding: encoding of a text file; None for UTF-8, or UTF-16 with its byte order mark.
+        encoding: encoding of a text file; None for UTF-8, UTF-16 with its byte order mark, or else
+            Windows-1252, with a warning.
         columns: names of the columns to read from a parquet file; None for all.
         photos: name of the column of photos: a line within a quoted text counts as a row of its own
             if its cell of this column looks like the others.
@@ -67,15 +72,17 @@ def read_table(
     Raises:
         DataError: the file cannot be read in the format of its ending.
     """
-    suffix = path.suffix.lower()
     try:
-        if suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             return _parquet(path, columns)
-        if suffix in _JSON_LINES:
-            return _json_lines(path, _text_of(path, key, encoding))
-        if suffix in SUFFIXES:
-            return _delimited(path, _text_of(path, key, encoding), report, photos)
-    except (OSError, pa.ArrowException) as e:
+        name, encoded = _unpacked(path, key)
+        suffix = Path(name).suffix.lower()
+        if suffix in (*_JSON_LINES, *SUFFIXES) and suffix != ".parquet":
+            text = _decoded(encoded, f"{key}={path}", encoding, report)
+            if suffix in _JSON_LINES:
+                return _json_lines(path, text)
+            return _delimited(path, text, report, photos)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as e:
         raise DataError(f"{key}={path} cannot be read: {e}") from e
     raise DataError(f"{key}={path} has none of the endings {', '.join(SUFFIXES)}")
 
@@ -101,22 +108,48 @@ def as_text(value: object, column: str, where: str) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def _text_of(path: Path, key: str, encoding: str | None) -> str:
-    """Decode a text file."""
-    encoded = path.read_bytes()
-    if encoding is None:
+def _unpacked(path: Path, key: str) -> tuple[str, bytes]:
+    """Return the name and the bytes of a file, or of the table that is packed in it."""
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        return path.stem, gzip.decompress(path.read_bytes())
+    if suffix != ".zip":
+        return path.name, path.read_bytes()
+    with zipfile.ZipFile(path) as packed:
+        tables = [
+            name
+            for name in packed.namelist()
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("__MACOSX")
+        ]
+        if len(tables) != 1:
+            held = f"{len(tables)} tables ({', '.join(tables[:5])})" if tables else "no table"
+            raise DataError(f"{key}={path} holds {held}: unpack it and name the one to read")
+        return tables[0], packed.read(tables[0])
+
+
+def _decoded(encoded: bytes, what: str, encoding: str | None, report: Report) -> str:
+    """Decode the bytes of a text file."""
+    given = encoding
+    if given is None:
         utf16 = encoded.startswith((b"\xff\xfe", b"\xfe\xff"))
-        encoding = "utf-16" if utf16 else "utf-8-sig"
+        given = "utf-16" if utf16 else "utf-8-sig"
     try:
-        return encoded.decode(encoding).removeprefix("\ufeff")
+        return encoded.decode(given).removeprefix("\ufeff")
     except LookupError as e:
-        raise DataError(f"data.encoding={encoding}: there is no such encoding") from e
+        raise DataError(f"data.encoding={given}: there is no such encoding") from e
     except UnicodeError as e:
         line = encoded[: getattr(e, "start", 0)].count(b"\n") + 1
-        raise DataError(
-            f"{key}={path} is not {encoding.removesuffix('-sig').upper()} (line {line}): save it "
-            "as UTF-8, or name its encoding, such as data.encoding=cp1252 for a file from Windows"
-        ) from e
+        name = given.removesuffix("-sig").upper()
+        if encoding is not None or name != "UTF-8" or b"\0" in encoded:
+            raise DataError(
+                f"{what} is not {name} (line {line}): save it as UTF-8, or name its encoding, such "
+                "as data.encoding=cp1252 for a file from Windows"
+            ) from e
+        report.warn(
+            f"{what} is not UTF-8 (line {line}) and read as Windows-1252: if letters are wrong, "
+            "name its encoding, data.encoding=<name>"
+        )
+        return encoded.decode("cp1252", errors="replace")
 
 
 @dataclass(frozen=True)

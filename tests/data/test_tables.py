@@ -1,7 +1,10 @@
 """Tables as people export them: each quirk is read as it was meant, or refused by line."""
 
+import gzip
+import io
 import json
 import unicodedata
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -187,13 +190,46 @@ def test_line_ends_in_a_quoted_text_are_no_rows(shop: Shop) -> None:
     assert rows(shop(text))["3.jpg"]["text"] == "tee, with soft, warm, long sleeves"
 
 
-def test_another_encoding_is_asked_for_and_read(shop: Shop) -> None:
-    text = PLAIN.replace("tee 1", "café").encode("cp1252")
-    with pytest.raises(DataError, match=r"not UTF-8 \(line 3\): .*data.encoding=cp1252"):
-        shop(text)
-    assert rows(shop(text, encoding="cp1252"))["1.jpg"]["text"] == "café"
+def test_a_file_from_windows_is_read_as_such(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    text = PLAIN.replace("tee 1", "café \u201csoft\u201d €").encode("cp1252")
+    found = rows(shop(text))
+    assert found["1.jpg"]["text"] == "café \u201csoft\u201d €"
+    assert "is not UTF-8 (line 3) and read as Windows-1252" in caplog.text
+    assert rows(shop(text, encoding="cp1252"))["1.jpg"]["text"] == found["1.jpg"]["text"]
+    assert rows(shop(text, encoding="mac_roman"))["1.jpg"]["text"] != found["1.jpg"]["text"]
+    with pytest.raises(DataError, match=r"not ASCII \(line 3\): .*data.encoding=cp1252"):
+        shop(text, encoding="ascii")
+    with pytest.raises(DataError, match=r"not UTF-8 \(line 3\)"):
+        shop(text + b"\0")  # no text at all
     with pytest.raises(DataError, match=r"data.encoding=klingon: there is no such encoding"):
         shop(text, encoding="klingon")
+
+
+@pytest.mark.parametrize("name", ["items.csv.gz", "items.CSV.GZ", "items.zip"])
+def test_a_packed_table_is_read(shop: Shop, name: str) -> None:
+    packed = io.BytesIO()
+    if name.endswith("zip"):
+        with zipfile.ZipFile(packed, "w") as file:
+            file.writestr("export/items.csv", PLAIN)
+            file.writestr("__MACOSX/items.csv", "x")
+            file.writestr("readme.txt", "x")
+    else:
+        packed.write(gzip.compress(PLAIN.encode()))
+    assert len(shop(packed.getvalue(), name)) == len(shop(PLAIN))
+
+
+def test_what_is_packed_otherwise_is_refused(shop: Shop) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr("a.csv", PLAIN)
+        file.writestr("b.csv", PLAIN)
+    with pytest.raises(DataError, match=r"holds 2 tables \(a.csv, b.csv\): unpack it"):
+        shop(packed.getvalue(), "items.zip")
+    for name in ("items.zip", "items.csv.gz"):
+        with pytest.raises(DataError, match=r"cannot be read"):
+            shop(PLAIN, name)
+    with pytest.raises(DataError, match=r"cannot be read"):
+        shop(gzip.compress(PLAIN.encode())[:60], "items.csv.gz")
 
 
 def test_endings_are_read_in_any_case_and_others_are_refused(shop: Shop) -> None:
