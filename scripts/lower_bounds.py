@@ -26,11 +26,11 @@ def lowest(requirement: str) -> str:
     """The requirement with its lower bound as the only version.
 
     Example:
-        >>> lowest("hydra-core>=1.3.8,<1.4"), lowest("datasets>=4")
-        ('hydra-core==1.3.8', 'datasets==4.*')
+        >>> lowest("hydra-core>=1.3.8,<1.4"), lowest("numpy>=2")
+        ('hydra-core==1.3.8', 'numpy==2.0.*')
     """
     name, bound = re.fullmatch(r"([\w.\-\[\]]+)>=([\d.]+).*", requirement).groups()  # type: ignore[union-attr]  # every requirement has a bound
-    return f"{name}=={bound}.*" if bound.count(".") == 0 else f"{name}=={bound}"
+    return f"{name}=={bound}.0.*" if bound.count(".") == 0 else f"{name}=={bound}"
 
 
 def pinned() -> list[str]:
