@@ -26,6 +26,9 @@ _JSON_LINES = (".jsonl", ".ndjson")
 SUFFIXES = (".csv", ".tsv", *_JSON_LINES, ".parquet")
 """The endings of the files that are read, in any case."""
 
+_UNREADABLE = (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile)
+"""What reading a damaged, cut off or encrypted file raises."""
+
 _QUOTED = re.compile(r'\s*".*"\s*', re.DOTALL)
 _SEPARATOR = re.compile(r"sep=([,;|\t])", re.IGNORECASE)
 csv.field_size_limit(2**31 - 1)  # a description may be long
@@ -54,7 +57,7 @@ def read_table(
     key: str,
     encoding: str | None = None,
     columns: Sequence[str] | None = None,
-    photos: str = "image",
+    photos: Sequence[str] = ("image",),
 ) -> Table:
     """Read a table.
 
@@ -66,8 +69,8 @@ def read_table(
         encoding: encoding of a text file; None for UTF-8, UTF-16 with its byte order mark, or else
             Windows-1252, with a warning.
         columns: names of the columns to read from a parquet file; None for all.
-        photos: name of the column of photos: a line within a quoted text counts as a row of its own
-            if its cell of this column looks like the others.
+        photos: names that the column of photos may have: a line within a quoted text counts as a
+            row of its own if its cell of this column looks like the others.
 
     Raises:
         DataError: the file cannot be read in the format of its ending.
@@ -82,7 +85,7 @@ def read_table(
             if suffix in _JSON_LINES:
                 return _json_lines(path, text)
             return _delimited(path, text, report, photos)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException) as e:
+    except (*_UNREADABLE, pa.ArrowException) as e:
         raise DataError(f"{key}={path} cannot be read: {e}") from e
     raise DataError(f"{key}={path} has none of the endings {', '.join(SUFFIXES)}")
 
@@ -225,7 +228,7 @@ def _json_lines(path: Path, text: str) -> Table:
     return Table(list(columns), list(columns), rows)
 
 
-def _delimited(path: Path, text: str, report: Report, photos: str) -> Table:
+def _delimited(path: Path, text: str, report: Report, photos: Sequence[str]) -> Table:
     """Parse a CSV or TSV, whichever delimiter and rules of quoting it has."""
     lines = list(io.StringIO(text, newline=""))
     separator = _SEPARATOR.fullmatch(lines[0].strip()) if lines else None
@@ -288,7 +291,7 @@ def _delimiter(lines: Sequence[str]) -> str:
 
 
 def _records(
-    path: Path, lines: Sequence[str], delimiter: str, quoting: Literal[0, 3], photos: str
+    path: Path, lines: Sequence[str], delimiter: str, quoting: Literal[0, 3], photos: Sequence[str]
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield the records of a file with their first lines; blank lines are left out.
 
@@ -317,7 +320,8 @@ def _records(
             if not width:
                 width = len(fields)
                 names = [name.strip().casefold() for name in fields]
-                photo = names.index(photos.casefold()) if photos.casefold() in names else -1
+                held = [name.casefold() for name in photos if name.casefold() in names]
+                photo = names.index(held[0]) if held else -1
             yield f"{path.name} line {begin}", fields
         begin = end + 1
 

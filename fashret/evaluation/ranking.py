@@ -78,31 +78,58 @@ def rank_split(
     for name, (own, queries, items) in searches.items():
         search = plan.searches[name]
         excluded = _share(search.excluded, part, parts, device)
-        first: Ranking | None = None
+        scored, proposing = 0, (queries, items)
         if isinstance(queries, Fused) and isinstance(items, Fused) and options.candidates:
-            scored = options.candidates
-            first = topk(queries.image, items.image, scored, exclude=excluded, scored=0)
+            scored, proposing = options.candidates, (queries.image, items.image)
         elif whole:
             scored = most * embedded.candidates
-            first = topk(queries, items, max(k, scored), exclude=excluded, scored=0)
-        if first is None:
-            ranking = ranked(search, queries, items, k, excluded, most)
+        if scored:
+            exact = (whole or searches)[name][1:]
+            ranking = _scored_again(search, *proposing, *exact, scored, k, excluded)
         else:
-            ranking = _scored_again(first, scored, *(whole or searches)[name][1:])
-            if search.units is not None:
-                ranking = first_of_units(ranking, search.units)
-            ranking = first_columns(ranking, k)
+            ranking = ranked(search, queries, items, k, excluded, most)
         rankings[name] = (own.cpu(), Ranking(ranking.rows.cpu(), ranking.scores.cpu()))
     return rankings
 
 
-def _scored_again(first: Ranking, count: int, queries: Vectors, items: Vectors) -> Ranking:
-    """Order the first items of rankings by the scores of other embeddings; the rest stay behind."""
-    again = rank_rows(queries[:], items, first.rows[:, :count])
-    return Ranking(
-        torch.cat([again.rows, first.rows[:, count:]], dim=1),
-        torch.cat([again.scores, first.scores[:, count:]], dim=1),
-    )
+def _scored_again(
+    search: Search,
+    queries: Vectors,
+    items: Vectors,
+    exact_queries: Vectors,
+    exact_items: Vectors,
+    scored: int,
+    k: int,
+    excluded: Excluded | None,
+) -> Ranking:
+    """Rank what a search ranks by some embeddings, and order the first of it by others.
+
+    Args:
+        search: the search, for its units.
+        queries: the embeddings of the queries that propose items.
+        items: the embeddings of its N gallery items that propose them.
+        exact_queries: the embeddings of the queries that order the first items.
+        exact_items: the embeddings of the items that order them.
+        scored: the number of first items that are ordered again.
+        k: the number of columns of the ranking.
+        excluded: the gallery positions that are left out of these queries' rankings.
+    """
+    wanted = min(k, len(items) if search.units is None else int(search.units.max()) + 1)
+    depth = min(len(items), max(k, scored))
+    while True:
+        first = topk(queries, items, max(1, depth), exclude=excluded, scored=0)
+        again = rank_rows(exact_queries[:], exact_items, first.rows[:, :scored])
+        ranking = Ranking(
+            torch.cat([again.rows, first.rows[:, scored:]], dim=1),
+            torch.cat([again.scores, first.scores[:, scored:]], dim=1),
+        )
+        if search.units is None:
+            return first_columns(ranking, k)
+        ranking = first_of_units(ranking, search.units)
+        found = (ranking.rows >= 0).sum(dim=1)
+        if depth >= len(items) or bool((found >= wanted).all()):
+            return first_columns(ranking, k)
+        depth = min(len(items), 2 * depth)  # few products have many of the first items
 
 
 def _searches(

@@ -3,15 +3,24 @@
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from fashret.data.downloads import FAILURES, Fetch, _is_public, fetch_photos, photo_file
+from fashret.data.downloads import (
+    FAILURES,
+    Fetch,
+    _is_public,
+    _read_failures,
+    fetch_photos,
+    photo_file,
+)
 from fashret.errors import ConfigError, DataError
 from support.photo_server import PhotoServer, photo, photo_server
 from support.project import ROOT
@@ -31,7 +40,7 @@ def test_photos_are_fetched_once(server: PhotoServer, tmp_path: Path) -> None:
     assert [photo_file(tmp_path, url).read_bytes() for url in urls] == [photo(n) for n in range(40)]
     assert fetch_photos(urls, tmp_path, OWN) == {}
     assert set(server.asked.values()) == {1}
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and "." in path.name]
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 40 + 1  # and the lock
 
 
 def test_one_server_has_few_requests_at_a_time(server: PhotoServer, tmp_path: Path) -> None:
@@ -46,10 +55,10 @@ def test_what_servers_refuse_is_counted_and_not_asked_again(
 ) -> None:
     lasting = {
         "status/404": "status 404", "status/410": "status 410", "page": "no photo but text/html",
-        "circle": "too many redirects", "to-file": "not http or https", "empty": "empty",
-        "large": "larger than 0.2 MB",
+        "circle": "too many redirects", "empty": "empty",
     }  # fmt: skip
     passing = {
+        "to-file": "not http or https", "large": "larger than 0.2 MB",
         "status/500": "status 500", "cut": "", "silent": "no answer in time",
         "endless": "took too long",
     }  # fmt: skip
@@ -134,6 +143,59 @@ from fashret.data.downloads import Fetch, fetch_photos
 urls = [f"{sys.argv[1]}{n}.png" for n in range(2000)]
 print(len(fetch_photos(urls, Path(sys.argv[2]), Fetch(private=True))))
 """
+
+
+def test_own_limits_hold_for_a_run_and_what_was_fetched_is_no_failure(
+    server: PhotoServer, tmp_path: Path
+) -> None:
+    large, gone = server.url("large"), server.url("appears/later")
+    small = Fetch(private=True, tries=1, megabytes=0.1)
+    assert fetch_photos([large, gone], tmp_path, small).keys() == {large, gone}
+    assert fetch_photos([large], tmp_path, OWN) == {}
+    server.there = True
+    assert fetch_photos([gone], tmp_path, OWN) == {gone: "status 404"}
+    assert fetch_photos([gone], tmp_path, Fetch(private=True, again=True)) == {}
+    assert fetch_photos([gone], tmp_path, OWN) == {}
+    assert not _read_failures(tmp_path / FAILURES)
+
+
+def test_what_is_no_url_or_no_list_of_failures_ends_no_run(
+    server: PhotoServer, tmp_path: Path
+) -> None:
+    bad = ["https://[cdn]/a.jpg", "http://h:80a/1.png", "http://h:99999/1.png",
+           "http://h/\udcff.png", "http://", server.url("to-nowhere")]  # fmt: skip
+    (tmp_path / FAILURES).write_text("link,why\nx,y\n")
+    failed = fetch_photos([*bad, server.url("1.png")], tmp_path, Fetch(private=True, tries=1))
+    assert failed.keys() == set(bad)
+    assert photo_file(tmp_path, server.url("1.png")).exists()
+
+
+def test_headers_that_never_end_are_given_up(server: PhotoServer, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    options = Fetch(private=True, tries=1, timeout=1.0, seconds=1.0)
+    failed = fetch_photos([server.url("trickle")], tmp_path, options)
+    assert failed == {server.url("trickle"): "took too long"}
+    assert time.monotonic() - begun < 5.0
+
+
+def test_a_host_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        urls = [f"http://127.0.0.1:{taken.getsockname()[1]}/{n}.png" for n in range(400)]
+        begun = time.monotonic()
+        failed = fetch_photos(urls, tmp_path, Fetch(private=True, tries=2))
+    assert failed.keys() == set(urls)
+    assert sum(reason.endswith("does not answer") for reason in failed.values()) > 300
+    assert time.monotonic() - begun < 10.0
+
+
+def test_two_processes_ask_once(server: PhotoServer, tmp_path: Path) -> None:
+    server.pause = 0.02
+    urls = [server.url(f"{n}.png") for n in range(30)]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: fetch_photos(urls, tmp_path, OWN), range(2)))
+    assert found == [{}, {}]
+    assert set(server.asked.values()) == {1}
 
 
 @pytest.mark.run

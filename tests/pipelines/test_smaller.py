@@ -111,6 +111,16 @@ def test_what_the_whole_embeddings_score_again_costs_less(run: Run) -> None:
     assert "binary, 1 rescored" in board["title"]
 
 
+def test_products_are_ranked_in_full_however_few_items_are_scored_again(run: Run) -> None:
+    by = ("split=train", "retrieval.by=product")
+    whole = metrics(run("evaluate", *by, "allow_trained_items=true", folder="whole"))
+    options = ("compress.vectors=int8", "compress.rescore=1", "allow_trained_items=true")
+    found = metrics(run("evaluate", *by, *options, folder="rescored"))
+    for metric in ("precision@10", "hit@10", "ndcg@10"):
+        key = f"train/image/category/{metric}"
+        assert found[key]["value"] == pytest.approx(whole[key]["value"], abs=0.03), key
+
+
 def test_compressed_metrics_are_those_of_compressed_vectors(run: Run) -> None:
     """The same as judging the first dimensions of the catalog as vectors of others."""
     run("build_catalog", f"catalog.dir={run.at('catalog')}")

@@ -26,6 +26,7 @@ class PhotoServer(ThreadingHTTPServer):
         asked: the number of requests by path.
         most_at_once: the most requests that it had at one time.
         pause: seconds before every answer.
+        there: whether `/appears/...` is there.
     """
 
     daemon_threads = True
@@ -35,6 +36,7 @@ class PhotoServer(ThreadingHTTPServer):
         self.asked: Counter[str] = Counter()
         self.at_once = self.most_at_once = 0
         self.pause = 0.0
+        self.there = False
         self.lock = threading.Lock()
 
     def url(self, path: str) -> str:
@@ -105,6 +107,16 @@ class _Handler(BaseHTTPRequestHandler):
             while True:
                 self.wfile.write(b"x" * 1000)
                 time.sleep(0.05)
+        elif name == "to-nowhere":
+            self._send(302, b"", "text/plain", {"Location": "http://[bad/"})
+        elif name == "appears" and self.server.there:
+            self._send(200, photo(4), "image/png")
+        elif name == "trickle":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            for number in range(100):
+                self.wfile.write(f"X-{number}: ".encode())
+                time.sleep(0.1)
+                self.wfile.write(b"x\r\n")
         elif name == "silent":
             time.sleep(5.0)
         else:

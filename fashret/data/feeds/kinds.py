@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fashret.data.feeds import merchant, shopify, woocommerce
-from fashret.data.feeds.offer import Reader
+from fashret.data.feeds.offer import Reader, plain
 from fashret.errors import DataError
 
 KINDS: dict[str, tuple[Sequence[str], Reader]] = {
@@ -37,10 +37,10 @@ def kind_of(columns: Sequence[str], given: str | None, where: str) -> str:
     """
     if given == TABLE:
         return TABLE
-    present = {_plain(column) for column in columns}
+    present = {plain(column) for column in columns}
 
     def lacking(kind: str) -> list[str]:
-        return [column for column in KINDS[kind][0] if _plain(column) not in present]
+        return [column for column in KINDS[kind][0] if plain(column) not in present]
 
     if given is not None:
         if missing := lacking(given):
@@ -57,7 +57,3 @@ def kind_of(columns: Sequence[str], given: str | None, where: str) -> str:
         f"{', '.join(map(str, list(columns)[:12]))}. Say which column has the photos: "
         "data.columns.image=<column>, data.columns.text=<column> and so on"
     )
-
-
-def _plain(column: str) -> str:
-    return str(column).removeprefix("g:").replace(" ", "_").casefold()

@@ -19,12 +19,19 @@ def lines_of(text: str) -> list[str]:
         ['Red & blue', 'Material: cotton']
     """
     if _LOOKS_LIKE_MARKUP.search(text):
-        reader = _Reader()
-        reader.feed(text)
-        reader.close()
-        text = html.unescape("".join(reader.parts))  # once more: feeds escape twice
+        text = html.unescape(_read(text))  # once more: feeds escape twice
     lines = (" ".join(line.split()) for line in text.splitlines())
     return [line for line in lines if line]
+
+
+def _read(text: str) -> str:
+    reader = _Reader()
+    try:
+        reader.feed(text)
+        reader.close()
+    except AssertionError:  # the parser's own, for a marked section that it does not know
+        return re.sub(r"<[^<>]*>", " ", text)
+    return "".join(reader.parts)
 
 
 class _Reader(HTMLParser):

@@ -21,32 +21,31 @@ def offers(rows: Rows, report: Report) -> Iterator[Offer]:
     """Read the offers of a feed: a row is a variant, rows of one `item_group_id` are a product."""
     for where, row in rows:
         report.rows_in += 1
-        named = {str(column).removeprefix("g:").replace(" ", "_"): row[column] for column in row}
-        item = cell(named, "id")
+        item, group = cell(row, "id"), cell(row, "item_group_id")
         if not item:
             report.drop("row without an id", where)
             continue
-        photos = photos_in(named.get("image_link"))
-        photos += photos_in(named.get("additional_image_link"))
+        photos = photos_in(row.get("image_link")) + photos_in(row.get("additional_image_link"))
         values = {
-            name: first_value(cell(named, column))
+            name: first_value(cell(row, column))
             for column, name in _VALUES.items()
-            if cell(named, column)
+            if cell(row, column)
         }
+        category = cell(row, "product_type") or cell(row, "google_product_category")
         yield Offer(
-            cell(named, "item_group_id") or item,
+            group or f"id:{item}",  # an item may have the number of another's group
             item,
             list(dict.fromkeys(photos)),
-            " ".join(lines_of(cell(named, "title"))),
-            lines_of(cell(named, "description")),
-            narrowest(cell(named, "product_type", "google_product_category")),
+            " ".join(lines_of(cell(row, "title"))),
+            lines_of(cell(row, "description")),
+            narrowest(category),
             values,
             where,
         )
 
 
 def xml_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Read the items of an RSS 2.0 or Atom feed; an element that repeats gives a list.
+    """Read the items of an RSS 2.0 or Atom feed; photos that repeat give a list.
 
     Raises:
         DataError: the file is not XML, or has no items.
@@ -58,13 +57,14 @@ def xml_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 continue
             number += 1
             row: dict[str, Any] = {}
+            is_google: dict[str, bool] = {}
             for child in element:
                 name, text = _local(child.tag), (child.text or "").strip()
-                if name in row:
-                    known = row[name] if isinstance(row[name], list) else [row[name]]
-                    row[name] = [*known, text]
-                else:
-                    row[name] = text
+                google = "google" in child.tag
+                if name in row and name.endswith("image_link"):
+                    row[name] = [*([row[name]] if isinstance(row[name], str) else row[name]), text]
+                elif name not in row or (google and not is_google[name]):
+                    row[name], is_google[name] = text, google  # g:id is the item's, id is Atom's
             element.clear()
             yield f"{path.name} item {number}", row
     except ElementTree.ParseError as e:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fashret.data.preparation_report import Report
+from fashret.data.tables import as_text
 
 Rows = Iterable[tuple[str, Mapping[str, Any]]]
-"""The position of each row in its file, and its values by column."""
+"""The position of each row in its file, and its values by column (`plain_rows`)."""
 
 
 @dataclass
@@ -54,6 +55,17 @@ NAMES = {
 """Names of options and columns that state a value, in lower case."""
 
 
+def plain(column: object) -> str:
+    """Return a column's name as it is compared: `g:Image Link` is image_link."""
+    return str(column).strip().casefold().removeprefix("g:").replace(" ", "_")
+
+
+def plain_rows(rows: Rows) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name the values of each row by plain columns."""
+    for where, row in rows:
+        yield where, {plain(column): value for column, value in row.items()}
+
+
 def value_name(column: str) -> str:
     """Return the name of the value that an option or a column states, such as colour for Farbe.
 
@@ -75,15 +87,15 @@ def first_value(cell: str) -> str:
     return re.split(r"\s*[/;|]\s*", cell.strip())[0].strip()
 
 
-def narrowest(cell: str) -> str:
-    """Return the last part of the first path of categories.
+def narrowest(path: str) -> str:
+    """Return the last part of a path of categories; "" for a number of a taxonomy.
 
     Example:
-        >>> narrowest("Apparel > Women > Dresses, Sale > All")
-        'Dresses'
+        >>> narrowest("Handbags, Wallets & Cases > Wallets & Money Clips")
+        'Wallets & Money Clips'
     """
-    path = re.split(r",\s*(?=[^,]*>)", cell.strip())[0]
-    return path.split(">")[-1].strip()
+    last = path.split(">")[-1].strip()
+    return "" if last.isdecimal() else last
 
 
 def photos_in(cell: object) -> list[str]:
@@ -117,15 +129,23 @@ def _listed(text: str) -> list[str]:
 
 def _parted(text: str) -> list[str]:
     """The parts of a cell; a comma within a URL does not part it."""
-    if re.match(r"(https?:)?//", text):
-        return re.split(r"[,;|\s]\s*(?=(?:https?:)?//)|\s*[\n|]\s*", text)
-    return re.split(r"\s*[;|\n]\s*|(?<=\.\w{3}),\s*|(?<=\.\w{4}),\s*", text)
+    text = re.sub(r"[^\S\n]+", " ", text)
+    if re.match(r"(https?:)?//", text, re.IGNORECASE):
+        return re.split(r"[,;|\s] ?(?=(?:https?:)?//)|[\n|]", text, flags=re.IGNORECASE)
+    return re.split(r"[;|\n]|(?<=\.\w{3}),|(?<=\.\w{4}),", text)
 
 
 def cell(row: Mapping[str, Any], *columns: str) -> str:
-    """Return the first cell of a row that is not empty, as text; "" if all are."""
+    """Return the first cell of a row that is not empty, as text; "" if all are.
+
+    Args:
+        row: the values by plain column.
+        columns: the columns, the preferred one first.
+    """
     for column in columns:
-        value = row.get(column)
-        if value is not None and value == value and str(value).strip():
-            return str(value).strip()
+        value = row.get(plain(column))
+        if isinstance(value, list | tuple):
+            value = next(iter(value), None)
+        if text := as_text(value, column, "a row of the feed"):
+            return text
     return ""

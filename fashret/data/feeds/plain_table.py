@@ -16,7 +16,10 @@ def offers(
     attributes: Sequence[str],
     split_names: Mapping[str, str | None],
 ) -> Iterator[Offer]:
-    """Read the offers of a table; a row without an id is named by its first photo."""
+    """Read the offers of a table.
+
+    A row without an id is named by its first photo, and one without a product has none.
+    """
     for where, row in rows:
         report.rows_in += 1
         photos = photos_in(row.get(columns.fields["image"]))
@@ -27,7 +30,7 @@ def offers(
         item = columns.text(row, "item_id", where) or (photos[0] if photos else where)
         values = {name: columns.text(row, name, where) for name in attributes}
         yield Offer(
-            columns.text(row, "product_id", where) or item,
+            columns.text(row, "product_id", where),
             item,
             photos,
             " ".join(lines_of(columns.text(row, "text", where))),

@@ -5,7 +5,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fashret.data.feeds.markup import lines_of
-from fashret.data.feeds.offer import Offer, Rows, cell, first_value, narrowest, value_name
+from fashret.data.feeds.offer import (
+    Offer,
+    Rows,
+    cell,
+    first_value,
+    narrowest,
+    photos_in,
+    value_name,
+)
 from fashret.data.preparation_report import Report
 
 COLUMNS = ("Handle", "Image Src")
@@ -27,46 +35,62 @@ def offers(rows: Rows, report: Report) -> Iterator[Offer]:
         else:
             report.drop("row without a Handle", where)
     for handle, lines in products.items():
-        first = lines[0][1]
-        if _is_not_sold(first):
+        if _is_not_sold(_said(lines)):
             for where, _ in lines:
                 report.drop("not sold: draft, archived or not published", where)
             continue
         yield from _product(handle, lines)
 
 
-def _product(handle: str, lines: list[tuple[str, Mapping[str, Any]]]) -> Iterator[Offer]:
-    where, first = lines[0]
+_Lines = list[tuple[str, Mapping[str, Any]]]
+
+
+def _said(lines: _Lines) -> dict[str, Any]:
+    """What the rows of a product say of it: of each column the first value."""
+    said: dict[str, Any] = {}
+    for _, row in lines:
+        for column, value in row.items():
+            if str(value or "").strip():
+                said.setdefault(column, value)
+    return said
+
+
+def _product(handle: str, lines: _Lines) -> Iterator[Offer]:
+    where, first = lines[0][0], _said(lines)
     shared: dict[str, Any] = {
-        "title": cell(first, "Title"),
+        "title": " ".join(lines_of(cell(first, "Title"))),
         "description": lines_of(cell(first, "Body (HTML)", "Body HTML")),
-        "category": narrowest(cell(first, "Type", "Product Category", "Custom Product Type")),
-    }
-    stated = {
-        value_name(column): first_value(str(value))
-        for column, value in first.items()
-        if "metafields" in str(column) and str(value or "").strip()
+        "category": cell(first, "Type", "Custom Product Type")
+        or narrowest(cell(first, "Product Category")),
     }
     names = [value_name(cell(first, f"Option{n} Name")) for n in (1, 2, 3)]
+    stated = {
+        name: str(value).strip()
+        for column, value in first.items()
+        if "metafields" in column
+        and (name := value_name(column)) not in names
+        # Several values are those of all variants: nobody says which photo shows which.
+        and first_value(str(value)) == str(value).strip()
+    }
     own: dict[str, Offer] = {}  # by the variant's photo
     values: list[dict[str, str]] = []
     for position, row in lines:
         options = {
-            name: cell(row, f"Option{n} Value")
+            name: option
             for n, name in enumerate(names, 1)
-            if name and cell(row, f"Option{n} Value") not in ("", "Default Title")
+            if name and (option := cell(row, f"Option{n} Value")) not in ("", "Default Title")
         }
         if options:
             values.append(options)
-        if photo := cell(row, "Variant Image"):
+        if photo := next(iter(photos_in(row.get("variant_image"))), ""):
             item = cell(row, "Variant SKU") or f"{handle}/{len(own)}"
+            known = {**stated, **options}
             own.setdefault(
-                photo, Offer(handle, item, [photo], **shared, values={**stated, **options},
-                             where=position)
-            )  # fmt: skip
+                photo, Offer(handle, item, [photo], **shared, values=known, where=position)
+            )
     ordered = sorted(lines, key=lambda line: _position(line[1]))
-    photos = [cell(row, "Image Src") for _, row in ordered]
-    others = [photo for photo in dict.fromkeys(photos) if photo and photo not in own]
+    photos = [photo for _, row in ordered for photo in photos_in(row.get("image_src"))]
+    others = [photo for photo in dict.fromkeys(photos) if photo not in own]
     common = dict(values[0].items() if values else ())
     for options in values[1:]:  # what all variants share is true of every photo
         common = {name: value for name, value in common.items() if options.get(name) == value}

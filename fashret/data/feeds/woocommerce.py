@@ -52,12 +52,12 @@ def _offer(row: Mapping[str, Any], parent: Mapping[str, Any], where: str) -> Off
         if name and text and (row is not parent or "," not in text):
             values[name] = first_value(text)
     return Offer(
-        _id(parent),
+        f"id:{cell(parent, 'ID')}" if cell(parent, "ID") else _id(parent),  # a SKU may be a number
         _id(row),
-        photos_in(row.get("Images")),
+        photos_in(row.get("images")),
         " ".join(lines_of(cell(row, "Name") or cell(parent, "Name"))),
         lines_of(cell(parent, "Description", "Short description").replace("\\n", "\n")),
-        narrowest(re.split(r",\s*", cell(parent, "Categories"))[0]),
+        narrowest(re.split(r"(?<!\\),", cell(parent, "Categories"))[0].replace("\\,", ",")),
         values,
         where,
     )

@@ -1,7 +1,7 @@
 """A product feed as a shop exports it: Shopify, WooCommerce, Google Merchant, or a table."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from fashret.cache import default_cache_dir
 from fashret.data.columns import ColumnMap
 from fashret.data.downloads import FAILURES, Fetch, fetch_photos, photo_file
 from fashret.data.feeds import plain_table
-from fashret.data.feeds.kinds import KINDS, TABLE, TITLES, kind_of
+from fashret.data.feeds.kinds import KINDS, TABLE, kind_of
 from fashret.data.feeds.merchant import xml_rows
-from fashret.data.feeds.offer import Offer
-from fashret.data.feeds.variants import merged, without_shared_lines
+from fashret.data.feeds.offer import Offer, plain_rows
+from fashret.data.feeds.variants import item_ids, merged, without_shared_lines
 from fashret.data.photo_paths import photo_below
 from fashret.data.preparation_report import Report
 from fashret.data.source import Item, Source
@@ -21,6 +21,9 @@ from fashret.data.tables import Table, read_table
 from fashret.errors import ConfigError, DataError
 
 PARTS = ("title", "description")
+
+_PHOTOS = ("image src", "image_link", "image link", "images")
+"""Columns of photos, by which swallowed rows are found."""
 
 
 @dataclass(kw_only=True)
@@ -93,17 +96,17 @@ class Feed(Source):
         report.include(read)
         # What is counted from here on are photos, of which a row may have none or several.
         report.rows_in -= read.rows_in - sum(read.dropped.values())
-        for offer in offers:
+        for offer, ids in zip(offers, item_ids(offers), strict=True):
             report.rows_in += max(1, len(offer.photos))
             if not offer.photos:
                 report.drop("no image named", f"{offer.where}: {offer.item_id}")
                 continue
-            for number, photo in enumerate(offer.photos, 1):
-                item = self._item(offer, number, photo, report)
+            for item_id, photo in zip(ids, offer.photos, strict=True):
+                item = self._item(offer, item_id, photo, report)
                 if item is not None:
                     yield item
 
-    def _item(self, offer: Offer, number: int, photo: str, report: Report) -> Item | None:
+    def _item(self, offer: Offer, item_id: str, photo: str, report: Report) -> Item | None:
         if _is_url(photo):
             if (reason := self._fetched.get(photo)) is not None:
                 report.drop(f"photo not fetched: {reason}", f"{offer.where}: {photo}")
@@ -120,11 +123,12 @@ class Feed(Source):
             stated = {n: self.parser.value(n, value) or value for n, value in stated.items()}
         parts = {"title": offer.title, "description": ". ".join(offer.description)}
         return Item(
-            item_id=offer.item_id if number == 1 else f"{offer.item_id}#{number}",
+            item_id=item_id,
             image=path,
             text=". ".join(parts[name] for name in self.text if parts[name]),
             category=offer.category or "unknown",
-            product_id=offer.product_id,
+            product_id=offer.product_id or None,
+            names=() if offer.product_id else (photo, offer.item_id),
             attributes=stated,
             split=offer.split,
             role=offer.role,
@@ -141,23 +145,29 @@ class Feed(Source):
         if kind == TABLE:
             columns = ColumnMap.match(table.columns, self.columns, self.attributes, where=where)
             columns.report(report, self.attributes)
-            offers = plain_table.offers(
+            read = plain_table.offers(
                 table.rows,
                 report,
                 columns=columns,
                 attributes=self.attributes,
                 split_names=self.split_names,
             )
+            # The photos of a row show one product, also where nobody gave it an id.
+            found = [self._of_a_product(o) if len(o.photos) > 1 else o for o in read]
         else:
-            offers = KINDS[kind][1](table.rows, report)
-        report.note(f"{self.name} is read as a {TITLES[kind]} (data.kind={kind})")
-        found = without_shared_lines(merged(offers, self.variant, report), report)
+            read = map(self._of_a_product, KINDS[kind][1](plain_rows(table.rows), report))
+            found = without_shared_lines(merged(read, self.variant, report), report)
         if not found:
             raise DataError(f"data.table={self.table} offers nothing: {report.summary()}")
-        products = len({offer.product_id for offer in found})
+        products = len({offer.product_id or offer.item_id for offer in found})
         photos = sum(len(offer.photos) for offer in found)
         report.note(f"{products} products, {len(found)} variants, {photos} photos")
         return found
+
+    def _of_a_product(self, offer: Offer) -> Offer:
+        """The offer, as a product of its own where that of its product is not known."""
+        is_unknown = not offer.product_id or self.means_unknown(offer.product_id)
+        return replace(offer, product_id=f"id:{offer.item_id}") if is_unknown else offer
 
     @cached_property
     def _report(self) -> Report:
@@ -170,10 +180,11 @@ class Feed(Source):
         if not urls:
             return {}
         failed = fetch_photos(urls, self._folder, self.fetch)
-        if len(failed) == len(urls):
+        photos = sum(len(offer.photos) for offer in self._offers)
+        if len(failed) == len(set(urls)) and len(urls) == photos:
             first = next(iter(failed))
             raise DataError(
-                f"data.table={self.table}: none of its {len(urls)} photos could be fetched; "
+                f"data.table={self.table}: none of its {len(failed)} photos could be fetched; "
                 f"{first}: {failed[first]}; {self._folder / FAILURES} lists what was refused"
             )
         return failed
@@ -184,7 +195,10 @@ class Feed(Source):
             rows = list(xml_rows(path))
             columns = list(dict.fromkeys(name for _, row in rows for name in row))
             return Table(columns, columns, rows)
-        return read_table(path, self._report, key="data.table", encoding=self.encoding)
+        names = (self.columns.get("image") or "image", *_PHOTOS)
+        return read_table(
+            path, self._report, key="data.table", encoding=self.encoding, photos=names
+        )
 
     @property
     def _path(self) -> Path:
@@ -205,4 +219,4 @@ class Feed(Source):
 
 
 def _is_url(photo: str) -> bool:
-    return photo.startswith(("http://", "https://"))
+    return photo[:8].casefold().startswith(("http://", "https://"))

@@ -188,7 +188,7 @@ class Folder(Source):
             key="data.table",
             encoding=self.encoding,
             columns=only,
-            photos=self.columns.get("image") or "image",
+            photos=(self.columns.get("image") or "image",),
         )
         name = f"data.table={self.table}"
         return table, ColumnMap.match(table.columns, self.columns, self.attributes, where=name)

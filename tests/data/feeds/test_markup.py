@@ -22,6 +22,7 @@ from fashret.data.feeds.markup import lines_of
         ("R&D & more", ["R&D & more"]),
         ("<p>not closed", ["not closed"]),
         ("</script>tee", ["tee"]),
+        ("<![SALE]> <b>tee</b>", ["tee"]),
     ],
 )  # fmt: skip
 def test_lines_without_markup(written: str, lines: list[str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fashret.data.feeds.merchant import offers, xml_rows
+from fashret.data.feeds.offer import plain_rows
 from fashret.data.preparation_report import Report
 from fashret.errors import DataError
 
@@ -20,7 +21,8 @@ RSS = """<?xml version="1.0" encoding="UTF-8"?>
 <item><g:id/><g:title>nothing</g:title></item>
 </channel></rss>"""
 ATOM = """<feed xmlns="http://www.w3.org/2005/Atom" xmlns:g="http://base.google.com/ns/1.0">
-<entry><g:id>1</g:id><g:title>Tee</g:title><g:image_link>a.jpg</g:image_link></entry></feed>"""
+<entry><id>tag:shop,2024:1</id><g:id>1</g:id><g:title>Tee</g:title><title>tee, plain</title>
+<g:image_link>a.jpg</g:image_link></entry></feed>"""
 
 
 def test_an_xml_feed_is_read_as_its_table_would_be(tmp_path: Path) -> None:
@@ -35,7 +37,22 @@ def test_an_xml_feed_is_read_as_its_table_would_be(tmp_path: Path) -> None:
     assert dict(report.dropped) == {"row without an id": 1}
     (tmp_path / "atom.xml").write_text(ATOM)
     (only,) = offers(xml_rows(tmp_path / "atom.xml"), report)
-    assert (only.item_id, only.product_id, only.title, only.photos) == ("1", "1", "Tee", ["a.jpg"])
+    assert (only.item_id, only.product_id, only.title, only.photos) == (
+        "1",
+        "id:1",
+        "Tee",
+        ["a.jpg"],
+    )
+
+
+def test_ids_are_whole_numbers_and_no_groups_of_others() -> None:
+    rows = [
+        {"id": 12.0, "Image Link": "a.jpg", "Product_Type": ["A > Caps", "B > Hats"]},
+        {"id": 13.0, "Image Link": "b.jpg", "Item Group ID": 12.0, "google product category": 1604},
+    ]
+    one, two = offers(plain_rows([(f"row {n}", row) for n, row in enumerate(rows)]), Report())
+    assert (one.item_id, one.product_id, one.category) == ("12", "id:12", "Caps")
+    assert (two.item_id, two.product_id, two.category) == ("13", "12", "")
 
 
 def test_a_table_with_several_photos_in_a_cell() -> None:
@@ -43,7 +60,7 @@ def test_a_table_with_several_photos_in_a_cell() -> None:
         "id": "1", "image link": "a.jpg", "additional image link": "b.jpg,c.jpg",
         "google_product_category": "A > Shoes", "material": "Leather / Suede",
     }  # fmt: skip
-    (found,) = offers([("line 2", row)], Report())
+    (found,) = offers(plain_rows([("line 2", row)]), Report())
     assert found.photos == ["a.jpg", "b.jpg", "c.jpg"]
     assert (found.category, found.values) == ("Shoes", {"material": "Leather"})
 

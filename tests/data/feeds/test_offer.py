@@ -2,7 +2,7 @@
 
 import pytest
 
-from fashret.data.feeds.offer import cell, first_value, narrowest, photos_in, value_name
+from fashret.data.feeds.offer import cell, first_value, narrowest, photos_in, plain_rows, value_name
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,12 @@ def test_values_categories_and_names() -> None:
     ]  # fmt: skip
     assert narrowest("Apparel > Women > Dresses") == "Dresses"
     assert narrowest("Dresses") == "Dresses"
-    assert narrowest("A > B, C > D") == "B"
+    assert narrowest("Handbags, Wallets & Cases > Money Clips") == "Money Clips"
+    assert narrowest("1604") == ""
     assert [value_name(n) for n in ("Color", "Farbe", "Größe", "Fabric_Type", "Fit")] == [
         "colour", "colour", "size", "material", "fit",
     ]  # fmt: skip
-    row = {"a": None, "b": float("nan"), "c": " x ", "d": "y"}
-    assert cell(row, "a", "b", "c", "d") == "x"
+    ((_, row),) = plain_rows([("", {"g:A": None, "B b": float("nan"), "C": " x ", "d": 9.0})])
+    assert cell(row, "a", "b b", "c", "d") == "x"
+    assert cell(row, "D") == "9"
     assert cell(row, "a", "missing") == ""

@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Any
 
-from fashret.data.feeds.offer import Offer
+from fashret.data.feeds.offer import Offer, plain_rows
 from fashret.data.feeds.shopify import offers
 from fashret.data.preparation_report import Report
 
@@ -20,7 +20,7 @@ def read(text: str) -> tuple[list[Offer], Report]:
     rows: list[tuple[str, dict[str, Any]]] = [
         (f"line {n}", row) for n, row in enumerate(csv.DictReader(io.StringIO(HEADER + text)), 2)
     ]
-    return list(offers(rows, report)), report
+    return list(offers(plain_rows(rows), report)), report
 
 
 def test_a_product_of_two_colours_with_photos_of_each_and_of_both() -> None:
@@ -52,6 +52,29 @@ def test_what_all_variants_share_is_true_of_every_photo() -> None:
         (["a.jpg", "b.jpg"], {"colour": "Red"}, "Tees"),
         (["d.jpg"], {}, ""),
     ]
+
+
+def test_a_metafield_of_several_values_labels_no_photo() -> None:
+    """It lists what the variants have; and where an option says it, the option says it better."""
+    found, _ = read(
+        "a,A,,,,,,,,,,a.jpg,1,,,Cotton; Wool\n"
+        "b,B,,,,,Material,Wool,,,W,b.jpg,1,b.jpg,,Cotton\n"
+        "b,,,,,,,Silk,,,S,c.jpg,2,,,\n"
+    )
+    assert [(o.photos, o.values) for o in found] == [
+        (["a.jpg"], {}), (["c.jpg"], {}), (["b.jpg"], {"material": "Wool"}),
+    ]  # fmt: skip
+
+
+def test_the_first_row_of_a_product_may_say_least() -> None:
+    found, report = read(
+        "a,,,,,,,,,,,a.jpg,1,,,\n"
+        "a,A <b>tee</b>,,Tees,,TRUE,,,,,,,,,active,\n"
+        "b,,,,,,,,,,,b.jpg,1,,,\n"
+        "b,B,,,,,,,,,,,,,draft,\n"
+    )
+    assert [(o.title, o.category, o.photos) for o in found] == [("A tee", "Tees", ["a.jpg"])]
+    assert sum(report.dropped.values()) == 2
 
 
 def test_what_is_not_sold_is_counted() -> None:

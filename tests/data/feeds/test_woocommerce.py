@@ -1,5 +1,6 @@
 """WooCommerce's export."""
 
+from fashret.data.feeds.offer import plain_rows
 from fashret.data.feeds.woocommerce import offers
 from fashret.data.preparation_report import Report
 
@@ -7,7 +8,7 @@ from fashret.data.preparation_report import Report
 def test_variations_have_their_parents_text() -> None:
     rows = [
         {"ID": "1", "Type": "simple", "SKU": "cap", "Name": "Cap", "Published": "1",
-         "Categories": "Hats > Caps, Sale", "Images": "https://x.y/1.jpg, https://x.y/2.jpg"},
+         "Categories": "Hats\\, more > Caps, Sale", "Images": "https://x.y/1.jpg, https://x.y/2.jpg"},
         {"ID": "2", "Type": "variable", "SKU": "tee", "Name": "Tee", "Published": "1",
          "Categories": "Tops", "Images": "t.jpg", "Description": "<p>Soft</p>\\nWarm",
          "Attribute 1 name": "Color", "Attribute 1 value(s)": "Red, Blue",
@@ -20,12 +21,12 @@ def test_variations_have_their_parents_text() -> None:
         {"ID": "6", "Type": "simple", "SKU": "draft", "Published": "-1"},
     ]  # fmt: skip
     report = Report()
-    found = list(offers([(f"line {n}", row) for n, row in enumerate(rows, 2)], report))
+    found = list(offers(plain_rows((f"line {n}", row) for n, row in enumerate(rows, 2)), report))
     assert [(o.product_id, o.item_id, o.photos, o.title, o.category, o.values) for o in found] == [
-        ("cap", "cap", ["https://x.y/1.jpg", "https://x.y/2.jpg"], "Cap", "Caps", {}),
-        ("tee", "tee", ["t.jpg"], "Tee", "Tops", {"material": "Cotton"}),
-        ("tee", "tee-r", ["r.jpg"], "Tee", "Tops", {"colour": "Red"}),
-        ("tee", "4", [], "Tee", "Tops", {"colour": "Blue"}),
+        ("id:1", "cap", ["https://x.y/1.jpg", "https://x.y/2.jpg"], "Cap", "Caps", {}),
+        ("id:2", "tee", ["t.jpg"], "Tee", "Tops", {"material": "Cotton"}),
+        ("id:2", "tee-r", ["r.jpg"], "Tee", "Tops", {"colour": "Red"}),
+        ("id:2", "4", [], "Tee", "Tops", {"colour": "Blue"}),
     ]
     assert list(found[1].description) == ["Soft", "Warm"]
     assert dict(report.dropped) == {

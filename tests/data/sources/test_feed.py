@@ -103,6 +103,33 @@ def test_a_table_of_ones_own_with_splits_and_several_photos_in_a_cell(tmp_path: 
     assert found["img\\0.png"]["colour"] == "red"
 
 
+def test_rows_of_a_table_stay_items_of_their_own(tmp_path: Path) -> None:
+    for n in range(8):
+        photo(tmp_path / f"{n}.png", seed=n)
+    lines = [f"i{n},{n}.png,p{n // 4},Text {n},{role}" for n, role in
+             enumerate(["query", "gallery"] * 3)]  # fmt: skip
+    lines += ["i6,6.png,N/A,Text 6,gallery", "i7,7.png,N/A,Text 7,gallery"]
+    (tmp_path / "t.csv").write_text(
+        "\n".join(["item_id,image,product_id,text,split", *lines, "i8,9.png,p,x,train"])
+    )
+    found = rows(prepared(Feed(table=str(tmp_path / "t.csv"), groups=None), tmp_path / "cache"))
+    assert {name: (row["text"], row["role"], row["product_id"]) for name, row in found.items()} == {
+        f"i{n}": (f"Text {n}", ["query", "gallery"][n % 2] if n < 6 else "gallery",
+                  f"p{n // 4}" if n < 6 else None)
+        for n in range(8)
+    }  # fmt: skip
+
+
+def test_an_opened_quotation_mark_swallows_no_row(tmp_path: Path) -> None:
+    lines = [f"x{n},Tee {n},{n}.jpg" for n in range(9)]
+    lines[3], lines[6] = 'x3,"open,3.jpg', 'x6,close",6.jpg'
+    for n in range(9):
+        photo(tmp_path / f"{n}.jpg", seed=n)
+    (tmp_path / "f.csv").write_text("\n".join(["id,title,image link", *lines]))
+    found = rows(prepared(Feed(table=str(tmp_path / "f.csv"), splits=SHARES), tmp_path / "cache"))
+    assert [found[f"x{n}"]["text"] for n in (3, 4, 6)] == ['"open', "Tee 4", 'close"']
+
+
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "feed.csv"
     cases = {
