@@ -55,7 +55,7 @@ def test_help_names_every_option_and_marks_the_default() -> None:
     stated = re.search(r"^data:\s+(.*?)^\w", told, re.M | re.S)
     assert stated is not None
     names = re.sub(r"\s+", " ", stated[1]).strip().split(", ")
-    assert len(names) == 15
+    assert len(names) == 16
     assert {"folder", "hub", "sample*"} <= set(names)
     assert not {"default", "columns", "groups", "schema"} & set(names)
     seen = 0
