@@ -12,6 +12,7 @@ without a main guard, from several threads, and more than once in a process.
 """
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fashret.errors import CatalogError, ConfigError
+from fashret.errors import CatalogError, CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -255,12 +256,18 @@ def _index(source: Any, model: Any) -> Any:
     """Open the index of a source, or reuse the last one."""
     from fashret.catalog.folder import MANIFEST
     from fashret.cli.composing import index_of_run
+    from fashret.models.retriever import Retriever
     from fashret.pipelines.evaluate import EvaluateResult
     from fashret.pipelines.search import Index
     from fashret.pipelines.train import TrainResult
 
     if isinstance(source, TrainResult | EvaluateResult):
         key = (f"{type(source).__name__} {id(source)}", id(source))
+    elif not isinstance(source, str | os.PathLike):
+        raise ConfigError(
+            f"a {type(source).__name__} cannot be searched: pass a result of fashret.train or "
+            "fashret.evaluate, the folder of a run, or that of a catalog"
+        )
     else:
         path = Path(source).expanduser()
         manifest = path / MANIFEST
@@ -270,7 +277,14 @@ def _index(source: Any, model: Any) -> Any:
                 "training run, or build a catalog with fashret.build_catalog"
             )
         stamp = manifest if manifest.is_file() else path / "checkpoints" / "last.ckpt"
+        if not stamp.is_file():
+            raise CheckpointError(f"{source} has no checkpoint last.ckpt: give a run that ended")
         key = (f"{path.resolve()} {stamp.stat().st_mtime_ns}", id(model))
+    is_catalog = not isinstance(source, TrainResult | EvaluateResult) and manifest.is_file()
+    if model is not None and not is_catalog:
+        raise ConfigError("model= is for a catalog folder: a run is searched with its own model")
+    if model is not None and not isinstance(model, Retriever):
+        raise ConfigError(f"model={model!r}: give what fashret.load returns")
     with _INDEX_LOCK:
         if key in _indexes:
             return _indexes[key][0]

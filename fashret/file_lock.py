@@ -7,6 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from fashret.errors import DataError
+
 log = logging.getLogger(__name__)
 
 _PATIENCE = 2.0
@@ -20,8 +22,15 @@ def file_lock(path: str | Path, what: str) -> Iterator[None]:
     Args:
         path: the lock file.
         what: what the lock protects, for the message of a process that waits: "the data sample".
+
+    Raises:
+        DataError: the lock file cannot be written.
     """
     lock = FileLock(path)
+    try:
+        Path(path).touch()  # where no file can be made, the lock would be waited for for ever
+    except OSError as e:
+        raise DataError(f"{path} cannot be written ({e.strerror}), which protects {what}") from e
     try:
         lock.acquire(timeout=_PATIENCE)
     except Timeout:

@@ -5,6 +5,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -16,6 +17,7 @@ from PIL import Image
 import fashret
 from fashret.api import _composed
 from fashret.cli.resumed_overrides import quoted
+from fashret.errors import CatalogError, ConfigError
 from fashret.evaluation.options import RetrievalOptions
 from support.project import ROOT
 
@@ -280,3 +282,80 @@ def test_parts_can_be_made_without_hydra(cache_dir: Path, tmp_path: Path) -> Non
     assert result is not None
     assert result.metrics["test/text/pair/hit@5"]["n"] == 24
     assert time.perf_counter() - start < 600
+
+
+def test_a_run_in_a_folder_of_another_is_the_new_run(cache_dir: Path, tmp_path: Path) -> None:
+    folder = f"paths.output_dir={tmp_path / 'run'}"
+    fashret.train(*FAST, folder, "loss.temperature=0.5")
+    fashret.train(*FAST, folder, "loss.temperature=0.05", "retrieval.by=product")
+    overrides = (tmp_path / "run" / ".hydra" / "overrides.yaml").read_text()
+    assert "loss.temperature=0.05" in overrides
+    assert "loss.temperature=0.5\n" not in overrides
+    resumed = fashret.train(f"resume={tmp_path / 'run'}", "trainer.max_epochs=2")
+    assert resumed.system.session.options.retrieval.by == "product"
+    assert (tmp_path / "run" / ".hydra" / "overrides.yaml").read_text() == overrides
+
+
+def test_a_catalog_is_searched_by_its_own_model_alone(
+    trained: fashret.TrainResult, cache_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "catalog"
+    fashret.build_catalog(*SMALL[:1], f"catalog.dir={folder}", "device=cpu")
+    own = fashret.load("tiny", device="cpu")
+    assert len(fashret.search(folder, text="red", model=own)) == 10
+    for other in (fashret.load(fashret.ModelSpec(pretrained=None), device="cpu"), trained.model):
+        with pytest.raises(CatalogError, match=r"was built by another model than the one given"):
+            fashret.search(folder, text="red", model=other)
+    with pytest.raises(ConfigError, match=r"model='tiny': give what fashret.load returns"):
+        fashret.search(folder, text="red", model="tiny")
+    with pytest.raises(ConfigError, match=r"model= is for a catalog folder"):
+        fashret.search(trained, text="red", model=own)
+    assert (folder / "heads.safetensors").stat().st_mode & 0o444 == 0o444
+
+
+def test_an_embedding_of_the_model_is_a_query(trained: fashret.TrainResult) -> None:
+    by_text = fashret.search(trained, text="a red dress")
+    vector = trained.model.encode_text("a red dress")[0]
+    by_vector = fashret.search(trained, text=3.0 * vector)
+    assert by_vector.ids == by_text.ids
+    assert by_vector.scores == pytest.approx(by_text.scores, abs=1e-5)
+    with pytest.raises(ConfigError, match=r"a query embedding has 256 finite numbers"):
+        fashret.search(trained, text=vector[:128])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"k": "3"}, r"k=3 must be a whole number"),
+        ({"k": 1.5}, r"k=1.5 must be a whole number"),
+        ({"weight_image": None}, r"weight_image=None must be between 0 and 1"),
+        ({"where": "category"}, r"where='category' must"),
+        ({"text": ["red"]}, r"text=\['red'\] must be a text"),
+    ],
+)
+def test_wrong_arguments_of_a_search_are_named(
+    trained: fashret.TrainResult, wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        fashret.search(trained, **({"text": "red"} | wrong))
+
+
+def test_what_cannot_be_searched_and_what_is_no_override_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"a NoneType cannot be searched: pass a result"):
+        fashret.search(None, text="red")  # type: ignore[arg-type]  # what is tested
+    for wrong in (["data.products=48"], 5, None):
+        with pytest.raises(ConfigError, match=r"an override is a text"):
+            fashret.train(wrong)  # type: ignore[arg-type]  # what is tested
+
+
+def test_a_change_of_the_folder_between_calls_changes_nothing(
+    cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = fashret.train(*FAST)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run.folder.is_absolute()
+    exported = fashret.export(run, tmp_path / "exported")
+    assert (Path(tmp_path / "exported") / "open_clip_config.json").is_file() or exported
+    assert fashret.load(run.folder, device="cpu").dim == 256

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fashret import file_lock as module
+from fashret.errors import DataError
 from fashret.file_lock import file_lock
 
 
@@ -38,3 +39,11 @@ def test_a_free_lock_is_taken_without_a_word(
     with file_lock(tmp_path / "a.lock", "data sample"):
         pass
     assert caplog.text == ""
+
+
+def test_a_lock_that_cannot_be_made_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "x.lock", tmp_path / "missing" / "x.lock"):
+        refused = pytest.raises(DataError, match=r"x.lock cannot be written \(.*\), which protects")
+        with refused, file_lock(path, "a test"):
+            pass

@@ -155,6 +155,7 @@ def _write_heads(retriever: Retriever, path: Path) -> None:
         if value is not None
     }
     save_file(tensors, path)
+    path.chmod(0o644)  # safetensors makes it readable for its owner only
 
 
 def _versions() -> dict[str, str]:

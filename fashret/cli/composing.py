@@ -37,6 +37,12 @@ def composing(command: str, overrides: Sequence[str]) -> Iterator[Composed]:
     Raises:
         ConfigError: an override names an unknown key or option, or its value is not allowed.
     """
+    for override in overrides:
+        if not isinstance(override, str):
+            raise ConfigError(
+                f"{override!r}: an override is a text, such as 'data.batch_size=64'; several are "
+                "several arguments"
+            )
     given = with_resumed_overrides(list(overrides))
     folder = [o for o in given if o.startswith("hydra.run.dir=")]
     given = [override for override in given if not override.startswith("hydra.run.dir=")]
@@ -73,8 +79,8 @@ def index_of_run(folder: Path) -> Index:
 def write_hydra_folder(composed: Composed) -> None:
     """Write the overrides to a run folder, as Hydra does; `resume=` reads them."""
     folder = Path(composed.cfg.paths.output_dir) / ".hydra"
-    if (folder / "overrides.yaml").is_file():
-        return  # a run that is resumed
+    if (folder / "overrides.yaml").is_file() and "resume" in composed.keys:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"overrides.yaml.{os.getpid()}"
     kept = [o for o in composed.overrides if not o.startswith("paths.output_dir=")]

@@ -57,11 +57,7 @@ def decode_photo(
                 f"{photo.width} x {photo.height} pixels are too many; at most "
                 f"{max_pixels or Image.MAX_IMAGE_PIXELS:,} are accepted: make it smaller"
             )
-        if max(photo.size) > _MAX_ASPECT_RATIO * min(photo.size):
-            raise DataError(
-                f"not a usable photo: {photo.width} x {photo.height} pixels, and the longer side "
-                f"may be at most {_MAX_ASPECT_RATIO} times the shorter one"
-            )
+        _check_shape(photo)
         photo.seek(0)
         if min_side is not None:
             photo.draft(None, (min_side, min_side))
@@ -76,6 +72,19 @@ def decode_photo(
         raise DataError(f"not a readable photo: {e}") from e
 
 
+def upright_rgb(photo: Image.Image) -> Image.Image:
+    """Convert an opened photo to upright RGB, as `decode_photo` does.
+
+    Raises:
+        DataError: it cannot be read to its end, or is too long and narrow.
+    """
+    _check_shape(photo)
+    try:
+        return _to_rgb(_upright(photo))
+    except (OSError, ValueError, SyntaxError, TypeError, struct.error) as e:
+        raise DataError(f"not a readable photo: {e}") from e
+
+
 def read_photo(path: Path) -> bytes:
     """Read the bytes of a photo's file.
 
@@ -86,6 +95,14 @@ def read_photo(path: Path) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as e:  # ValueError: no such name, with a NUL in it
         raise DataError(f"file {path} cannot be read: {getattr(e, 'strerror', e)}") from e
+
+
+def _check_shape(photo: Image.Image) -> None:
+    if min(photo.size) < 1 or max(photo.size) > _MAX_ASPECT_RATIO * min(photo.size):
+        raise DataError(
+            f"not a usable photo: {photo.width} x {photo.height} pixels, and the longer side "
+            f"may be at most {_MAX_ASPECT_RATIO} times the shorter one"
+        )
 
 
 def _upright(photo: Image.Image) -> Image.Image:

@@ -47,7 +47,7 @@ def prepare(source: Source, cache_dir: Path, *, folder: Path | None = None) -> I
     Raises:
         DataError: the source cannot be read, none of its photos is usable, or a split is empty.
     """
-    folder = folder or prepared_folder(source, cache_dir)
+    folder = folder or prepared_folder(source, Path(cache_dir))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(f"{folder}.lock", f"data {source.name}"):
         if not folder.exists():

@@ -138,6 +138,8 @@ class Source(ABC):
     triples: str | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.attributes, str):
+            raise ConfigError(f"data.attributes={self.attributes}: it must be a list of names")
         unknown = set(self.splits) - set(SPLITS)
         if unknown or abs(sum(self.splits.values()) - 1.0) > 1e-6:
             raise ConfigError(

@@ -62,6 +62,11 @@ class RetrievalOptions:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.resamples < 1:
+            raise ConfigError(f"retrieval.resamples={self.resamples}: it must be at least 1")
+        is_list = isinstance(self.k, Sequence) and all(isinstance(k, int) for k in self.k)
+        if not is_list:
+            raise ConfigError(f"retrieval.k={self.k}: it must be a list of whole numbers")
         if not self.k or min(self.k) < 1 or len(set(self.k)) < len(self.k):
             raise ConfigError(
                 f"retrieval.k={list(self.k)}: it must be a list of distinct integers of at least 1"

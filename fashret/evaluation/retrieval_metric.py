@@ -76,7 +76,7 @@ class RetrievalMetric(Metric):
             DataError: shapes or dtypes do not fit, a score is NaN or +inf, or a target is below -1.
         """
         _check(scores, target)
-        grades = target.int().clamp(min=0).masked_fill(scores.isneginf(), 0)
+        grades = target.long().clamp(min=0).masked_fill(scores.isneginf(), 0)
         first = grades.gather(1, _top_columns(scores, self.k))
         ids = _identities(query_ids, scores)
         self._store(first_columns(first, self.k), grades)
@@ -239,7 +239,7 @@ def _check(scores: Tensor, target: Tensor) -> None:
             f"scores contain NaN or +Inf: {int(bad.sum())} of {bad.numel()}, the first in row "
             f"{row}, column {column}; no ranking of them means anything (-Inf excludes an item)"
         )
-    if target.dtype != torch.bool and bool((target < -1).any()):
+    if target.dtype not in (torch.bool, torch.uint8) and bool((target < -1).any()):
         raise DataError(
             f"target contains {int(target.min())}: allowed are -1 (unknown), 0 (not relevant), "
             "1 (relevant) and larger grades"

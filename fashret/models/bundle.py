@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import shutil
 from dataclasses import asdict
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,10 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "open_clip_model.safetensors"
 """The weights file of a bundle."""
+
+_OWN = (BUNDLE_CONFIG, WEIGHTS, VOCABULARY, "tokenizer*", "special_tokens_map.json", "vocab*",
+        "merges.txt", "added_tokens.json", "spiece.model", "chat_template*")  # fmt: skip
+"""The files of a bundle, its tokenizer's among them."""
 
 
 def write_bundle(
@@ -45,8 +51,14 @@ def write_bundle(
     Raises:
         ConfigError: the folder has other files in it, or a head cannot be stored in the model.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / BUNDLE_CONFIG).is_file():
-        raise ConfigError(f"out={folder} holds other files; give a new folder")
+    folder = folder.absolute()
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ConfigError(f"out={folder} is a file or a link; give a new folder")
+    held = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    others = [name for name in held if not any(fnmatch(name, own) for own in _OWN)]
+    if others or (held and BUNDLE_CONFIG not in held):
+        first = ", ".join(sorted(others or held)[:3])
+        raise ConfigError(f"out={folder} holds other files ({first}); give a new folder")
     backbone = retriever.backbone
     assert backbone is not None, "a bundle needs towers"
     config = {"model_cfg": _model_config(spec), "preprocess_cfg": _preprocess(backbone.preprocess)}
@@ -62,8 +74,7 @@ def write_bundle(
         .to(torch.float16 if _is_large(value, half) else value.dtype)
         for name, value in clip.state_dict().items()
     }
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     partial.mkdir(parents=True)
     (partial / BUNDLE_CONFIG).write_text(json.dumps(config, indent=4) + "\n")
     save_file(state, str(partial / WEIGHTS))
@@ -73,8 +84,12 @@ def write_bundle(
     if isinstance(backbone.tokenizer, HFTokenizer):
         backbone.tokenizer.tokenizer.save_pretrained(str(partial))
     if folder.is_dir():  # an older bundle, none of whose files may stay
-        shutil.rmtree(folder)
-    partial.rename(folder)
+        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old)
+    else:
+        partial.rename(folder)
 
 
 def _model_config(spec: ModelSpec) -> dict[str, Any]:

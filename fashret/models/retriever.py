@@ -20,7 +20,13 @@ from fashret.models.backbone import Backbone, load_backbone
 from fashret.models.checkpoint import is_text_weight, with_weights
 from fashret.models.composer import make_composer, plain_mean
 from fashret.models.device import pick_device
-from fashret.models.encoding import Photo, encode_in_batches, listed_photos, open_photo
+from fashret.models.encoding import (
+    Photo,
+    encode_in_batches,
+    listed_photos,
+    listed_texts,
+    open_photo,
+)
 from fashret.models.heads import Heads, Projection, make_head, project, random_subspace
 from fashret.models.source import TINY, resolve_source
 from fashret.models.spec import ModelSpec
@@ -332,11 +338,12 @@ class Retriever(nn.Module):
 
         Returns:
             (len(texts), D) float32, L2-normalised.
+
+        Raises:
+            DataError: one of them is no text.
         """
-        if isinstance(texts, str):
-            texts = [texts]
         return encode_in_batches(
-            texts, self.embed_texts, batch_size=batch_size, what="texts", dim=self.dim
+            listed_texts(texts), self.embed_texts, batch_size=batch_size, what="texts", dim=self.dim
         )
 
     def set_training(self, spec: ModelSpec, *, text: bool = True) -> None:

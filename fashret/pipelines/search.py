@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from fashret.cache import default_cache_dir
 from fashret.catalog.ann_index import CandidateSource
@@ -26,6 +26,7 @@ from fashret.functional.units import topk_units, units_of
 from fashret.models.backbone import load_backbone
 from fashret.models.device import pick_device
 from fashret.models.encoding import Photo, open_photo
+from fashret.models.heads import Heads
 from fashret.models.retriever import Retriever
 from fashret.models.spec import SHIPPED, ModelSpec
 from fashret.pipelines.session import check_weights
@@ -169,6 +170,11 @@ class Index:
                 f"{folder} has embeddings of {catalog.manifest['dim']} dimensions, the model "
                 f"of {model.dim}: give the model that the catalog was built with"
             )
+        if not _same_heads(model.heads, catalog.heads):
+            raise CatalogError(
+                f"{folder} was built by another model than the one given: give the run or the "
+                "model that it was built with"
+            )
         meta = catalog.meta()
         value_columns = [name for name in meta.columns if name not in _NO_VALUES]
         image, text = _embeddings(catalog, model.layout, model.device)
@@ -200,9 +206,15 @@ class Index:
             image is not None and item is not None
         ):
             raise ConfigError("search: give text=, image= or item=, or a text with one of them")
-        if k < 1:
-            raise ConfigError(f"search: k={k} must be at least 1")
-        if not 0.0 <= weight_image <= 1.0:
+        if not isinstance(k, int) or k < 1:
+            raise ConfigError(f"search: k={k} must be a whole number of at least 1")
+        if where is not None and not isinstance(where, Mapping):
+            raise ConfigError(
+                f"search: where={where!r} must name values: {{'category': 'dresses'}}"
+            )
+        if not isinstance(text, str | np.ndarray | None):
+            raise ConfigError(f"search: text={text!r} must be a text, or its embedding")
+        if not isinstance(weight_image, int | float) or not 0.0 <= weight_image <= 1.0:
             raise ConfigError(f"search: weight_image={weight_image} must be between 0 and 1")
         if by not in BY:
             raise ConfigError(f"search: by={by} must be {' or '.join(BY)}")
@@ -241,17 +253,24 @@ class Index:
 
     @torch.inference_mode()
     def _photo_query(self, image: Photo | NDArray[np.floating[Any]]) -> Tensor:
-        """Embed a photo, or apply the heads to the embedding of one: (1, D)."""
+        """Embed a photo, or take the embedding of one: (1, D)."""
         if isinstance(image, np.ndarray) and image.ndim == 1:
-            return self.retriever.embed_image(self._vector(image, self.retriever.image_head))
+            if self.retriever.backbone is not None:
+                return self._vector(image, self.retriever.dim)
+            return self.retriever.embed_image(
+                self._vector(image, self.retriever.image_head.in_features)
+            )
         return self.retriever.embed_photos([open_photo(image)])  # type: ignore[arg-type]  # no vector
 
     @torch.inference_mode()
     def _text_query(self, text: str | NDArray[np.floating[Any]]) -> Tensor:
-        """Embed a text, or apply the heads to the embedding of one: (1, D)."""
+        """Embed a text, or take the embedding of one: (1, D)."""
         if isinstance(text, str):
             return self.retriever.embed_texts([text])
-        vector = self._vector(text, self.retriever.text_head)
+        if self.retriever.backbone is not None:
+            return self._vector(text, self.retriever.dim)
+        # Of imported embeddings, the heads make what the items are compared by.
+        vector = self._vector(text, self.retriever.text_head.in_features)
         return self.retriever.embed_text(vector, torch.ones(1, dtype=torch.bool).to(vector.device))
 
     def _item_query(self, item: str) -> Tensor:
@@ -262,14 +281,14 @@ class Index:
             raise ConfigError(f"search: item={item} is not in the index") from e
         return self.image[row : row + 1]
 
-    def _vector(self, vector: Any, head: nn.Linear) -> Tensor:
+    def _vector(self, vector: Any, width: int) -> Tensor:
         made = torch.from_numpy(np.array(vector, dtype=np.float32)).to(self.image.device)
-        if made.shape != (head.in_features,) or not bool(made.isfinite().all()):
+        if made.shape != (width,) or not bool(made.isfinite().all()):
             raise ConfigError(
-                f"search: a query embedding has {head.in_features} finite numbers, as the "
-                f"features of the items; this one is of shape {tuple(made.shape)}"
+                f"search: a query embedding has {width} finite numbers; this one is of shape "
+                f"{tuple(made.shape)}"
             )
-        return made[None]
+        return torch.nn.functional.normalize(made[None], dim=1)
 
     @cached_property
     def _product_codes(self) -> NDArray[np.int64]:
@@ -312,6 +331,27 @@ def _embeddings(catalog: Catalog, layout: Layout, device: torch.device) -> tuple
     """The (N, D) image and text embeddings of a catalog, missing texts imputed."""
     image, text = (part.float().to(device) for part in (catalog.image, catalog.text))
     return image, impute_texts(image, text, layout)
+
+
+def _same_heads(one: Heads, other: Heads) -> bool:
+    """Whether two models project features alike, but for the rounding of their files."""
+
+    def parts(heads: Heads) -> list[Tensor | None]:
+        pairs = [(heads.image, heads.text), *heads.blocks.values()]
+        return [part for pair in pairs for head in pair for part in (head.weight, head.bias)]
+
+    if list(one.blocks) != list(other.blocks):
+        return False
+    return all(
+        (a is None) == (b is None) and (a is None or b is None or _near(a, b))
+        for a, b in zip(parts(one), parts(other), strict=True)
+    )
+
+
+def _near(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    return torch.allclose(one.detach().cpu().float(), other.detach().cpu().float(), atol=1e-3)
 
 
 def _value_column(column: Sequence[Any]) -> NDArray[np.object_]:

@@ -71,6 +71,11 @@ class SessionOptions:
     output_dir: Path = Path("outputs")
     processes: ProcessOptions | None = None
 
+    def __post_init__(self) -> None:
+        # Absolute: a notebook may change its folder between two calls.
+        for name in ("cache_dir", "output_dir"):
+            object.__setattr__(self, name, Path(getattr(self, name)).absolute())
+
 
 @dataclass(frozen=True)
 class Session:
@@ -412,9 +417,11 @@ def check_weights(weights: Mapping[str, float] | None, heads: Sequence[str]) -> 
         heads: the attributes of the model's heads.
 
     Raises:
-        ConfigError: the model lacks one of the heads.
+        ConfigError: the model lacks one of the heads, or a weight is negative.
     """
-    for name in weights or {}:
+    for name, weight in (weights or {}).items():
+        if not isinstance(weight, int | float) or not weight >= 0:
+            raise ConfigError(f"retrieval.weights.{name}={weight}: it must be at least 0")
         if name not in heads:
             existing = f"attribute heads for {', '.join(heads)}" if heads else "no attribute heads"
             raise ConfigError(

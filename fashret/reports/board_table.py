@@ -98,7 +98,7 @@ def _show(
     for name, (row, shown) in zip(names, with_value, strict=True):
         texts = {column: Text(shown[column]) for column in columns}
         if "delta" in texts:
-            texts["delta"].stylize("green" if (row.delta or 0) > 0 else "red" if row.delta else "")
+            texts["delta"].stylize({1: "green", -1: "red", 0: ""}[row.direction])
         texts["verdict"].stylize(_STYLES.get(row.verdict, ""))
         table.add_row(Text(name), *texts.values())
     screen.print()

@@ -47,6 +47,13 @@ class Row:
     rise: float | None = None
     margin: float | None = None
 
+    @property
+    def direction(self) -> int:
+        """1 if the whole interval of the delta is above 0, -1 if it is below, else 0."""
+        if self.delta is None or self.low is None or self.high is None:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
+
 
 def cells(row: Row) -> dict[str, str]:
     """Format a row as text, by column; metrics in points (0 to 100)."""

@@ -616,3 +616,11 @@ def test_two_processes_give_what_one_gives(
         for k in (1, 3):
             value = expected(name, scores, target, k)
             assert found[case, f"{name}@{k}", "collection"] == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int64])
+def test_a_target_of_any_integers_is_read(dtype: torch.dtype) -> None:
+    scores = torch.tensor([[0.9, 0.1, 0.5]])
+    precision = CLASSES["precision"]
+    assert float(precision(1)(scores, torch.tensor([[1, 0, 0]], dtype=dtype))) == 1.0
+    assert float(precision(1)(scores, torch.tensor([[2**31, 0, 1]]))) == 1.0

@@ -81,3 +81,17 @@ def test_a_later_value_of_several_is_checked_too() -> None:
     for given, fault in faults:
         with pytest.raises(ConfigError, match=fault):
             RetrievalOptions(**given)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"resamples": 0}, r"retrieval.resamples=0: it must be at least 1"),
+        ({"k": 5}, r"retrieval.k=5: it must be a list of whole numbers"),
+        ({"k": (1.5,)}, r"it must be a list of whole numbers"),
+        ({"k": "10"}, r"retrieval.k=10: it must be a list of whole numbers"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_named(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RetrievalOptions(**wrong)

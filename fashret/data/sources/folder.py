@@ -53,6 +53,7 @@ class Folder(Source):
     split_names: Mapping[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.root = os.fspath(self.root)
         self.name = self.name or self.root
         super().__post_init__()
         known = {*STANDARD, *self.attributes} - {"item_id", "image"}

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from fashret.data.preparation import prepare
-from fashret.errors import DataError
+from fashret.data.sources import Folder
+from fashret.errors import ConfigError, DataError
 from support.sources import balanced, folder, photo, rows
 
 
@@ -84,3 +85,16 @@ def test_wrong_columns_are_named(tmp_path: Path) -> None:
         prepare(folder(root, table="items.csv", columns={"sku": "sku"}), tmp_path)
     with pytest.raises(DataError, match=r"data.table=gone.csv"):
         prepare(folder(root, table="gone.csv"), tmp_path)
+
+
+def test_one_attribute_is_a_list_of_one(tmp_path: Path) -> None:
+    photo(tmp_path / "photos" / "a.png")
+    with pytest.raises(ConfigError, match=r"data.attributes=colour: it must be a list of names"):
+        folder(tmp_path / "photos", attributes="colour")
+
+
+def test_a_root_may_be_a_path_and_a_cache_a_string(tmp_path: Path) -> None:
+    for n in range(30):
+        photo(tmp_path / "photos" / f"{n}.png", seed=n)
+    source = Folder(root=tmp_path / "photos", num_workers=0)  # type: ignore[arg-type]  # works too
+    assert len(prepare(source, str(tmp_path / "cache"))) == 30  # type: ignore[arg-type]
