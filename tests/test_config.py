@@ -133,7 +133,7 @@ def options_of(command: str) -> list[str]:
 @pytest.mark.run
 @pytest.mark.parametrize(
     ("command", "count"),
-    [("evaluate", 47), ("build_catalog", 32), ("export", 10), ("view", 27), ("demo", 28)],
+    [("evaluate", 46), ("build_catalog", 32), ("export", 10), ("view", 27), ("demo", 28)],
 )
 def test_every_option_composes_for_the_other_commands_that_have_its_group(
     command: str, count: int, cache_dir: Path

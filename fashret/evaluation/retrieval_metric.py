@@ -76,7 +76,7 @@ class RetrievalMetric(Metric):
             DataError: shapes or dtypes do not fit, a score is NaN or +inf, or a target is below -1.
         """
         _check(scores, target)
-        grades = target.long().clamp(min=0).masked_fill(scores.isneginf(), 0)
+        grades = target.long().clamp(0, 2**31 - 1).int().masked_fill(scores.isneginf(), 0)
         first = grades.gather(1, _top_columns(scores, self.k))
         ids = _identities(query_ids, scores)
         self._store(first_columns(first, self.k), grades)
