@@ -32,8 +32,8 @@ KINDS = ("hnsw", "ivfpq", "int8", "binary")
 _TYPES = {"hnsw": (b"IHNf", b"IHN2"), "ivfpq": (b"IwPQ",), "int8": (b"IxSQ",), "binary": (b"IxPT",)}
 """The first bytes of the files that faiss writes of each kind."""
 
-_OVERSAMPLE = {"hnsw": 10, "ivfpq": 20, "int8": 10, "binary": 40}
-"""Candidates for each hit that is asked for; they are scored exactly."""
+_OVERSAMPLE = {"hnsw": 2, "ivfpq": 20, "int8": 10, "binary": 40}
+"""Candidates for each hit that is asked for; they are scored exactly. HNSW's own scores are."""
 
 _NEIGHBOURS = 32
 _EF_CONSTRUCTION, _EF_SEARCH = 200, 128
