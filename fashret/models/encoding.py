@@ -26,12 +26,12 @@ _QUIET_BATCHES = 4
 def listed_photos(photos: Photo | Sequence[Photo]) -> Sequence[Photo]:
     """Return several photos as they are, and a single one as a list of one."""
     is_one = isinstance(photos, _ONE_PHOTO) or getattr(photos, "ndim", 0) in (2, 3)
-    if not is_one and not isinstance(photos, Sequence | np.ndarray):
+    if not is_one and not hasattr(photos, "__iter__"):
         raise DataError(
             f"photos are paths, bytes, PIL images or arrays, or a list of them, not a "
             f"{type(photos).__name__}"
         )
-    return [photos] if is_one else photos  # type: ignore[list-item,return-value]  # checked above
+    return [photos] if is_one else list(photos)  # type: ignore[list-item,arg-type]  # checked above
 
 
 def listed_texts(texts: str | Sequence[str]) -> list[str]:
@@ -105,7 +105,7 @@ def encode_in_batches(
         (len(inputs), dim) float32.
 
     Raises:
-        ConfigError: the batch size is no number of at least 1.
+        ConfigError: the batch size is not a whole number of at least 1.
     """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}: must be a whole number of at least 1")

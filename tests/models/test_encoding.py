@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -56,6 +57,7 @@ def test_an_array_is_grey_rgb_or_rgb_with_transparency() -> None:
         assert len(listed_photos(one)) == 1
     assert len(listed_photos(pixels(5, 40, 30, 3))) == 5
     assert listed_photos([]) == []
+    assert listed_photos(pd.Series(["a.jpg", "b.jpg"], index=[7, 9])) == ["a.jpg", "b.jpg"]  # type: ignore[arg-type]  # a column of a table
 
 
 @pytest.mark.parametrize(
