@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,9 +48,7 @@ def cut_text_projection(clip: Any) -> Cut | None:
         return _cut_matrix(tower, "text_projection")
     if isinstance(proj, nn.Linear):
         tower.text_projection = None
-        return Cut(
-            Projection.from_linear(proj), lambda head: setattr(tower, "text_projection", head)
-        )
+        return Cut(Projection.from_linear(proj), partial(setattr, tower, "text_projection"))
     if isinstance(getattr(tower, "proj", None), nn.Linear):  # a tower of transformers
         return _cut_module(tower, tower.proj)
     return None
@@ -59,11 +58,11 @@ def _cut_matrix(tower: Any, name: str) -> Cut:
     """Remove a matrix that is applied from the right: features @ matrix."""
     matrix = getattr(tower, name)
     setattr(tower, name, None)
+    return Cut(Projection(matrix.detach().T.clone(), None), partial(_set_matrix, tower, name))
 
-    def put_back(head: nn.Linear) -> None:
-        setattr(tower, name, nn.Parameter(head.weight.detach().T.clone()))
 
-    return Cut(Projection(matrix.detach().T.clone(), None), put_back)
+def _set_matrix(tower: Any, name: str, head: nn.Linear) -> None:
+    setattr(tower, name, nn.Parameter(head.weight.detach().T.clone()))
 
 
 def _cut_module(parent: nn.Module, linear: nn.Linear) -> Cut:
@@ -72,19 +71,19 @@ def _cut_module(parent: nn.Module, linear: nn.Linear) -> Cut:
     path, _, leaf = name.rpartition(".")
     owner = parent.get_submodule(path)
     setattr(owner, leaf, nn.Identity())
-    return Cut(Projection.from_linear(linear), lambda head: setattr(owner, leaf, head))
+    return Cut(Projection.from_linear(linear), partial(setattr, owner, leaf))
 
 
 def _cut_attention_pool(visual: Any) -> Cut:
     """Remove the linear map at the end of attention pooling."""
     pool = visual.attnpool
     visual.attnpool = AttentionPool(pool)
+    return Cut(Projection.from_linear(pool.c_proj), partial(_set_attention_pool, visual, pool))
 
-    def put_back(head: nn.Linear) -> None:
-        pool.c_proj = head
-        visual.attnpool = pool
 
-    return Cut(Projection.from_linear(pool.c_proj), put_back)
+def _set_attention_pool(visual: Any, pool: AttentionPool2d, head: nn.Linear) -> None:
+    pool.c_proj = head
+    visual.attnpool = pool
 
 
 class AttentionPool(nn.Module):

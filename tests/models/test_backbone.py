@@ -1,5 +1,7 @@
 """Backbones: every family of towers that the model group names, in a small stand-in."""
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,26 @@ def test_untrained_heads_give_the_models_own_embeddings(family: str, tmp_path: P
         order = (ours @ image.T).argsort(dim=1, descending=True)
         falling = (theirs @ expected_image.T).gather(1, order)
         assert bool((falling.diff(dim=1) < 1e-6).all())  # the same ranking, ties apart
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_copy_and_a_pickled_model_keep_to_themselves(family: str, tmp_path: Path) -> None:
+    """What a projection is put back into is a tower of the copy, not of the original."""
+    original = load_backbone(spec(f"stand-in-{family}"), tmp_path)
+    images = torch.randn(3, *original.photo_transform()(Image.new("RGB", (9, 9))).shape)
+    with torch.inference_mode():
+        expected = original.eval().encode_image(images)
+    for copied in (copy.deepcopy(original), pickle.loads(pickle.dumps(original))):
+        retriever = Retriever.from_backbone(copied).eval()
+        with torch.inference_mode():
+            assert torch.equal(copied.encode_image(images), expected)
+            embedded = retriever.image_head(expected)
+        whole = copied.fold(retriever.image_head, retriever.text_head)
+        assert whole is copied.clip
+        with torch.inference_mode():
+            folded = whole.encode_image(images, normalize=False)
+            assert torch.allclose(folded, embedded, atol=1e-5)
+            assert torch.equal(original.encode_image(images), expected)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
