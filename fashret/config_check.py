@@ -109,6 +109,9 @@ def value_faults(key: str, value: object, hint: Any = None) -> Iterator[str]:
     Yields:
         At most one message, such as `data.batch_size=abc: must be an integer`.
     """
+    if key.startswith("paths.") and value == "":
+        yield f"{key} is empty: give a folder, {key}=. for the current one"
+        return
     hint = KEYS.get(key, Any) if hint is None else hint
     if key not in LOOSE and (adapter := _adapter(_hashable(hint))) is not None:
         try:

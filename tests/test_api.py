@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
@@ -95,6 +96,11 @@ def test_what_cannot_be_read_or_loaded_is_named(tmp_path: Path) -> None:
         model.encode_image([tmp_path / "torn.jpg"])
     with pytest.raises(fashret.DataError, match=r"none\.jpg cannot be read"):
         model.encode_image([tmp_path / "none.jpg"])
+    torch.save({"state_dict": {}, "more": print}, tmp_path / "objects.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    for name, why in (("objects", "only running code could make"), ("other", "no configuration")):
+        with pytest.raises(fashret.CheckpointError, match=rf"{name}.ckpt .*{why}"):
+            fashret.load(tmp_path / f"{name}.ckpt")
     with pytest.raises(fashret.CheckpointError, match="elsewhere is not a model: give a run"):
         fashret.load("elsewhere")
     with pytest.raises(fashret.ConfigError, match="device=gpu9 is not available"):
@@ -346,6 +352,24 @@ def test_what_cannot_be_searched_and_what_is_no_override_is_named() -> None:
     for wrong in (["data.products=48"], 5, None):
         with pytest.raises(ConfigError, match=r"an override is a text"):
             fashret.train(wrong)  # type: ignore[arg-type]  # what is tested
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=1,2", r"seed=1,2 is a sweep: call fashret.train once for each value"),
+        ("-m", r"-m: options that begin with - are for the command line alone"),
+        ("paths.output_dir=", r"paths.output_dir is empty: give a folder"),
+        ("retrieval.weights={general: 0.0}", r"the general embedding has the weight 1"),
+    ],
+)
+def test_an_override_that_means_nothing_in_python_is_answered(
+    override: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        fashret.train(override, "data.products=48")
+    assert not any(tmp_path.rglob("*.ckpt"))
 
 
 def test_a_change_of_the_folder_between_calls_changes_nothing(

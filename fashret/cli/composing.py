@@ -10,6 +10,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -38,11 +39,7 @@ def composing(command: str, overrides: Sequence[str]) -> Iterator[Composed]:
         ConfigError: an override names an unknown key or option, or its value is not allowed.
     """
     for override in overrides:
-        if not isinstance(override, str):
-            raise ConfigError(
-                f"{override!r}: an override is a text, such as 'data.batch_size=64'; several are "
-                "several arguments"
-            )
+        _check_override(override, command)
     given = with_resumed_overrides(list(overrides))
     folder = [o for o in given if o.startswith("hydra.run.dir=")]
     given = [override for override in given if not override.startswith("hydra.run.dir=")]
@@ -67,6 +64,26 @@ def composing(command: str, overrides: Sequence[str]) -> Iterator[Composed]:
         finally:
             GlobalHydra.instance().hydra = before
             HydraConfig.instance().cfg = before_config
+
+
+def _check_override(override: object, command: str) -> None:
+    """Raise ConfigError for what is an argument of the command line alone, or none at all."""
+    if not isinstance(override, str):
+        raise ConfigError(
+            f"{override!r}: an override is a text, such as 'data.batch_size=64'; several are "
+            "several arguments"
+        )
+    if override.startswith("-"):
+        raise ConfigError(f"{override}: options that begin with - are for the command line alone")
+    try:
+        sweeps = OverridesParser.create().parse_override(override).is_sweep_override()
+    except HydraException:
+        return  # composing explains it
+    if sweeps:
+        raise ConfigError(
+            f"{override} is a sweep: call fashret.{command} once for each value, or sweep on the "
+            f"command line, `fashret {command} -m {override}`"
+        )
 
 
 def index_of_run(folder: Path) -> Index:

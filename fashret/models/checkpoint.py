@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -74,13 +75,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         CheckpointError: it cannot be read, or was not written by fashret.
     """
+    loaded = _loaded(path)
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
         return dict(loaded["hyper_parameters"]["config"]), loaded["state_dict"]
-    except Exception as e:  # torch raises various errors for a broken file
+    except (KeyError, TypeError) as e:
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint of fashret ({type(e).__name__}: "
-            f"{str(e).splitlines()[0][:200]})"
+            f"{path} is not a checkpoint of fashret: it has no configuration and trained weights"
         ) from e
 
 
@@ -90,11 +90,22 @@ def trained_epochs(path: Path) -> int:
     Raises:
         CheckpointError: it cannot be read.
     """
+    loaded = _loaded(path, mmap=True)
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         return int(loaded["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    except (KeyError, TypeError) as e:
+        raise CheckpointError(f"{path} is not a checkpoint of a training run") from e
+
+
+def _loaded(path: Path, *, mmap: bool = False) -> Any:
+    """Read a file that torch.save wrote; nothing in it is executed."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as e:  # torch raises various errors for a broken file
-        raise CheckpointError(f"{path} cannot be read as a checkpoint of fashret: {e}") from e
+        why = f"{type(e).__name__}: {str(e).splitlines()[0][:200]}"
+        if isinstance(e, UnpicklingError) and "Weights only load failed" in str(e):
+            why = "it holds objects that only running code could make"
+        raise CheckpointError(f"{path} cannot be read as a checkpoint of fashret ({why})") from e
 
 
 def with_weights(state: Mapping[str, Tensor], retriever: Model, spec: ModelSpec) -> Model:

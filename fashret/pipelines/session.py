@@ -29,6 +29,7 @@ from fashret.evaluation.options import RetrievalOptions
 from fashret.evaluation.plan import Plan, metric_names
 from fashret.evaluation.split_search import MODES, SplitSearch
 from fashret.evaluation.targets import Target, usable_targets
+from fashret.functional.blocks import GENERAL
 from fashret.functional.similarity import Vectors
 from fashret.loading.batches import tokenize_captions
 from fashret.models.backbone import Backbone, load_backbone, load_tokenizer
@@ -422,6 +423,11 @@ def check_weights(weights: Mapping[str, float] | None, heads: Sequence[str]) -> 
     for name, weight in (weights or {}).items():
         if not isinstance(weight, int | float) or not weight >= 0:
             raise ConfigError(f"retrieval.weights.{name}={weight}: it must be at least 0")
+        if name == GENERAL:
+            raise ConfigError(
+                f"retrieval.weights.{name}={weight}: the general embedding has the weight 1; weigh "
+                "attribute heads against it"
+            )
         if name not in heads:
             existing = f"attribute heads for {', '.join(heads)}" if heads else "no attribute heads"
             raise ConfigError(
