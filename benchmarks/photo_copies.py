@@ -75,7 +75,8 @@ def found(originals: list[bytes], copies: list[bytes]) -> float:
     """The share of copies that are found beside their original alone."""
     hits = 0
     for one, other in zip(originals, copies, strict=True):
-        hits += find_copies(["original", "copy"], [one, other])[1] == 0
+        both = np.frombuffer(one + other, np.uint8).reshape(2, SIGNATURE_BYTES)
+        hits += find_copies(np.arange(2), both)[1] == 0
     return 100.0 * hits / len(originals)
 
 

@@ -13,6 +13,7 @@ from datasets import load_from_disk
 from numpy.typing import NDArray
 
 from fashret.data.splits import SPLITS
+from fashret.data.string_columns import Strings, encode
 
 UNKNOWN_VALUES = ("", "unknown")
 """Spellings of an unknown value in a prepared table."""
@@ -69,11 +70,17 @@ class ItemTable:
         Returns:
             (N,) long codes, -1 where the value is null, empty or `unknown`; and the values.
         """
-        return _encode(self.dataset.data.column(name))
+        codes, values = encode(self.dataset.data.column(name), UNKNOWN_VALUES)
+        return codes, values.to_pylist()
+
+    def text_codes(self) -> tuple[NDArray[np.int64], Sequence[str]]:
+        """Encode the texts as `codes` does, without a list of the distinct ones in memory."""
+        codes, values = encode(self.dataset.data.column("text"), UNKNOWN_VALUES)
+        return codes, Strings(values)
 
     def products(self, min_confidence: float = 0.0) -> NDArray[np.int64]:
         """Encode the product ids: (N,) long, -1 where there is none or its confidence is lower."""
-        codes = self.codes("product_id")[0]
+        codes = encode(self.dataset.data.column("product_id"), UNKNOWN_VALUES)[0]
         return np.where(self.confidence < min_confidence, -1, codes)
 
     @property
@@ -81,6 +88,11 @@ class ItemTable:
         """(N,) confidence of each row's product, 0 to 1."""
         stored = self.dataset.data.column("product_confidence").to_numpy()
         return np.array(stored, dtype=np.float32)  # a copy: the stored array is read-only
+
+    def item_id(self, row: int) -> str:
+        """Read the id of a row."""
+        found: str = self.dataset.data.column("item_id")[int(row)].as_py()
+        return found
 
     @property
     def photo_hashes(self) -> list[str] | None:
@@ -102,14 +114,7 @@ class ItemTable:
         return pc.struct_field(self.dataset.data.column("image"), "bytes")
 
     @cached_property
-    def _split_codes(self) -> NDArray[np.int64]:
-        return np.array([SPLITS.index(split) for split in self.column("split")])
-
-
-def _encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
-    """Encode a string column; see `ItemTable.codes`."""
-    unknown = pc.is_in(column, value_set=pa.array(UNKNOWN_VALUES))
-    known = pc.if_else(unknown, pa.scalar(None, pa.string()), column)
-    values = sorted(value for value in pc.unique(known).to_pylist() if value is not None)
-    codes = pc.index_in(known, value_set=pa.array(values, pa.string()))
-    return pc.fill_null(codes, -1).to_numpy().astype(np.int64), values
+    def _split_codes(self) -> NDArray[np.int8]:
+        found = pc.index_in(self.dataset.data.column("split"), value_set=pa.array(SPLITS))
+        codes: NDArray[np.int8] = found.to_numpy().astype(np.int8)
+        return codes

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from fashret.cpu import cores
+from fashret.data.draft import SeenIds
 from fashret.data.photo_copies import SIGNATURE_BYTES, signature
 from fashret.data.photos import decode_photo, read_photo
 from fashret.data.preparation_report import Report
@@ -70,7 +71,7 @@ def checked_items(
     Yields:
         The item, its photo's bytes, their hash, and the signature that copies are found by.
     """
-    seen: set[str] = set()
+    seen = SeenIds()
     items = source.items(report)
     stream = progress(items, desc=f"preparing {source.name}", unit=" items")
     for part, loaded in _read_ahead(iter(stream), resume_log.signatures):
@@ -86,10 +87,9 @@ def checked_items(
             if isinstance(photo, DataError):
                 missing = isinstance(item.image, Path) and not os.path.exists(item.image)
                 report.drop("missing photo" if missing else "corrupt photo", f"{where}: {photo}")
-            elif item.item_id in seen:
+            elif not seen.add(item.item_id):
                 report.drop("duplicate item_id", f"{where}: {item.item_id}")
             else:
-                seen.add(item.item_id)
                 yield item, *photo
 
 

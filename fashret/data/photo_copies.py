@@ -1,18 +1,21 @@
 """Detection of duplicate photos: files of equal bytes, and photos that were encoded or resized."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from itertools import islice, pairwise
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import NamedTuple
 
 import imagehash
-import networkx as nx
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from fashret.data.preparation_report import Report
-from fashret.data.product_grouping import STATED
+from fashret.data.product_grouping import STATED, Products
+from fashret.data.splits import SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,7 @@ def signature(photo: Image.Image) -> bytes:
     return perceptual.tobytes() + thumbnail.tobytes()
 
 
-def find_copies(photo_hashes: Sequence[str], signatures: Sequence[bytes]) -> _Rows:
+def find_copies(contents: _Rows, signatures: NDArray[np.uint8]) -> _Rows:
     """Find the first copy of each photo.
 
     Photos are copies where their bytes are equal, or where their perceptual hashes and their
@@ -72,20 +75,17 @@ def find_copies(photo_hashes: Sequence[str], signatures: Sequence[bytes]) -> _Ro
     exactly: hashes that differ in d bits at most agree in one of d + 1 bands.
 
     Args:
-        photo_hashes: hashes of N photos' bytes.
-        signatures: signatures of the same photos.
+        contents: (N,) long codes of photos, equal for equal bytes.
+        signatures: (N, SIGNATURE_BYTES) uint8 signatures of the same photos.
 
     Returns:
         (N,) long row of each photo's first copy; its own row for a photo without copies.
     """
-    if not photo_hashes:
+    if not len(contents):
         return np.empty(0, dtype=np.int64)
-    first, inverse = np.unique(np.array(photo_hashes), return_index=True, return_inverse=True)[1:]
+    first, inverse = np.unique(contents, return_index=True, return_inverse=True)[1:]
     rows = np.sort(first)
-    encoded = b"".join(signatures[row] for row in rows)
-    distinct = np.frombuffer(encoded, dtype=np.uint8).reshape(len(rows), SIGNATURE_BYTES)
-    hashes = distinct[:, :8].copy().view(np.uint64).ravel()
-    leader = _leaders(hashes, distinct[:, 8:])
+    leader = _leaders(signatures, rows)
     return rows[leader[np.searchsorted(rows, first)]][inverse]
 
 
@@ -120,128 +120,181 @@ def near_pairs(hashes: NDArray[np.uint64], max_distance: int) -> Iterator[tuple[
 
 
 def join_copies(
-    item_ids: Sequence[str],
-    products: Sequence[str | None],
-    confidences: Sequence[float],
+    products: Products,
     photos: _Rows,
     max_group_size: int,
     *,
-    fixed: Sequence[bool],
-) -> tuple[list[str | None], list[float]]:
+    fixed: NDArray[np.bool_],
+    item_id: Callable[[int], str],
+) -> Products:
     """Join the products of items whose photos are copies; stated products do not change.
 
     Args:
-        item_ids: ids of N items.
-        products: product of each item, None where there is none.
-        confidences: confidence of each product, 0 to 1; those that the data set states are 1.
-        photos: (N,) long codes of photos, equal for copies.
+        products: the product of each of N items.
+        photos: (N,) long codes of photos, equal for copies, below N.
         max_group_size: a photo of more items is a placeholder, which shows no product.
-        fixed: whether an item's product, or that it has none, must not change.
+        fixed: (N,) whether an item's product, or that it has none, must not change.
+        item_id: reads the id of an item.
 
     Returns:
-        The product and its confidence of each item.
+        The products after that: the first by name of those that are joined, or one named after the
+        first of the items that had none.
     """
+    count, kinds = len(photos), len(products.names)
     shown = np.bincount(photos)[photos]
-    graph: nx.Graph[tuple[str, str | int]] = nx.Graph()
-    nodes: dict[int, tuple[str, str | int]] = {}
-    for row, (product, confidence) in enumerate(zip(products, confidences, strict=True)):
-        if not fixed[row] and (product is None or confidence < STATED):
-            nodes[row] = ("item", row) if product is None else ("product", product)
-            if 1 < shown[row] <= max_group_size:
-                graph.add_edge(nodes[row], ("photo", int(photos[row])))
-    named: dict[tuple[str, str | int], str] = {}
-    for component in nx.connected_components(graph):
-        rows = [int(name) for kind, name in component if kind == "item"]
-        names = [str(name) for kind, name in component if kind == "product"]
-        if len(rows) + len(names) > 1:
-            name = min(names) if names else f"copies of {item_ids[min(rows)]}"
-            named |= dict.fromkeys(component, name)
-    joined, joined_confidences = list(products), list(confidences)
-    for row, node in nodes.items():
-        if node in named:
-            joined[row], joined_confidences[row] = named[node], COPIED
-    return joined, joined_confidences
+    movable = ~fixed & (~products.known | (products.confidence < STATED))
+    joins = np.flatnonzero(movable & (shown > 1) & (shown <= max_group_size))
+    if not len(joins):
+        return products
+    # A graph of products, of items without one, and of the photos that they show, in this order.
+    node = np.where(products.known, products.codes, kinds + np.arange(count))
+    ends = np.stack([node[joins], kinds + count + photos[joins]])
+    used, ends = np.unique(ends, return_inverse=True)
+    first_end, second_end = ends.reshape(2, -1)
+    edges = coo_array((np.ones(len(joins)), (first_end, second_end)), shape=(len(used), len(used)))
+    component = connected_components(edges, directed=False)[1]
+    named = used < kinds + count
+    components, first, sizes = np.unique(component[named], return_index=True, return_counts=True)
+    leader = np.full(len(used), -1)  # of a component: its first product, or its first item
+    leader[components[sizes > 1]] = used[named][first[sizes > 1]]
+
+    place = np.searchsorted(used, node).clip(max=len(used) - 1)
+    rows = np.flatnonzero(movable & (used[place] == node))
+    to = leader[component[place[rows]]]
+    rows, to = rows[to >= 0], to[to >= 0]
+    items = np.unique(to[to >= kinds]) - kinds
+    added = pa.array([f"copies of {item_id(row)}" for row in items.tolist()], pa.string())
+    codes, confidence = products.codes.copy(), products.confidence.copy()
+    codes[rows] = np.where(to < kinds, to, kinds + np.searchsorted(items, to - kinds))
+    confidence[rows] = COPIED
+    return Products(codes, confidence, pa.concat_arrays([products.names, added]))
 
 
 def report_copies(
-    item_ids: Sequence[str],
-    products: Sequence[str | None],
-    splits: Sequence[str],
+    products: _Rows,
+    splits: NDArray[np.int8],
     photos: _Rows,
     report: Report,
+    *,
+    item_id: Callable[[int], str],
+    name: Callable[[int], str],
 ) -> None:
     """Count photos with copies in the report, and warn if there are copies in different splits.
 
     Args:
-        item_ids: ids of N items.
-        products: product of each item, None where there is none.
-        splits: split of each item.
-        photos: (N,) long codes of photos, equal for copies.
+        products: (N,) long code of each item's product, -1 for none.
+        splits: (N,) number of each item's split, in the order of `SPLITS`.
+        photos: (N,) long codes of photos, equal for copies, below N.
         report: the report that gets the section `photo_copies`.
+        item_id: reads the id of an item.
+        name: reads the name of a product.
     """
-    items = pd.DataFrame(
-        {"item_id": item_ids, "product": products, "split": splits, "photo": photos}
-    )
-    by_photo = items.groupby("photo")
-    copied = by_photo["item_id"].transform("size") > 1
-    items["products"] = by_photo["product"].transform("nunique")
-    items["splits"] = by_photo["split"].transform("nunique")
-    crossing = copied & ((items["splits"] > 1) | (items["products"] > 1))
-    shown = pd.concat([items[crossing], items[copied & ~crossing]])
+    shown = _Shown.of(products, splits, photos)
+    copied = shown.items[photos] > 1
+    foreign, apart = shown.products[photos] > 1, shown.splits[photos] > 1
+    crossing = copied & (apart | foreign)
+    examples = [*_first_photos(photos, crossing), *_first_photos(photos, copied & ~crossing)]
     report.photo_copies = {
-        "groups": int(items.loc[copied, "photo"].nunique()),
+        "groups": int((shown.items > 1).sum()),
         "items": int(copied.sum()),
-        "across_products": int((items["products"] > 1).sum()),
-        "across_splits": items.loc[items["splits"] > 1, "split"].value_counts().to_dict(),
+        "across_products": int(foreign.sum()),
+        "across_splits": {
+            split: int(number)
+            for split, number in zip(SPLITS, np.bincount(splits[apart], minlength=3), strict=True)
+            if number
+        },
         "examples": [
             {
-                "items": group["item_id"].head(_NAMED).tolist(),
-                "products": sorted(group["product"].dropna().unique())[:_NAMED],
-                "splits": sorted(group["split"].unique()),
+                "items": [item_id(row) for row in rows[:_NAMED].tolist()],
+                "products": sorted(name(p) for p in np.unique(products[rows]).tolist() if p >= 0)[
+                    :_NAMED
+                ],
+                "splits": sorted(SPLITS[split] for split in np.unique(splits[rows]).tolist()),
             }
-            for _, group in islice(shown.groupby("photo", sort=False), _EXAMPLES)
+            for rows in (np.flatnonzero(photos == photo) for photo in examples[:_EXAMPLES])
         ],
     }
-    if parts := [*_crossing_splits(items), *_placeholders(items)]:
+    parts = [
+        *_crossing_splits(splits, photos, foreign, apart),
+        *_placeholders(splits, photos, item_id),
+    ]
+    if parts:
         log.warning("copies of photos: %s (photo_copies in report.json)", "; ".join(parts))
 
 
-def _crossing_splits(items: pd.DataFrame) -> Iterator[str]:
+class _Shown(NamedTuple):
+    """How many items, products and splits show each photo, (N,) by the code of the photo."""
+
+    items: _Rows
+    products: _Rows
+    splits: _Rows
+
+    @classmethod
+    def of(cls, products: _Rows, splits: NDArray[np.int8], photos: _Rows) -> "_Shown":
+        count = len(photos)
+        width = int(products.max(initial=0)) + 1
+        known = products >= 0
+        pairs = np.unique(photos[known] * width + products[known])
+        in_split = np.zeros((len(SPLITS), count), dtype=bool)
+        in_split[splits, photos] = True
+        return cls(
+            np.bincount(photos, minlength=count),
+            np.bincount(pairs // width, minlength=count),
+            in_split.sum(axis=0),
+        )
+
+
+def _first_photos(photos: _Rows, chosen: NDArray[np.bool_]) -> list[int]:
+    """The first photos of some items, in the order of the items."""
+    found, first = np.unique(photos[chosen], return_index=True)
+    order = np.argsort(first)[:_EXAMPLES]
+    return [int(photo) for photo in found[order]]
+
+
+def _crossing_splits(
+    splits: NDArray[np.int8], photos: _Rows, foreign: NDArray[np.bool_], apart: NDArray[np.bool_]
+) -> Iterator[str]:
     """Describe how many photos of a split are also in another one, or are of several products."""
     for split, other in (("validation", "train"), ("test", "train"), ("test", "validation")):
-        in_split = items[items["split"] == split]
-        copies = in_split[in_split["photo"].isin(items.loc[items["split"] == other, "photo"])]
-        if len(copies):
+        inside, elsewhere = splits == SPLITS.index(split), splits == SPLITS.index(other)
+        is_there = np.zeros(len(photos), dtype=bool)
+        is_there[photos[elsewhere]] = True
+        copies = inside & is_there[photos]
+        if number := int(copies.sum()):
             called = "training" if other == "train" else other
-            foreign = int((copies["products"] > 1).sum())
-            part = f"{len(copies)} of {len(in_split)} {split} photos are also {called} photos"
-            if foreign:
+            others = int((copies & foreign).sum())
+            part = f"{number} of {int(inside.sum())} {split} photos are also {called} photos"
+            if others:
                 part += (
                     " of other products"
-                    if foreign == len(copies)
-                    else (f", {foreign} of them of other products")
+                    if others == number
+                    else f", {others} of them of other products"
                 )
             yield part
-    within = int(((items["products"] > 1) & (items["splits"] == 1)).sum())
+    within = int((foreign & ~apart).sum())
     if within:
         yield f"{within} items show the photo of another product of their split"
 
 
-def _placeholders(items: pd.DataFrame) -> Iterator[str]:
+def _placeholders(
+    splits: NDArray[np.int8], photos: _Rows, item_id: Callable[[int], str]
+) -> Iterator[str]:
     """Describe the splits in which more than half of the items have the same photo."""
-    for split, inside in items.groupby("split", sort=False):
-        counts = inside["photo"].value_counts()
-        if counts.iloc[0] > max(1, len(inside) / 2):
-            item = inside.loc[inside["photo"] == counts.index[0], "item_id"].iloc[0]
+    for split in np.unique(splits).tolist():
+        rows = np.flatnonzero(splits == split)
+        counts = np.bincount(photos[rows])
+        if counts.max() > max(1, len(rows) / 2):
+            row = rows[np.argmax(photos[rows] == counts.argmax())]
             yield (
-                f"{counts.iloc[0]} of {len(inside)} {split} photos are one photo, such as that of "
-                f"item {item}: a placeholder picture shows no product"
+                f"{counts.max()} of {len(rows)} {SPLITS[split]} photos are one photo, such as that "
+                f"of item {item_id(row)}: a placeholder picture shows no product"
             )
 
 
-def _leaders(hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]) -> _Rows:
-    """Find the first photo that each photo is a copy of, (N,) long rows."""
-    thumbs = _Thumbnails(thumbnails)
+def _leaders(signatures: NDArray[np.uint8], rows: _Rows) -> _Rows:
+    """Find the first photo that each of some photos is a copy of, (D,) long places in `rows`."""
+    hashes = np.ascontiguousarray(signatures[:, :8])[rows].view(np.uint64).ravel()
+    thumbs = _Thumbnails(signatures, rows)
     leader = np.arange(len(hashes))
     order = np.argsort(hashes, kind="stable")
     for run in np.split(order, np.flatnonzero(np.diff(hashes[order])) + 1):
@@ -266,15 +319,24 @@ def _leaders(hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]) -> _Rows
 
 
 class _Thumbnails:
-    """The thumbnails of N photos, compared in pairs.
+    """The thumbnails of D photos, compared in pairs.
 
     Args:
-        pixels: (N, 192) uint8 RGB.
+        signatures: (N, SIGNATURE_BYTES) uint8 signatures.
+        rows: (D,) long rows of the photos.
     """
 
-    def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        self._pixels = pixels.reshape(-1, _SIDE, _SIDE, 3)
-        self._means = self._pixels.mean(axis=(1, 2), dtype=np.float32) @ _YCBCR.T
+    def __init__(self, signatures: NDArray[np.uint8], rows: _Rows) -> None:
+        self._signatures, self._rows = signatures, rows
+        self._means = np.empty((len(rows), 3), dtype=np.float32)
+        for start in range(0, len(rows), _CANDIDATES):
+            part = np.arange(start, min(start + _CANDIDATES, len(rows)))
+            means = self._pixels(part).mean(axis=(1, 2), dtype=np.float32)
+            self._means[part] = means @ _YCBCR.T
+
+    def _pixels(self, photos: _Rows) -> NDArray[np.uint8]:
+        """(P, 8, 8, 3) uint8 RGB of some of the photos."""
+        return self._signatures[self._rows[photos], 8:].reshape(-1, _SIDE, _SIDE, 3)
 
     def are_copies(self, first: _Rows, second: _Rows) -> NDArray[np.bool_]:
         """Return whether the thumbnails of pairs are of one photo, (P,) bool.
@@ -289,7 +351,7 @@ class _Thumbnails:
             part = slice(start, start + _CANDIDATES)
             a, b = first[part], second[part]
             close = (np.abs(self._means[a] - self._means[b]) <= limits).all(axis=1)
-            close[close] = _close(self._pixels[a[close]], self._pixels[b[close]])
+            close[close] = _close(self._pixels(a[close]), self._pixels(b[close]))
             near[part] = close
         return near
 

@@ -2,18 +2,18 @@
 
 import json
 import logging
-import os
-from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, Features, Image, Value
-from datasets.arrow_writer import ArrowWriter
+from datasets import Value
+from numpy.typing import NDArray
 
 from fashret.cache import mark_used
+from fashret.data.draft import Draft, DraftWriter
 from fashret.data.file_hashes import contents_digest
 from fashret.data.item_splits import splits_of_items
 from fashret.data.items import ItemTable
@@ -21,9 +21,10 @@ from fashret.data.overrides import Overrides
 from fashret.data.photo_checks import ResumeLog, checked_items
 from fashret.data.photo_copies import find_copies, join_copies, report_copies
 from fashret.data.preparation_report import Report
-from fashret.data.product_grouping import STATED
-from fashret.data.source import Item, Source
+from fashret.data.product_grouping import STATED, Products
+from fashret.data.source import Source
 from fashret.data.splits import SPLITS, digest
+from fashret.data.string_columns import encode
 from fashret.errors import DataError
 from fashret.file_lock import file_lock
 
@@ -88,120 +89,121 @@ def prepared_folder(source: Source, cache_dir: Path) -> Path:
 
 def _write_table(source: Source, folder: Path, resume_log: ResumeLog) -> Report:
     """Read, check and split the items, and write them as `folder/table`."""
-    report, overrides = Report(), Overrides.from_source(source)
-    features = Features(
-        {
-            "item_id": Value("string"),
-            "image": Image(),
-            "text": Value("string"),
-            "category": Value("string"),
-            **{name: Value("string") for name in source.attributes},
-        }
+    report = Report()
+    with closing(DraftWriter(folder, source.attributes)) as writer:
+        _read_items(source, folder, resume_log, report, writer)
+        draft = writer.finish()
+    contents = encode(draft.strings("photo_hash"))[0]
+    photos = find_copies(contents, draft.signatures)
+    products, groups = _products(source, draft, photos, report)
+    splits = splits_of_items(source, draft, groups, report, without_split=writer.without_split)
+    ids = products.column()
+    codes, names = encode(pa.chunked_array([ids]))
+    report_copies(
+        codes, splits, photos, report, item_id=draft.item_id, name=lambda code: names[code].as_py()
     )
-    kept: list[Item] = []
-    read_ids: set[str] = set()
-    hashes: list[str] = []
-    signatures: list[bytes] = []
-    draft = str(folder / "draft.arrow")
-    with ArrowWriter(path=draft, features=features) as writer:
-        for item, encoded, photo_hash, signature in checked_items(source, report, resume_log):
-            read_ids.add(item.item_id)
-            if not overrides.apply(item, report):
-                continue
-            source.describe(item, report)
-            writer.write(_row(item, encoded, source.attributes, report))
-            hashes.append(photo_hash)
-            signatures.append(signature)
-            item.image = b""  # only what determines products and splits stays in memory
-            kept.append(item)
-        if not kept:
-            raise DataError(
-                f"no item of data '{source.name}' can be used: {report.summary()}; "
-                f"examples: {_some_examples(report)}"
-            )
-        writer.finalize()
-    report.rows_kept = len(kept)
-    if missing := sorted(overrides.rows.keys() - read_ids):
-        first = ", ".join(missing[:5])
-        report.note(f"{overrides.path}: {len(missing)} of its items are not in the data: {first}")
-        log.warning("%s", report.notes[-1])
-    photos = find_copies(hashes, signatures)
-    products = _products(source, kept, [hashes[row] for row in photos])
-    confidences = [item.product_confidence for item in kept]
-    item_ids, groups = [item.item_id for item in kept], products
-    if source.groups is not None:
-        by_hand = ["product_id" in item.by_hand for item in kept]
-        products, confidences = join_copies(
-            item_ids, products, confidences, photos, source.groups.largest, fixed=by_hand
-        )
-        groups = source.groups.split_groups(products, confidences)
-        final = source.groups.final_products(products, confidences)
-        products, confidences = [p for p, _ in final], [c for _, c in final]
-        inferred = sum(0.0 < confidence < STATED for confidence in confidences)
-        if inferred:
-            report.note(
-                f"the products of {inferred} of {len(kept)} items are inferred from the names of "
-                "photos and from copies of photos"
-            )
-    splits = splits_of_items(source, kept, groups, report)
-    report_copies(item_ids, products, splits, photos, report)
 
-    table = Dataset.from_file(draft)
-    table = table.add_column("product_id", products, feature=Value("string"))
-    table = table.add_column("product_confidence", confidences, feature=Value("float32"))
-    table = table.add_column("photo_hash", hashes, feature=Value("string"))
-    table = table.add_column("photo", photos.tolist(), feature=Value("int64"))
-    table = table.add_column("split", splits, feature=Value("string"))
-    if any(item.role for item in kept):
-        roles = [item.role for item in kept]
-        table = table.add_column("role", roles, feature=Value("string"))
-    if any(item.truth for item in kept):
-        truth = pa.Table.from_pylist([{"item_id": i.item_id, **i.truth} for i in kept])
-        pq.write_table(truth, folder / "truth.parquet")
-    order = np.argsort([SPLITS.index(split) for split in splits], kind="stable")
-    table.select(order).save_to_disk(str(folder / "table"))
-    os.unlink(draft)
-    _report_coverage(source, kept, splits, report)
+    table = draft.items.remove_columns("photo_hash")
+    more = {
+        "product_id": ids,
+        "product_confidence": pa.array(products.confidence, pa.float32()),
+        "photo_hash": draft.strings("photo_hash").combine_chunks(),
+        "photo": pa.array(photos),
+        "split": pa.array(SPLITS).take(pa.array(splits)),
+    }
+    roles = draft.strings("_role")
+    if roles.null_count < len(roles):
+        more["role"] = roles.combine_chunks()
+    for name, column in more.items():
+        table = table.add_column(name, column, feature=Value(str(column.type)))
+    table.select(np.argsort(splits, kind="stable")).save_to_disk(str(folder / "table"))
+    draft.delete()
+    _report_coverage(source, splits, report)
     return report
 
 
-def _row(item: Item, encoded: bytes, attributes: Sequence[str], report: Report) -> dict[str, Any]:
-    """Make a row of the table from an item."""
-    text = " ".join(item.text.split())
-    if text != item.text:
-        report.repair("white space in text", item.origin or item.item_id)
-    values = {name: item.attributes.get(name) or "unknown" for name in attributes}
-    return {
-        "item_id": item.item_id,
-        "image": {"bytes": encoded, "path": None},
-        "text": text,
-        "category": item.category or "unknown",
-        **values,
-    }
+def _read_items(
+    source: Source, folder: Path, resume_log: ResumeLog, report: Report, writer: DraftWriter
+) -> None:
+    """Write the items that can be used, as they are read; and their true values, where known."""
+    overrides = Overrides.from_source(source)
+    corrected: set[str] = set()
+    truth: list[dict[str, str]] = []
+    for item, encoded, photo_hash, signature in checked_items(source, report, resume_log):
+        if item.item_id in overrides.rows:
+            corrected.add(item.item_id)
+            if not overrides.apply(item, report):
+                continue
+        source.describe(item, report)
+        text = " ".join(item.text.split())
+        if text != item.text:
+            report.repair("white space in text", item.origin or item.item_id)
+            item.text = text
+        for name in source.attributes:
+            value = item.attributes.get(name) or "unknown"
+            report.cover(name, item.category, known=value != "unknown")
+        if item.truth:
+            truth.append({"item_id": item.item_id, **item.truth})
+        writer.add(item, encoded, photo_hash, signature, source.join_key(item))
+    if not writer.count:
+        raise DataError(
+            f"no item of data '{source.name}' can be used: {report.summary()}; "
+            f"examples: {_some_examples(report)}"
+        )
+    report.rows_kept = writer.count
+    if truth:
+        pq.write_table(pa.Table.from_pylist(truth), folder / "truth.parquet")
+    if missing := sorted(overrides.rows.keys() - corrected):
+        first = ", ".join(missing[:5])
+        report.note(f"{overrides.path}: {len(missing)} of its items are not in the data: {first}")
+        log.warning("%s", report.notes[-1])
 
 
-def _products(source: Source, items: list[Item], hashes: list[str]) -> list[str | None]:
-    """Find the product of each item, joining products by the source's `join_key`."""
-    first: dict[Any, str | None] = {}
-    products = []
-    for item, photo_hash in zip(items, hashes, strict=True):
-        key = None if "product_id" in item.by_hand else source.join_key(item, photo_hash)
-        product = item.product_id
-        products.append(product if key is None else first.setdefault(key, product))
-    return products
+def _products(
+    source: Source, draft: Draft, photos: NDArray[np.int64], report: Report
+) -> tuple[Products, pa.Array]:
+    """Find the product of each item, and those whose items must be in one split.
+
+    Args:
+        source: the source, with the rules of inferred products.
+        draft: the items.
+        photos: (N,) long codes of photos, equal for copies.
+        report: gets a note of inferred products.
+
+    Returns:
+        The products; and the ids of those that are in one split, (N,), null for none.
+    """
+    codes, names = encode(draft.strings("_product"))
+    keys, _ = encode(draft.strings("_key"))
+    joins = np.flatnonzero(keys >= 0)
+    if len(joins):  # items of one key and one photo are the product of the first of them
+        pairs = keys[joins] * len(photos) + photos[joins]
+        _, first, same = np.unique(pairs, return_index=True, return_inverse=True)
+        codes[joins] = codes[joins[first]][same]
+    products = Products(codes, draft.confidence, names)
+    if source.groups is None:
+        return products, products.column()
+    products = join_copies(
+        products, photos, source.groups.largest, fixed=draft.fixed, item_id=draft.item_id
+    )
+    together = replace(products, codes=source.groups.split_groups(products)).column()
+    products = source.groups.final_products(products)
+    if inferred := int(((products.confidence > 0.0) & (products.confidence < STATED)).sum()):
+        report.note(
+            f"the products of {inferred} of {len(draft)} items are inferred from the names of "
+            "photos and from copies of photos"
+        )
+    return products, together
 
 
-def _report_coverage(source: Source, items: list[Item], splits: list[str], report: Report) -> None:
+def _report_coverage(source: Source, splits: NDArray[np.int8], report: Report) -> None:
     """Note how many items each split has, and for how many each attribute is known."""
-    counts = ", ".join(f"{split} {splits.count(split)}" for split in SPLITS)
-    report.note(f"splits: {counts}")
+    counts = np.bincount(splits, minlength=len(SPLITS))
+    each = ", ".join(f"{split} {count}" for split, count in zip(SPLITS, counts, strict=True))
+    report.note(f"splits: {each}")
     for name in source.attributes:
-        known = 0
-        for item in items:
-            is_known = (item.attributes.get(name) or "unknown") != "unknown"
-            report.cover(name, item.category, known=is_known)
-            known += is_known
-        report.note(f"{name} is known for {known} of {len(items)} items")
+        known = sum(count for count, _ in report.coverage[name].values())
+        report.note(f"{name} is known for {known} of {len(splits)} items")
 
 
 def _some_examples(report: Report) -> str:

@@ -1,7 +1,6 @@
 """Grouping of photos into products by file names and by titles, with a confidence."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +9,9 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fashret.errors import ConfigError
@@ -49,6 +50,37 @@ NAME_RULES: dict[str, dict[str, Any]] = {
     },
 }
 """How paths of photos name products; conf/data/base/groups.yaml says what each is for."""
+
+
+@dataclass(frozen=True)
+class Products:
+    """The products of N items.
+
+    Attributes:
+        codes: (N,) long code of each item's product, UNKNOWN (-1) where it has none.
+        confidence: (N,) float confidence that it is right, 0 to 1; `STATED` by the data set.
+        names: the ids of the products by code.
+    """
+
+    codes: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    names: pa.Array
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """(N,) whether an item has a product."""
+        known: NDArray[np.bool_] = self.codes != UNKNOWN
+        return known
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(N,) number of items of each item's product; 0 where it has none."""
+        counts = np.bincount(self.codes[self.known], minlength=len(self.names) + 1)
+        return np.where(self.known, counts[self.codes], 0)
+
+    def column(self) -> pa.Array:
+        """The ids of the items' products, null where they have none."""
+        return self.names.take(pa.array(self.codes, mask=~self.known))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,51 +141,34 @@ class Grouping:
                 return match["product"], confidence
         return stem, 0.0
 
-    def split_groups(
-        self, products: Sequence[str | None], confidences: Sequence[float]
-    ) -> list[str | None]:
+    def split_groups(self, products: "Products") -> NDArray[np.int64]:
         """Choose the products whose items must be in one split: stated ones and small ones.
 
         Args:
-            products: product of each item; None for none.
-            confidences: confidence of each product, 0 to 1.
+            products: the product of each of N items.
 
         Returns:
-            The product of each item, or None where its items may be in different splits.
+            (N,) long product of each item, -1 where its items may be in different splits.
         """
-        sizes = Counter(products)
-        return [
-            product if confidence >= STATED or sizes[product] <= self.largest else None
-            for product, confidence in zip(products, confidences, strict=True)
-        ]
+        together = (products.confidence >= STATED) | (products.sizes <= self.largest)
+        return np.where(together, products.codes, UNKNOWN)
 
-    def final_products(
-        self, products: Sequence[str | None], confidences: Sequence[float]
-    ) -> list[tuple[str | None, float]]:
+    def final_products(self, products: "Products") -> "Products":
         """Finish the inferred products: the confidence of the best photo, and none too large.
 
         So `dress` is a photo of the product of `dress-back`. Stated products do not change.
 
         Args:
-            products: product of each item; None for none.
-            confidences: confidence of each product, 0 to 1.
-
-        Returns:
-            The product and the confidence of each item.
+            products: the product of each item.
         """
-        sizes = Counter(products)
-        highest: dict[str | None, float] = {}
-        for product, confidence in zip(products, confidences, strict=True):
-            highest[product] = max(confidence, highest.get(product, 0.0))
-        final: list[tuple[str | None, float]] = []
-        for product, confidence in zip(products, confidences, strict=True):
-            is_inferred = confidence < STATED
-            if product is None or (is_inferred and sizes[product] > self.largest):
-                final.append((None, 0.0))
-            else:
-                best = highest[product] if is_inferred else confidence
-                final.append((product, best) if best > 0.0 else (None, 0.0))
-        return final
+        codes, inferred = products.codes, products.confidence < STATED
+        highest = np.zeros(len(products.names))
+        np.maximum.at(highest, codes[products.known], products.confidence[products.known])
+        best = products.confidence.copy()
+        raised = products.known & inferred
+        best[raised] = highest[codes[raised]]
+        none = ~products.known | (inferred & (products.sizes > self.largest)) | (best <= 0.0)
+        return Products(np.where(none, UNKNOWN, codes), np.where(none, 0.0, best), products.names)
 
     def join_by_title(
         self, titles: Sequence[str], images: Tensor, products: Tensor

@@ -313,12 +313,13 @@ class Source(ABC):
                 values[name] = "unknown"
         item.attributes = values
 
-    def join_key(self, item: Item, photo_hash: str) -> object:
-        """Return a key that joins items into one product; None keeps the item's product id.
+    def join_key(self, item: Item) -> str | None:
+        """Return a text that joins items into one product, if their photos are copies too.
+
+        None keeps the item's product id.
 
         Args:
-            item: the item as it was read.
-            photo_hash: hash of the photo's bytes, or of the bytes of the first of its copies.
+            item: the item, described and corrected.
         """
         return None
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fashret.errors import DataError
 
@@ -124,33 +125,40 @@ def _split_at(group_hash: str, shares: Mapping[str, float]) -> str:
     """Return the split of a group by its hash, from `digest`."""
     position = int(group_hash, 16) / 2**48  # within 0 and 1
     used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
-    cuts = np.cumsum([shares[split] for split in used])[:-1]
-    return used[int(np.searchsorted(cuts, position, side="right"))]
+    return used[int(np.searchsorted(_cuts(shares, used), position, side="right"))]
 
 
-def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+def _cuts(shares: Mapping[str, float], used: Sequence[str]) -> NDArray[np.float64]:
+    """The hashes, 0 to 1, at which one split ends and the next begins."""
+    return np.cumsum([shares[split] for split in used])[:-1]
+
+
+def assign_splits(
+    groups: Iterable[str], shares: Mapping[str, float], seed: int
+) -> NDArray[np.int8]:
     """Assign every group of items to a split, as `split_of` does, but leave no split empty.
 
     Args:
-        groups: name of each item's group.
+        groups: G different names.
         shares: share of each split, adding up to 1.
         seed: seed of the hash.
 
     Returns:
-        The split of each group. In a data set so small that a split would stay empty, the groups
-        whose hashes are nearest to it are assigned to it.
+        (G,) number of each group's split, in the order of `SPLITS`. In a data set so small that a
+        split would stay empty, the groups whose hashes are nearest to it are assigned to it.
     """
-    hashes = {name: digest([seed, name]) for name in set(groups)}
-    names = sorted(hashes, key=hashes.__getitem__)
-    splits = [_split_at(hashes[name], shares) for name in names]
+    hashes = np.fromiter((int(digest([seed, name]), 16) for name in groups), dtype=np.uint64)
+    order = np.argsort(hashes, kind="stable")
     used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
-    if len(names) >= len(used):
-        cuts = np.searchsorted([SPLITS.index(s) for s in splits], [SPLITS.index(u) for u in used])
+    number = np.searchsorted(_cuts(shares, used), hashes[order] / 2**48, side="right")
+    if len(order) >= len(used):
+        cuts = np.searchsorted(number, np.arange(len(used)))
         for i in range(1, len(used)):
-            cuts[i] = max(cuts[i - 1] + 1, min(int(cuts[i]), len(names) - len(used) + i))
-        numbers = np.searchsorted(cuts, np.arange(len(names)), side="right") - 1
-        splits = [used[number] for number in numbers]
-    return dict(zip(names, splits, strict=True))
+            cuts[i] = max(cuts[i - 1] + 1, min(int(cuts[i]), len(order) - len(used) + i))
+        number = np.searchsorted(cuts, np.arange(len(order)), side="right") - 1
+    assigned = np.empty(len(order), dtype=np.int8)
+    assigned[order] = np.array([SPLITS.index(split) for split in used])[number]
+    return assigned
 
 
 def digest(value: object) -> str:

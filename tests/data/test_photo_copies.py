@@ -10,15 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from fashret.config import build
 from fashret.data.items import ItemTable
-from fashret.data.photo_copies import find_copies, join_copies, near_pairs, signature
+from fashret.data.photo_copies import (
+    SIGNATURE_BYTES,
+    find_copies,
+    join_copies,
+    near_pairs,
+    signature,
+)
 from fashret.data.preparation import prepare
 from fashret.errors import DataError
 from fashret.types import UNKNOWN
 from support.commands import Run, composed
+from support.products import grouped, plain
 
 
 def drawn(seed: int, size: tuple[int, int] = (90, 120)) -> Image.Image:
@@ -52,8 +60,12 @@ def again(photo: Image.Image, form: str = "PNG", scale: float = 1.0, **options: 
 
 
 def codes(photos: list[Image.Image]) -> list[int]:
-    names = [str(i) for i in range(len(photos))]
-    return find_copies(names, [signature(photo) for photo in photos]).tolist()
+    return find_copies(np.arange(len(photos)), signatures(photos)).tolist()
+
+
+def signatures(photos: list[Image.Image]) -> NDArray[np.uint8]:
+    joined = b"".join(signature(photo) for photo in photos)
+    return np.frombuffer(joined, np.uint8).reshape(-1, SIGNATURE_BYTES)
 
 
 # Finding them
@@ -91,10 +103,9 @@ def test_a_chain_of_small_differences_is_cut() -> None:
 
 
 def test_equal_bytes_are_copies_whatever_they_show() -> None:
-    assert find_copies(["x", "y", "x"], [signature(drawn(i)) for i in range(3)]).tolist() == [
-        0, 1, 0,
-    ]  # fmt: skip
-    assert find_copies([], []).tolist() == []
+    found = find_copies(np.array([7, 3, 7]), signatures([drawn(i) for i in range(3)]))
+    assert found.tolist() == [0, 1, 0]
+    assert find_copies(np.empty(0, np.int64), signatures([])).tolist() == []
 
 
 @pytest.mark.parametrize("max_distance", [0, 4, 5])
@@ -133,11 +144,13 @@ def test_copies_without_a_stated_product_are_one_product() -> None:
     confidences = [0.0, 0.0, 0.9, 0.0, 0.5, 0.5, 1.0, 0.0]
     photos = np.array([0, 0, 1, 1, 1, 5, 6, 6])  # z has a second photo; h is a copy of a stated one
     free = [False] * 8
-    joined, sure = join_copies(ids, products, confidences, photos, max_group_size=3, fixed=free)
+    made = grouped(products, confidences)
+    options = {"fixed": np.array(free), "item_id": ids.__getitem__}
+    joined, sure = plain(join_copies(made, photos, 3, **options))
     assert joined == ["copies of a", "copies of a", "x", "x", "x", "x", "stated", None]
     assert sure == [0.99] * 6 + [1.0, 0.0]
     # a photo of more than `largest` items is a placeholder
-    joined, _ = join_copies(ids, products, confidences, photos, max_group_size=2, fixed=free)
+    joined, _ = plain(join_copies(made, photos, 2, **options))
     assert joined[2:6] == list("xyzz")
 
 

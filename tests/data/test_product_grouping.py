@@ -17,6 +17,7 @@ from fashret.data.product_grouping import Grouping
 from fashret.data.sources import Hub
 from fashret.errors import ConfigError
 from support.commands import Run, composed
+from support.products import grouped, plain
 from support.sources import COMMON, photo, rows
 from support.sources import folder as photo_folder
 
@@ -50,18 +51,23 @@ def test_names_tell_products(grouping: Grouping) -> None:
 def test_a_product_is_as_sure_as_its_surest_photo(grouping: Grouping) -> None:
     names = ["a/4711.jpg", "a/4711-front.jpg", "a/4712.jpg", "b/4711.jpg"]
     products, confidences = zip(*map(grouping.product_from_name, names), strict=True)
-    found = grouping.final_products([*products, "stated", None], [*confidences, 1.0, 1.0])
+    made = grouped([*products, "stated", None], [*confidences, 1.0, 1.0])
+    found = list(zip(*plain(grouping.final_products(made)), strict=True))
     nothing = (None, 0.0)
     assert found == [("a/4711", 0.9), ("a/4711", 0.9), nothing, nothing, ("stated", 1.0), nothing]
 
 
 def test_a_name_of_many_photos_is_no_product(grouping: Grouping) -> None:
     few = [grouping.product_from_name(f"photo_{i}.jpg") for i in range(grouping.largest)]
-    assert grouping.final_products(*zip(*few, strict=True)) == few
-    more = [*few, grouping.product_from_name("photo_99.jpg")]
-    assert set(grouping.final_products(*zip(*more, strict=True))) == {(None, 0.0)}
-    stated = ["p"] * 50
-    assert set(grouping.final_products(stated, [1.0] * 50)) == {("p", 1.0)}
+
+    def final(found: list[tuple[str, float]]) -> list[tuple[str | None, float]]:
+        return list(
+            zip(*plain(grouping.final_products(grouped(*zip(*found, strict=True)))), strict=True)
+        )
+
+    assert final(few) == few
+    assert set(final([*few, grouping.product_from_name("photo_99.jpg")])) == {(None, 0.0)}
+    assert set(final([("p", 1.0)] * 50)) == {("p", 1.0)}
 
 
 def test_a_point_in_an_id_ends_no_product(grouping: Grouping) -> None:

@@ -1,5 +1,6 @@
 """Splits: what a set states is kept, the rest is cut by product; what is unclear is refused."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,29 +9,35 @@ import pytest
 
 from fashret.data.preparation import prepare
 from fashret.data.sources import Hub
-from fashret.data.splits import assign_splits, looks_like_split, split_named
+from fashret.data.splits import SPLITS, assign_splits, looks_like_split, split_named, split_of
 from fashret.errors import DataError
 from support.sources import COMMON, folder, photo, rows
 
 
+def split_of_each(groups: Iterable[str], seed: int = 0) -> dict[str, str]:
+    names = list(groups)
+    numbers = assign_splits(names, COMMON["splits"], seed)
+    return {name: SPLITS[number] for name, number in zip(names, numbers, strict=True)}
+
+
 def test_no_product_stands_on_both_sides_of_a_split() -> None:
     groups = [f"p{i // 3}" for i in range(9000)]
-    chosen = assign_splits(groups, COMMON["splits"], 0)
-    counts = [sum(chosen[g] == split for g in groups) for split in ("train", "validation", "test")]
+    chosen = split_of_each(set(groups))
+    counts = [sum(chosen[g] == split for g in groups) for split in SPLITS]
     assert counts == pytest.approx([5400, 1800, 1800], abs=240)  # three standard deviations
-    assert chosen != assign_splits(groups, COMMON["splits"], 1)
+    assert chosen != split_of_each(set(groups), seed=1)
+    assert all(split_of(g, COMMON["splits"], 0) == split for g, split in chosen.items())
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 7])
 def test_a_small_set_has_every_split(count: int) -> None:
     for seed in range(20):
-        chosen = assign_splits([str(i) for i in range(count)], COMMON["splits"], seed)
+        chosen = split_of_each(map(str, range(count)), seed=seed)
         assert set(chosen.values()) == {"train", "validation", "test"}
 
 
 def test_a_group_stays_where_it_is_when_a_set_grows() -> None:
-    before = assign_splits([str(i) for i in range(1000)], COMMON["splits"], 0)
-    after = assign_splits([str(i) for i in range(2000)], COMMON["splits"], 0)
+    before, after = split_of_each(map(str, range(1000))), split_of_each(map(str, range(2000)))
     assert all(before[name] == after[name] for name in before)
 
 

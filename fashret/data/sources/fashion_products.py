@@ -83,9 +83,9 @@ class FashionProducts(OnDisk):
                     fields = [*fields[:last], ",".join(fields[last:])]
                 yield self._item(dict(zip(_COLUMNS, fields, strict=True)), root, where, report)
 
-    def join_key(self, item: Item, photo_hash: str) -> object:
-        """Equal title and equal photo."""
-        return (item.split_group, photo_hash)
+    def join_key(self, item: Item) -> str | None:
+        """Items of one title and one photo are a product."""
+        return item.split_group
 
     def _item(self, row: dict[str, str], root: Path, where: str, report: Report) -> Item:
         title = row["productDisplayName"]

@@ -67,8 +67,8 @@ class Joined(Source):
                     attributes={n: value.lower() for n, value in item.attributes.items()},
                 )
 
-    def join_key(self, item: Item, photo_hash: str) -> object:
+    def join_key(self, item: Item) -> str | None:
         """Delegate to the part that the item came from."""
         name = item.item_id.partition("/")[0]
-        key = self.parts[name].join_key(item, photo_hash)
-        return None if key is None else (name, key)
+        key = self.parts[name].join_key(item)
+        return None if key is None else f"{name}/{key}"

@@ -1,0 +1,66 @@
+"""Columns of strings that stay in Arrow: their codes, and their distinct values as a sequence."""
+
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+_READ = 4096
+"""Values that are read at a time."""
+
+
+def encode(
+    column: pa.ChunkedArray, unknown: Sequence[str] = ()
+) -> tuple[NDArray[np.int64], pa.Array]:
+    """Encode a column of strings as codes into its sorted distinct values.
+
+    Args:
+        column: N strings, null for none.
+        unknown: spellings of no value.
+
+    Returns:
+        (N,) long codes, -1 where there is no value; and the values.
+    """
+    if unknown:
+        is_unknown = pc.is_in(column, value_set=pa.array(unknown))
+        column = pc.if_else(is_unknown, pa.scalar(None, pa.string()), column)
+    distinct = pc.drop_null(pc.unique(column))
+    values = distinct.take(pc.sort_indices(distinct))
+    codes = pc.fill_null(pc.index_in(column, value_set=values), -1)
+    return codes.to_numpy().astype(np.int64), values
+
+
+class Strings(Sequence[str]):
+    """Strings that are read from Arrow when they are asked for: a tenth of the memory of a list.
+
+    Args:
+        values: the strings, none of them null.
+    """
+
+    def __init__(self, values: pa.Array) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return Strings(self._values[index])
+        value: str = self._values[int(index)].as_py()
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _READ):
+            yield from self._values[start : start + _READ].to_pylist()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as that of a list
