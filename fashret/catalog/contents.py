@@ -47,20 +47,27 @@ class Contents:
 
     def __init__(self, table: ItemTable) -> None:
         self.table = table
-        self.caption_codes, self.captions = table.codes("text")
+        self.caption_codes, self.captions = table.text_codes()
 
     @cached_property
     def photos(self) -> Digests:
         """(N,) hash of each row's photo."""
-        hashes = self.table.photo_hashes
-        if hashes is None:
-            return content_digests(self.table.photo(row) for row in range(len(self.table)))
-        return np.frombuffer(bytes.fromhex("".join(hashes)), dtype=f"V{DIGEST_BYTES}")
+        rows = self.table.dataset.data
+        if "photo_hash" not in rows.column_names:
+            photos = (self.table.photo(row) for row in range(len(self.table)))
+            return content_digests(photos, len(self.table))
+        digests = np.empty(len(self.table), dtype=f"V{DIGEST_BYTES}")
+        start = 0
+        for part in rows.column("photo_hash").chunks:
+            read = np.frombuffer(bytes.fromhex("".join(part.to_pylist())), dtype=digests.dtype)
+            digests[start : start + len(read)] = read
+            start += len(read)
+        return digests
 
     @cached_property
     def texts(self) -> Digests:
         """(captions,) hash of each distinct text."""
-        return content_digests(caption.encode() for caption in self.captions)
+        return content_digests((text.encode() for text in self.captions), len(self.captions))
 
 
 class Missing(NamedTuple):

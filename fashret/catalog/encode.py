@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 from fashret.catalog.contents import Contents, FeatureStores, Missing
 from fashret.catalog.feature_store import Digests, FeatureStore, content_digests
 from fashret.catalog.folder import NAMED
-from fashret.data.codes import ItemCodes
 from fashret.disk import readable_bytes, require_space
 from fashret.errors import CatalogError
 from fashret.loading.batches import BatchLoader, CaptionDataset, PhotoDataset
@@ -77,19 +76,18 @@ class Encoder:
             store.damaged |= damaged  # found by the process with rank 0
         if self.processes.global_rank == 0:
             _announce(contents, stores, missing)
-        ids = table.column("item_id")
         self._encode(
             "photos",
             PhotoDataset(
                 table,
-                ItemCodes(table),
+                None,
                 self.backbone.photo_transform(),
                 min_side=self.backbone.min_side,
             ),
             [np.intersect1d(table.rows(split), missing.photos) for split in table.splits],
             stores.image,
             contents.photos,
-            name_of=lambda row: str(ids[row]),
+            name_of=table.item_id,
             of=table.key.rpartition("-")[0],
         )
         texts = contents.captions, contents.texts
@@ -118,7 +116,10 @@ class Encoder:
         Raises:
             CatalogError: see `encode_table`.
         """
-        order = np.argsort([len(texts[position]) for position in missing], kind="stable")
+        lengths = np.fromiter(
+            (len(texts[position]) for position in missing), np.int64, len(missing)
+        )
+        order = np.argsort(lengths, kind="stable")
         self._encode(
             "captions",
             CaptionDataset(texts, self.backbone.tokenize),

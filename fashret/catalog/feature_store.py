@@ -45,10 +45,15 @@ Digests = NDArray[np.void]
 """(N,) hashes of contents, each of 16 bytes."""
 
 
-def content_digests(contents: Iterable[bytes]) -> Digests:
-    """Return the hashes under which the features of contents are stored, (N,)."""
+def content_digests(contents: Iterable[bytes], count: int = -1) -> Digests:
+    """Return the hashes under which the features of contents are stored, (N,).
+
+    Args:
+        contents: the contents, which are read one at a time.
+        count: their number N, where it is known: a large array is then made once.
+    """
     hashes = (hashlib.blake2b(each, digest_size=DIGEST_BYTES).digest() for each in contents)
-    return np.frombuffer(b"".join(hashes), dtype=f"V{DIGEST_BYTES}")
+    return np.fromiter(hashes, dtype=f"V{DIGEST_BYTES}", count=count)
 
 
 class FeatureStore:

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from fashret.catalog.folder import (
     EMBEDDINGS,
@@ -33,6 +35,9 @@ from fashret.version import __version__
 
 _COPIED = 65_536
 """Rows copied at a time."""
+
+_Append = Callable[[Tensor], object]
+"""Appends (n, D) rows to an array's file."""
 
 
 def write_catalog(
@@ -68,13 +73,19 @@ def write_catalog(
     require_space(target, needed, f"the embeddings of {len(table)} items")
     partial = target.with_name(f"{target.name}.partial")
     _claim(partial, manifest["key"])
-    if with_features:
-        for kind, path in FEATURES.items():
-            _copy(features[kind], partial / path, dtype)
-    _embed(retriever, table, features, partial, dtype)
-    _write_heads(retriever, partial / HEADS)
-    pq.write_table(item_columns(table), partial / META)
-    (partial / "key").unlink()
+    try:
+        if with_features:
+            for kind, path in FEATURES.items():
+                _copy(features[kind], partial / path, dtype)
+        _embed(retriever, table, features, partial, dtype)
+        _write_heads(retriever, partial / HEADS)
+        pq.write_table(item_columns(table), partial / META)
+        (partial / "key").unlink()
+    except OSError as e:
+        raise CatalogError(
+            f"the catalog {target} cannot be written: {e.strerror or e}; what was encoded is "
+            "stored, and the next start writes it again"
+        ) from e
     whole = {
         **manifest,
         "versions": _versions(),
@@ -107,13 +118,25 @@ def _claim(partial: Path, key: str) -> None:
     (partial / "key").write_text(key)
 
 
+@contextmanager
+def _array_file(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> Iterator[_Append]:
+    """Open an array's file for rows that are appended in order.
+
+    Not as a memory map: there a full disk would end the process without a word, and what is
+    written would count as memory.
+    """
+    about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, about)
+        yield lambda rows: file.write(np.ascontiguousarray(rows.numpy(), dtype=dtype).tobytes())
+
+
 def _copy(features: Vectors, path: Path, dtype: np.dtype[Any]) -> None:
     """Write features as one array."""
     width = features[slice(0, 1)].shape[1]
-    array = np.lib.format.open_memmap(path, "w+", dtype, (len(features), width))
-    for start in range(0, len(features), _COPIED):
-        array[start : start + _COPIED] = features[slice(start, start + _COPIED)].numpy()
-    array.flush()
+    with _array_file(path, (len(features), width), dtype) as append:
+        for start in range(0, len(features), _COPIED):
+            append(features[slice(start, start + _COPIED)])
 
 
 def _embed(
@@ -125,22 +148,27 @@ def _embed(
 ) -> None:
     """Apply the heads to the features, and write the embeddings."""
     device = retriever.device
-    has_text = torch.from_numpy(table.codes("text")[0]) != UNKNOWN
-    for kind, path in EMBEDDINGS.items():
-        array = np.lib.format.open_memmap(folder / path, "w+", dtype, (len(table), retriever.dim))
-        for split in table.splits:
-            rows = table.rows(split)
-            for start in range(0, len(rows), EVALUATION_BATCH):
-                batch = torch.from_numpy(rows[start : start + EVALUATION_BATCH])
+    has_text = torch.from_numpy(table.text_codes()[0] != UNKNOWN)
+    for kind, name in EMBEDDINGS.items():
+        path = folder / name
+        with _array_file(path, (len(table), retriever.dim), dtype) as append:
+            for batch in _batches(table):
                 part = features[kind][batch].float().to(device)
                 with torch.inference_mode():
                     if kind == "image":
                         embedded = retriever.embed_image(part)
                     else:
                         embedded = retriever.embed_text(part, has_text[batch].to(device))
-                array[batch.numpy()] = embedded.float().cpu().numpy()
-        array.flush()
-        check_finite(array, lambda: table.column("item_id"), f"{folder}: {kind} embeddings")
+                append(embedded.float().cpu())
+        stored = np.load(path, mmap_mode="r")
+        check_finite(stored, lambda: table.column("item_id"), f"{folder}: {kind} embeddings")
+
+
+def _batches(table: ItemTable) -> Iterator[Tensor]:
+    """The rows of a table in order, in the batches that every evaluation embeds them in."""
+    for split in table.splits:
+        rows = torch.from_numpy(table.rows(split))
+        yield from rows.split(EVALUATION_BATCH)
 
 
 def _write_heads(retriever: Retriever, path: Path) -> None:

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, Features, Image, Value
+from datasets import Dataset, Features, Image, Value, concatenate_datasets
 from datasets.arrow_writer import ArrowWriter
 from numpy.typing import NDArray
 
 from fashret.data.photo_copies import SIGNATURE_BYTES
+from fashret.data.product_grouping import Products
 from fashret.data.source import Item
+from fashret.data.splits import SPLITS
 
-_STRING, _BUCKETS = Value("string"), 1 << 14
+_ROWS, _SIGNATURES, _DECIDED = "draft.arrow", "signatures", "decided.arrow"
+_STRING, _BUCKETS, _WRITTEN = Value("string"), 1 << 14, 1 << 14
 
 _FACTS = {
     "_product": _STRING,
@@ -46,8 +49,8 @@ class DraftWriter:
         self._folder, self._attributes = folder, attributes
         item = dict.fromkeys(("text", "category", *attributes, "photo_hash"), _STRING)
         features = Features({"item_id": _STRING, "image": Image(), **item, **_FACTS})
-        self._rows = ArrowWriter(path=str(folder / "draft.arrow"), features=features)
-        self._signatures = (folder / "signatures").open("wb")
+        self._rows = ArrowWriter(path=str(folder / _ROWS), features=features)
+        self._signatures = (folder / _SIGNATURES).open("wb")
 
     def add(
         self, item: Item, encoded: bytes, photo_hash: str, signature: bytes, key: str | None
@@ -105,15 +108,43 @@ class Draft:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._rows = Dataset.from_file(str(folder / "draft.arrow"))
+        self._rows = Dataset.from_file(str(folder / _ROWS))
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    @property
-    def items(self) -> Dataset:
-        """The items without what decides products and splits."""
-        return self._rows.remove_columns(list(_FACTS))
+    def table(
+        self, products: Products, photos: NDArray[np.int64], splits: NDArray[np.int8]
+    ) -> Dataset:
+        """Join the items with what was decided of them, as the prepared table has it.
+
+        Args:
+            products: the product of each item.
+            photos: (N,) long codes of photos, equal for copies.
+            splits: (N,) number of each item's split, in the order of `SPLITS`.
+        """
+        decided = Features(
+            {"product_id": _STRING, "product_confidence": Value("float32"),
+             "photo": Value("int64"), "split": _STRING}
+        )  # fmt: skip
+        path, names = self._folder / _DECIDED, pa.array(SPLITS)
+        with pa.ipc.new_stream(str(path), decided.arrow_schema) as stream:
+            for start in range(0, len(self), _WRITTEN):
+                part = slice(start, start + _WRITTEN)
+                columns = [
+                    products.column(part),
+                    pa.array(products.confidence[part], pa.float32()),
+                    pa.array(photos[part]),
+                    names.take(pa.array(splits[part])),
+                ]
+                stream.write_batch(pa.record_batch(columns, schema=decided.arrow_schema))
+        joined = concatenate_datasets([self._rows, Dataset.from_file(str(path))], axis=1)
+        own = [name for name in self._rows.column_names if name not in {*_FACTS, "photo_hash"}]
+        last = ["product_id", "product_confidence", "photo_hash", "photo", "split"]
+        if self.strings("_role").null_count < len(self):
+            joined = joined.rename_column("_role", "role")
+            last.append("role")
+        return joined.select_columns([*own, *last])
 
     def strings(self, name: str) -> pa.ChunkedArray:
         """A column of strings of the items, or `_product`, `_split`, `_group`, `_role`, `_key`."""
@@ -138,12 +169,12 @@ class Draft:
     def signatures(self) -> NDArray[np.uint8]:
         """(N, SIGNATURE_BYTES) signatures of the photos."""
         shape = (len(self), SIGNATURE_BYTES)
-        return np.memmap(self._folder / "signatures", np.uint8, "r", shape=shape)
+        return np.memmap(self._folder / _SIGNATURES, np.uint8, "r", shape=shape)
 
     def delete(self) -> None:
         """Delete the files."""
-        (self._folder / "draft.arrow").unlink()
-        (self._folder / "signatures").unlink()
+        for name in (_ROWS, _SIGNATURES, _DECIDED):
+            (self._folder / name).unlink()
 
 
 class SeenIds:

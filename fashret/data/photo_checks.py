@@ -4,10 +4,13 @@ import hashlib
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fashret.cpu import cores
 from fashret.data.draft import SeenIds
@@ -21,18 +24,21 @@ from fashret.progress import progress
 log = logging.getLogger(__name__)
 
 _HASH_BYTES = 16
-_LINE = 2 * _HASH_BYTES + 1 + 2 * SIGNATURE_BYTES
-"""Characters of a photo's line in the resume log."""
+_LINE = 2 * _HASH_BYTES + 1 + 2 * SIGNATURE_BYTES + 1
+"""Bytes of a photo's line in the log: two hexadecimal numbers."""
 
 _PART = 64
 """Photos that a thread reads and checks at a time."""
 
+_REMEMBERED = 100_000
+"""Photos of a preparation whose signatures are not computed again when other items show them."""
+
+_READ = 65_536
+"""Lines that are read at a time."""
+
 
 class ResumeLog:
     """A log of the photos that were checked, from which an interrupted preparation resumes.
-
-    Attributes:
-        signatures: signatures of the checked photos' pixels, by the hashes of their bytes.
 
     Args:
         path: the log file, to which lines are appended.
@@ -40,22 +46,52 @@ class ResumeLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        entries = [line.split() for line in lines if len(line) == _LINE]  # the last may be cut off
-        self.signatures = {digest: bytes.fromhex(encoded) for digest, encoded in entries}
-        if self.signatures:
-            log.info("resuming: %d photos are checked already", len(self.signatures))
-        self._file = path.open("a")
+        self._recent: dict[str, bytes] = {}
+        lines = path.stat().st_size // _LINE if path.exists() else 0  # the last may be cut off
+        if path.exists():
+            os.truncate(path, lines * _LINE)
+        self._lines = np.memmap(path, f"S{_LINE}", "r", shape=(lines,)) if lines else None
+        self._prefixes, self._order = self._sorted_prefixes()
+        if lines:
+            log.info("resuming: %d photos are checked already", lines)
+        self._file = path.open("ab")
+
+    def find(self, digest: str) -> bytes | None:
+        """Return the signature of a photo that was checked, by the hash of its bytes."""
+        if (found := self._recent.get(digest)) is not None or self._lines is None:
+            return found
+        prefix = np.uint64(int(digest[:16], 16))
+        at = int(np.searchsorted(self._prefixes, prefix))
+        while at < len(self._prefixes) and self._prefixes[at] == prefix:
+            line = bytes(self._lines[self._order[at]]).split()
+            if line[0] == digest.encode():
+                return bytes.fromhex(line[1].decode())
+            at += 1
+        return None
 
     def add(self, photos: Iterable[tuple[str, bytes]]) -> None:
         """Append checked photos: hashes of their bytes and signatures of their pixels."""
-        self._file.writelines(f"{digest} {encoded.hex()}\n" for digest, encoded in photos)
+        new = {digest: encoded for digest, encoded in photos if self.find(digest) is None}
+        self._file.writelines(f"{d} {encoded.hex()}\n".encode() for d, encoded in new.items())
         self._file.flush()
+        if len(self._recent) < _REMEMBERED:
+            self._recent |= new
 
     def delete(self) -> None:
         """Close and delete the log, once the table is complete."""
         self._file.close()
         self.path.unlink()
+
+    def _sorted_prefixes(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """The first 8 bytes of the hashes in the log, ascending, and their lines."""
+        count = 0 if self._lines is None else len(self._lines)
+        prefixes = np.empty(count, dtype=np.uint64)
+        for start in range(0, count, _READ):
+            assert self._lines is not None
+            part = self._lines[start : start + _READ].astype("S16")  # the first 16 digits
+            prefixes[start : start + len(part)] = [int(digits, 16) for digits in part.tolist()]
+        order = np.argsort(prefixes, kind="stable")
+        return prefixes[order], order
 
 
 def checked_items(
@@ -74,12 +110,8 @@ def checked_items(
     seen = SeenIds()
     items = source.items(report)
     stream = progress(items, desc=f"preparing {source.name}", unit=" items")
-    for part, loaded in _read_ahead(iter(stream), resume_log.signatures):
-        resume_log.add(
-            photo[1:]
-            for photo in loaded
-            if not isinstance(photo, DataError) and photo[1] not in resume_log.signatures
-        )
+    for part, loaded in _read_ahead(iter(stream), resume_log):
+        resume_log.add(photo[1:] for photo in loaded if not isinstance(photo, DataError))
         for item, photo in zip(part, loaded, strict=True):
             if item.split is not None and source.stated_splits:
                 report.stated_splits.add(item.split)
@@ -98,14 +130,14 @@ _Loaded = list[_Photo | DataError]
 
 
 def _read_ahead(
-    items: Iterator[Item], signatures: Mapping[str, bytes]
+    items: Iterator[Item], resume_log: ResumeLog
 ) -> Iterator[tuple[list[Item], _Loaded]]:
     """Yield items in order with their photos, which threads read ahead and check."""
     threads = cores()
     waiting: deque[tuple[list[Item], Future[_Loaded]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         while part := list(islice(items, _PART)):
-            waiting.append((part, pool.submit(_load_all, part, signatures)))
+            waiting.append((part, pool.submit(_load_all, part, resume_log)))
             if len(waiting) > 2 * threads:
                 part, loaded = waiting.popleft()
                 yield part, loaded.result()
@@ -113,21 +145,21 @@ def _read_ahead(
             yield part, loaded.result()
 
 
-def _load_all(items: Sequence[Item], signatures: Mapping[str, bytes]) -> _Loaded:
-    return [_load(item, signatures) for item in items]
+def _load_all(items: Sequence[Item], resume_log: ResumeLog) -> _Loaded:
+    return [_load(item, resume_log) for item in items]
 
 
-def _load(item: Item, signatures: Mapping[str, bytes]) -> _Photo | DataError:
+def _load(item: Item, resume_log: ResumeLog) -> _Photo | DataError:
     """Load an item's photo, the hash of its bytes and its signature; an error if it is unreadable.
 
     Args:
         item: the item.
-        signatures: signatures of photos that were checked before, by the hashes of their bytes.
+        resume_log: the log of photos that were checked before.
     """
     try:
         encoded = item.image if isinstance(item.image, bytes) else read_photo(item.image)
         digest = hashlib.blake2b(encoded, digest_size=_HASH_BYTES).hexdigest()
-        photo_signature = signatures.get(digest) or signature(decode_photo(encoded))
+        photo_signature = resume_log.find(digest) or signature(decode_photo(encoded))
     except DataError as e:
         return e
     return encoded, digest, photo_signature

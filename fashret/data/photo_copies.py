@@ -75,7 +75,7 @@ def find_copies(contents: _Rows, signatures: NDArray[np.uint8]) -> _Rows:
     exactly: hashes that differ in d bits at most agree in one of d + 1 bands.
 
     Args:
-        contents: (N,) long codes of photos, equal for equal bytes.
+        contents: (N,) long codes of photos, equal for equal bytes: all from 0 to their largest.
         signatures: (N, SIGNATURE_BYTES) uint8 signatures of the same photos.
 
     Returns:
@@ -83,10 +83,11 @@ def find_copies(contents: _Rows, signatures: NDArray[np.uint8]) -> _Rows:
     """
     if not len(contents):
         return np.empty(0, dtype=np.int64)
-    first, inverse = np.unique(contents, return_index=True, return_inverse=True)[1:]
+    first = np.empty(int(contents.max()) + 1, dtype=np.int64)
+    first[contents[::-1]] = np.arange(len(contents))[::-1]  # of several rows the last one stays
     rows = np.sort(first)
     leader = _leaders(signatures, rows)
-    return rows[leader[np.searchsorted(rows, first)]][inverse]
+    return rows[leader[np.searchsorted(rows, first)]][contents]
 
 
 def near_pairs(hashes: NDArray[np.uint64], max_distance: int) -> Iterator[tuple[_Rows, _Rows]]:
@@ -171,25 +172,23 @@ def join_copies(
 
 
 def report_copies(
-    products: _Rows,
+    products: Products,
     splits: NDArray[np.int8],
     photos: _Rows,
     report: Report,
     *,
     item_id: Callable[[int], str],
-    name: Callable[[int], str],
 ) -> None:
     """Count photos with copies in the report, and warn if there are copies in different splits.
 
     Args:
-        products: (N,) long code of each item's product, -1 for none.
+        products: the product of each of N items.
         splits: (N,) number of each item's split, in the order of `SPLITS`.
         photos: (N,) long codes of photos, equal for copies, below N.
         report: the report that gets the section `photo_copies`.
         item_id: reads the id of an item.
-        name: reads the name of a product.
     """
-    shown = _Shown.of(products, splits, photos)
+    shown = _Shown.of(products.codes, splits, photos)
     copied = shown.items[photos] > 1
     foreign, apart = shown.products[photos] > 1, shown.splits[photos] > 1
     crossing = copied & (apart | foreign)
@@ -206,9 +205,7 @@ def report_copies(
         "examples": [
             {
                 "items": [item_id(row) for row in rows[:_NAMED].tolist()],
-                "products": sorted(name(p) for p in np.unique(products[rows]).tolist() if p >= 0)[
-                    :_NAMED
-                ],
+                "products": sorted(set(products.column(rows).drop_null().to_pylist()))[:_NAMED],
                 "splits": sorted(SPLITS[split] for split in np.unique(splits[rows]).tolist()),
             }
             for rows in (np.flatnonzero(photos == photo) for photo in examples[:_EXAMPLES])

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Value
 from numpy.typing import NDArray
 
 from fashret.cache import mark_used
@@ -54,7 +53,7 @@ def prepare(source: Source, cache_dir: Path, *, folder: Path | None = None) -> I
         if not folder.exists():
             draft = folder.with_name(f"{folder.name}.partial")
             draft.mkdir(exist_ok=True)
-            resume_log = ResumeLog(draft / "whole")
+            resume_log = ResumeLog(draft / "checked_photos")
             report = _write_table(source, draft, resume_log)
             (draft / "report.json").write_text(json.dumps(report.to_dict(), indent=2))
             resume_log.delete()
@@ -93,29 +92,12 @@ def _write_table(source: Source, folder: Path, resume_log: ResumeLog) -> Report:
     with closing(DraftWriter(folder, source.attributes)) as writer:
         _read_items(source, folder, resume_log, report, writer)
         draft = writer.finish()
-    contents = encode(draft.strings("photo_hash"))[0]
-    photos = find_copies(contents, draft.signatures)
+    photos = find_copies(encode(draft.strings("photo_hash"))[0], draft.signatures)
     products, groups = _products(source, draft, photos, report)
     splits = splits_of_items(source, draft, groups, report, without_split=writer.without_split)
-    ids = products.column()
-    codes, names = encode(pa.chunked_array([ids]))
-    report_copies(
-        codes, splits, photos, report, item_id=draft.item_id, name=lambda code: names[code].as_py()
-    )
-
-    table = draft.items.remove_columns("photo_hash")
-    more = {
-        "product_id": ids,
-        "product_confidence": pa.array(products.confidence, pa.float32()),
-        "photo_hash": draft.strings("photo_hash").combine_chunks(),
-        "photo": pa.array(photos),
-        "split": pa.array(SPLITS).take(pa.array(splits)),
-    }
-    roles = draft.strings("_role")
-    if roles.null_count < len(roles):
-        more["role"] = roles.combine_chunks()
-    for name, column in more.items():
-        table = table.add_column(name, column, feature=Value(str(column.type)))
+    del groups  # of as many strings as there are items
+    report_copies(products, splits, photos, report, item_id=draft.item_id)
+    table = draft.table(products, photos, splits)
     table.select(np.argsort(splits, kind="stable")).save_to_disk(str(folder / "table"))
     draft.delete()
     _report_coverage(source, splits, report)

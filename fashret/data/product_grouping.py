@@ -78,9 +78,10 @@ class Products:
         counts = np.bincount(self.codes[self.known], minlength=len(self.names) + 1)
         return np.where(self.known, counts[self.codes], 0)
 
-    def column(self) -> pa.Array:
-        """The ids of the items' products, null where they have none."""
-        return self.names.take(pa.array(self.codes, mask=~self.known))
+    def column(self, rows: slice | NDArray[np.int64] = slice(None)) -> pa.Array:
+        """The ids of the products of all items, or of some, null where they have none."""
+        codes = self.codes[rows]
+        return self.names.take(pa.array(codes, mask=codes == UNKNOWN))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ class PhotoDataset(Dataset[Batch]):
 
     Args:
         table: the item table.
-        codes: codes of the table's products, texts and labels.
+        codes: codes of the table's products, texts and labels; None loads photos alone.
         transform: turns a decoded photo into a (3, H, W) float tensor.
         tokens: (captions, L) tokens of the distinct texts, in the order of their codes; None loads
             photos alone.
@@ -37,7 +37,7 @@ class PhotoDataset(Dataset[Batch]):
     def __init__(
         self,
         table: ItemTable,
-        codes: ItemCodes,
+        codes: ItemCodes | None,
         transform: Callable[[Any], Tensor],
         tokens: Tensor | None = None,
         *,
@@ -62,7 +62,8 @@ class PhotoDataset(Dataset[Batch]):
 
     def __getitems__(self, batch_rows: BatchRows) -> Batch:
         """Load the items of one batch."""
-        batch = self.codes.batch(torch.from_numpy(batch_rows.rows))
+        rows = torch.from_numpy(batch_rows.rows)
+        batch = Batch(index=rows) if self.codes is None else self.codes.batch(rows)
         if self.captions is not None:
             self._choose_captions(batch, self.captions, batch_rows)
         photos = [self._photo(row, batch_rows.epoch) for row in batch_rows.rows.tolist()]

@@ -103,7 +103,7 @@ def test_a_chain_of_small_differences_is_cut() -> None:
 
 
 def test_equal_bytes_are_copies_whatever_they_show() -> None:
-    found = find_copies(np.array([7, 3, 7]), signatures([drawn(i) for i in range(3)]))
+    found = find_copies(np.array([1, 0, 1]), signatures([drawn(i) for i in range(3)]))
     assert found.tolist() == [0, 1, 0]
     assert find_copies(np.empty(0, np.int64), signatures([])).tolist() == []
 

@@ -73,7 +73,7 @@ def test_a_killed_preparation_decodes_nothing_twice(
     monkeypatch.setattr(FashionProducts, "describe", killed)
     with pytest.raises(KeyboardInterrupt):
         prepare(products, tmp_path)
-    journal = next(tmp_path.glob("data/*.partial/whole"))
+    journal = next(tmp_path.glob("data/*.partial/checked_photos"))
     known = {line.split()[0] for line in journal.read_text().splitlines()}
     with journal.open("a") as file:
         file.write("torn0123 4567")  # the line that it was killed in
@@ -85,7 +85,7 @@ def test_a_killed_preparation_decodes_nothing_twice(
     assert decoded
     assert not known & set(decoded)
     assert not list(tmp_path.glob("data/*.partial"))
-    assert not (table.folder / "whole").exists()
+    assert not (table.folder / "checked_photos").exists()
     uninterrupted = prepare(products, tmp_path / "elsewhere")
     assert table.photo_codes.tolist() == uninterrupted.photo_codes.tolist()
     balanced(table)

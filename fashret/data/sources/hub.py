@@ -1,4 +1,4 @@
-"""Any Hugging Face data set, on the hub or on disk."""
+"""Any Hugging Face data set: on the hub, on disk, or shards of parquet or WebDataset."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset, DatasetDict, Image, load_dataset, load_from_disk
+from datasets import DatasetDict, Image, load_dataset, load_from_disk
 from PIL import Image as PILImage
 
 from fashret.data.columns import LEFT_OUT, ColumnMap, photo_in, photo_path
+from fashret.data.dataset_rows import DatasetRows, shards_of
+from fashret.data.draft import SeenIds
 from fashret.data.preparation_report import Report
 from fashret.data.source import Item, Source
 from fashret.data.splits import SplitAndRole, splits_named
-from fashret.data.tables import label_name
 from fashret.errors import DataError
 
 
@@ -23,11 +24,14 @@ class Hub(Source):
 
     Splits of the names train, validation (val, dev, ...) and test are kept; those of the names
     query and gallery are the test split, and who searches what in it; a set that is all `train`, or
-    one split of another name (Marqo's are all `data`), is cut by product. Without a network only a
-    set that `save_to_disk` wrote can be read.
+    one split of another name (Marqo's are all `data`), is cut by product. Without a network only
+    folders can be read. Shards are streamed: they may be larger than memory and are not copied. The
+    splits of shards are those of their names (`train-00000-of-00010.parquet`), and come before the
+    ids of their items where there are several.
 
     Args:
-        name: what `load_dataset` takes, or a folder that `save_to_disk` wrote.
+        name: what `load_dataset` takes, a folder that `save_to_disk` wrote, or a folder of parquet
+            or WebDataset shards.
         config: the set's configuration, null for its default.
         revision: a commit or tag of the hub, null for the newest.
         columns: column by field, for columns of other names.
@@ -42,17 +46,21 @@ class Hub(Source):
 
     def identity(self) -> dict[str, Any]:
         """The fingerprints of the set's splits, and how they are read."""
-        prints = {split: rows._fingerprint for split, rows in self._load().items()}
+        prints = {split: rows.fingerprint for split, rows in self._load().items()}
         options = {"columns": dict(self.columns), "split_names": dict(self.split_names)}
         return {"name": None if self._is_folder else self.name, "splits": prints, **options}
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """The photos of a set that holds their paths."""
+        """The shards, and the photos of a set that holds their paths."""
+        folder = Path(self.name).expanduser()
+        for shard in shards_of(folder) if self._is_folder else ():
+            yield shard.relative_to(folder).as_posix(), str(shard.absolute())
         for split, rows in self._load().items():
             column = self._column_map(rows).fields["image"]
-            if not isinstance(rows.features[column], Image):
-                for number, value in enumerate(rows.select_columns([column])):
-                    if path := photo_path(value[column]):
+            kind = rows.features[column]
+            if not isinstance(kind, Image) and getattr(kind, "dtype", None) != "binary":
+                for number, row in enumerate(rows.read([column])):
+                    if path := photo_path(row[column]):
                         yield f"{split}-{number}", path
 
     def items(self, report: Report) -> Iterator[Item]:
@@ -64,12 +72,12 @@ class Hub(Source):
             columns = self._column_map(rows)
             columns.report(report, self.attributes)
             if self.stated_splits and not stated:
-                texts = [name for name in columns.unused if _holds_text(rows.features[name])]
-                columns.check_splits((split, row) for row in _named(rows, texts))
+                where = f"{split} row"
+                columns.check_splits((where, row) for row in rows.read(rows.texts(columns.unused)))
             split_and_role = stated.get(split) if stated else (None, None)
             if split_and_role is None:
-                report.rows_in += len(rows)
-                for number in range(len(rows)):
+                for number in range(rows.number_of_rows()):
+                    report.rows_in += 1
                     reason = "split left out by data.split_names"
                     report.drop(reason, f"{split} row {number}")
                 continue
@@ -89,7 +97,7 @@ class Hub(Source):
 
     def _split_items(
         self,
-        rows: Dataset,
+        rows: DatasetRows,
         columns: ColumnMap,
         split: str,
         stated: tuple[str | None, str | None],
@@ -97,7 +105,7 @@ class Hub(Source):
         report: Report,
     ) -> Iterator[Item]:
         image = columns.fields["image"]
-        for number, row in enumerate(_named(rows, list(columns.fields.values()))):
+        for number, row in enumerate(rows.read(list(columns.fields.values()))):
             report.rows_in += 1
             where = f"{split} row {number}"
             photo = _photo(row[image], where)
@@ -122,29 +130,40 @@ class Hub(Source):
                 origin=where,
             )
 
-    def _ids_repeat(self, loaded: DatasetDict) -> bool:
-        """Whether two splits have an id in common: a query is then another item than its match."""
-        held: set[Any] = set()
+    def _ids_repeat(self, loaded: Mapping[str, DatasetRows]) -> bool:
+        """Whether two splits may have an id in common: a query is another item than its match."""
+        if len(loaded) == 1:
+            return False
+        if any(rows.is_streamed for rows in loaded.values()):
+            return True  # reading all shards for their ids alone would take too long
+        earlier = SeenIds()
         for rows in loaded.values():
             column = self._column_map(rows).fields.get("item_id")
-            ids = set(rows[column]) - {None} if column else set()
-            if not held.isdisjoint(ids):
-                return True
-            held |= ids
+            own = SeenIds()
+            ids: Iterator[Any] = (
+                (row[column] for row in rows.read([column])) if column else iter(())
+            )
+            for item_id in ids:
+                if item_id is not None and own.add(str(item_id)) and not earlier.add(str(item_id)):
+                    return True
         return False
 
-    def _column_map(self, rows: Dataset) -> ColumnMap:
+    def _column_map(self, rows: DatasetRows) -> ColumnMap:
         where = f"data.name={self.name}"
-        return ColumnMap.match(rows.column_names, self.columns, self.attributes, where=where)
+        given = rows.usual_columns | dict(self.columns)
+        return ColumnMap.match(list(rows.features), given, self.attributes, where=where)
 
     @property
     def _is_folder(self) -> bool:
         return Path(self.name).expanduser().is_dir()
 
-    def _load(self) -> DatasetDict:
+    def _load(self) -> Mapping[str, DatasetRows]:
+        folder = Path(self.name).expanduser()
         try:
-            if self._is_folder:
-                loaded = load_from_disk(str(Path(self.name).expanduser()))
+            if self._is_folder and shards_of(folder):
+                loaded = load_dataset(str(folder), streaming=True)
+            elif self._is_folder:
+                loaded = load_from_disk(str(folder))
             else:
                 loaded = load_dataset(self.name, self.config, revision=self.revision)
         except (OSError, ValueError, ConnectionError) as e:
@@ -152,7 +171,9 @@ class Hub(Source):
                 f"data.name={self.name} cannot be loaded: {e}. Without a network, load it "
                 "where there is one, `save_to_disk` it, and give that folder as data.name"
             ) from e
-        return loaded if isinstance(loaded, DatasetDict) else DatasetDict({"data": loaded})
+        splits = loaded if isinstance(loaded, dict) else DatasetDict({"data": loaded})
+        where = f"data.name={self.name}"
+        return {split: DatasetRows(rows, where) for split, rows in splits.items()}
 
 
 def _photo(value: object, where: str) -> bytes | Path | None:
@@ -163,18 +184,3 @@ def _photo(value: object, where: str) -> bytes | Path | None:
         return buffer.getvalue()
     held = photo_in(value, where)
     return Path(held) if isinstance(held, str) else held
-
-
-def _holds_text(feature: Any) -> bool:
-    return isinstance(feature, ClassLabel) or getattr(feature, "dtype", None) == "string"
-
-
-def _named(rows: Dataset, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Rows with some of their columns: class labels by name, photos as they were encoded."""
-    rows = rows.select_columns(list(dict.fromkeys(columns)))  # one may hold two fields
-    for name, feature in rows.features.items():
-        if isinstance(feature, Image):
-            rows = rows.cast_column(name, Image(decode=False))
-    labels = {n: f for n, f in rows.features.items() if isinstance(f, ClassLabel)}
-    for row in rows:
-        yield row | {name: label_name(row[name], label) for name, label in labels.items()}

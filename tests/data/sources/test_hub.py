@@ -1,12 +1,17 @@
 """Sets of the Hugging Face Hub, on small saved copies."""
 
+import io
+import json
+import tarfile
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fashret.config import build
-from fashret.data.preparation import prepare
+from fashret.data.preparation import prepare, prepared_folder
 from fashret.data.sources import Hub
 from fashret.errors import DataError
 from support.commands import composed
@@ -61,3 +66,67 @@ def test_a_hub_set_that_is_not_there_names_the_way_out(tmp_path: Path) -> None:
     source = Hub(name=str(tmp_path / "nowhere"), attributes=[], columns={}, **COMMON)
     with pytest.raises(DataError, match="save_to_disk"):
         prepare(source, tmp_path)
+
+
+def webdataset(folder: Path, shards: int, each: int) -> Path:
+    """Shards of samples: a photo, its text, and a JSON of fields that some samples lack."""
+    folder.mkdir()
+    for shard in range(shards):
+        with tarfile.open(folder / f"train-{shard:05}.tar", "w") as tar:
+            for i in range(shard * each, (shard + 1) * each):
+                fields = {"category": "dress", "product_id": f"p{i // 2}", "material": "silk"}
+                parts = {
+                    "jpg": photo(folder.parent / "raw" / f"{i}.jpg", i).read_bytes(),
+                    "txt": f"a red dress, number {i}".encode(),
+                    "json": json.dumps(fields if i % 3 else {"category": "coat"}).encode(),
+                }
+                for ending, content in parts.items():
+                    info = tarfile.TarInfo(f"{i:05}.{ending}")
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+    return folder
+
+
+def test_shards_of_a_webdataset_are_read(tmp_path: Path) -> None:
+    folder = webdataset(tmp_path / "shards", 3, 10)
+    table = prepare(Hub(name=str(folder), attributes=["material"], **COMMON), tmp_path)
+    found = rows(table)
+    assert sorted(found) == [f"{i:05}" for i in range(30)]
+    assert found["00003"]["text"] == "a red dress, number 3"
+    assert [found[f"{i:05}"]["category"] for i in range(4)] == ["coat", "dress", "dress", "coat"]
+    assert [found[f"{i:05}"]["material"] for i in range(3)] == ["unknown", "silk", "silk"]
+    assert found["00004"]["product_id"] == found["00005"]["product_id"] == "p2"
+    raw = (tmp_path / "raw" / "4.jpg").read_bytes()
+    assert table.photo(table.column("item_id").index("00004")) == raw
+    # another photo in a shard is another set
+    before = prepared_folder(Hub(name=str(folder), attributes=["material"], **COMMON), tmp_path)
+    (folder / "train-00002.tar").unlink()
+    assert prepared_folder(Hub(name=str(folder), attributes=["material"], **COMMON), tmp_path) != (
+        before
+    )
+
+
+def test_shards_of_parquet_are_read_by_split_and_not_copied(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for split, shard, first in (("train", 0, 0), ("train", 1, 8), ("test", 0, 16)):
+        made = [
+            photo(tmp_path / "raw" / f"{i}.png", i).read_bytes() for i in range(first, first + 8)
+        ]
+        ids = [str(first % 16 + i) for i in range(8)]  # those of test begin anew
+        columns = {"image": made, "item_id": ids, "text": ["a coat"] * 8}
+        pq.write_table(pa.table(columns), folder / f"{split}-{shard:05}-of-00002.parquet")
+    table = prepare(Hub(name=str(folder), attributes=[], **COMMON), tmp_path)
+    found = rows(table)
+    assert len(found) == 24
+    assert {name.partition("/")[0] for name in found} == {"train", "test"}
+    assert found["test/3"]["split"] == "test"
+    assert sorted(table.splits) == ["test", "train", "validation"]
+
+
+def test_a_shard_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    folder = webdataset(tmp_path / "shards", 1, 20)
+    whole = (folder / "train-00000.tar").read_bytes()
+    (folder / "train-00000.tar").write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(DataError, match=rf"data.name={folder} cannot be read to its end"):
+        prepare(Hub(name=str(folder), attributes=[], **COMMON), tmp_path)
