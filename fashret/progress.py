@@ -23,11 +23,13 @@ def progress(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
     """
     if sys.stderr.isatty() or "ipykernel" in sys.modules:
         return tqdm(iterable, **{"smoothing": 0.05} | options)
-    share = "{percentage:3.0f}%, " if "total" in options or hasattr(iterable, "__len__") else ""
+    if options.get("total") is not None or hasattr(iterable, "__len__"):
+        done, left = "{percentage:3.0f}%, {n_fmt} of {total_fmt}", "{remaining} left, "
+    else:
+        done, left = "{n_fmt}", ""
     lines = {
         "file": _Lines(),
-        "bar_format": "{desc}: " + share + "{n_fmt} of {total_fmt}{unit}, {elapsed} passed, "
-        "{remaining} left, {rate_fmt}",
+        "bar_format": "{desc}: " + done + "{unit}, {elapsed} passed, " + left + "{rate_fmt}",
         "delay": _EVERY,
         "mininterval": _EVERY,
         "miniters": 1,

@@ -33,6 +33,17 @@ def test_a_file_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(line.startswith("hashing:  50%, 2.00 of 4.00B, 00:00 passed,") for line in lines)
 
 
+def test_what_has_no_end_yet_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(module, "_EVERY", 0.0)
+    assert len(list(progress(iter(range(5)), desc="reading", unit=" items"))) == 5
+    assert any(
+        line.startswith("reading: 3 items, 00:00") for line in stream.getvalue().splitlines()
+    )
+    assert not {"?", " of ", "left"} & set(stream.getvalue().replace(",", " ").split(" "))
+
+
 def test_short_work_says_nothing_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(io.StringIO(), monkeypatch, every=60.0) == ""
 

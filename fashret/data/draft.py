@@ -19,6 +19,9 @@ from fashret.data.splits import SPLITS
 _ROWS, _SIGNATURES, _DECIDED = "draft.arrow", "signatures", "decided.arrow"
 _STRING, _BUCKETS, _WRITTEN = Value("string"), 1 << 14, 1 << 14
 
+_BATCH_BYTES, _ROW_BYTES, _ALL = 1 << 25, 1 << 11, 1 << 40
+"""Bytes that are written at a time, bytes of a row besides its photo, and no number of rows."""
+
 _FACTS = {
     "_product": _STRING,
     "_confidence": Value("float64"),
@@ -49,7 +52,11 @@ class DraftWriter:
         self._folder, self._attributes = folder, attributes
         item = dict.fromkeys(("text", "category", *attributes, "photo_hash"), _STRING)
         features = Features({"item_id": _STRING, "image": Image(), **item, **_FACTS})
-        self._rows = ArrowWriter(path=str(folder / _ROWS), features=features)
+        # A batch of rows costs memory of whoever opens the file: few large ones, by bytes.
+        self._rows = ArrowWriter(
+            path=str(folder / _ROWS), features=features, writer_batch_size=_ALL
+        )
+        self._pending = 0
         self._signatures = (folder / _SIGNATURES).open("wb")
 
     def add(
@@ -68,6 +75,10 @@ class DraftWriter:
         if item.split is None and self.without_split is None:
             self.without_split = item.origin or item.item_id
         self._signatures.write(signature)
+        self._pending += len(encoded) + _ROW_BYTES
+        if self._pending > _BATCH_BYTES:
+            self._rows.write_examples_on_file()
+            self._pending = 0
         by_hand = "product_id" in item.by_hand
         self._rows.write(
             {
@@ -114,13 +125,13 @@ class Draft:
         return len(self._rows)
 
     def table(
-        self, products: Products, photos: NDArray[np.int64], splits: NDArray[np.int8]
+        self, products: Products, photos: NDArray[np.int32], splits: NDArray[np.int8]
     ) -> Dataset:
         """Join the items with what was decided of them, as the prepared table has it.
 
         Args:
             products: the product of each item.
-            photos: (N,) long codes of photos, equal for copies.
+            photos: (N,) int codes of photos, equal for copies.
             splits: (N,) number of each item's split, in the order of `SPLITS`.
         """
         decided = Features(
@@ -134,7 +145,7 @@ class Draft:
                 columns = [
                     products.column(part),
                     pa.array(products.confidence[part], pa.float32()),
-                    pa.array(photos[part]),
+                    pa.array(photos[part], pa.int64()),
                     names.take(pa.array(splits[part])),
                 ]
                 stream.write_batch(pa.record_batch(columns, schema=decided.arrow_schema))

@@ -71,17 +71,17 @@ class ItemTable:
             (N,) long codes, -1 where the value is null, empty or `unknown`; and the values.
         """
         codes, values = encode(self.dataset.data.column(name), UNKNOWN_VALUES)
-        return codes, values.to_pylist()
+        return codes.astype(np.int64), values.to_pylist()
 
     def text_codes(self) -> tuple[NDArray[np.int64], Sequence[str]]:
         """Encode the texts as `codes` does, without a list of the distinct ones in memory."""
         codes, values = encode(self.dataset.data.column("text"), UNKNOWN_VALUES)
-        return codes, Strings(values)
+        return codes.astype(np.int64), Strings(values)
 
     def products(self, min_confidence: float = 0.0) -> NDArray[np.int64]:
         """Encode the product ids: (N,) long, -1 where there is none or its confidence is lower."""
         codes = encode(self.dataset.data.column("product_id"), UNKNOWN_VALUES)[0]
-        return np.where(self.confidence < min_confidence, -1, codes)
+        return np.where(self.confidence < min_confidence, -1, codes.astype(np.int64))
 
     @property
     def confidence(self) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any
 
 import imagehash
 import numpy as np
@@ -52,6 +52,7 @@ _CANDIDATES = 1 << 16
 """Pairs of thumbnails that are compared at a time."""
 
 _Rows = NDArray[np.int64]
+_Codes = NDArray[np.int32]
 
 
 def signature(photo: Image.Image) -> bytes:
@@ -66,7 +67,7 @@ def signature(photo: Image.Image) -> bytes:
     return perceptual.tobytes() + thumbnail.tobytes()
 
 
-def find_copies(contents: _Rows, signatures: NDArray[np.uint8]) -> _Rows:
+def find_copies(contents: _Codes, signatures: NDArray[np.uint8]) -> _Codes:
     """Find the first copy of each photo.
 
     Photos are copies where their bytes are equal, or where their perceptual hashes and their
@@ -75,19 +76,19 @@ def find_copies(contents: _Rows, signatures: NDArray[np.uint8]) -> _Rows:
     exactly: hashes that differ in d bits at most agree in one of d + 1 bands.
 
     Args:
-        contents: (N,) long codes of photos, equal for equal bytes: all from 0 to their largest.
+        contents: (N,) int codes of photos, equal for equal bytes: all from 0 to their largest.
         signatures: (N, SIGNATURE_BYTES) uint8 signatures of the same photos.
 
     Returns:
-        (N,) long row of each photo's first copy; its own row for a photo without copies.
+        (N,) int row of each photo's first copy; its own row for a photo without copies.
     """
     if not len(contents):
-        return np.empty(0, dtype=np.int64)
+        return np.empty(0, dtype=np.int32)
     first = np.empty(int(contents.max()) + 1, dtype=np.int64)
     first[contents[::-1]] = np.arange(len(contents))[::-1]  # of several rows the last one stays
     rows = np.sort(first)
     leader = _leaders(signatures, rows)
-    return rows[leader[np.searchsorted(rows, first)]][contents]
+    return rows[leader[np.searchsorted(rows, first)]].astype(np.int32)[contents]
 
 
 def near_pairs(hashes: NDArray[np.uint64], max_distance: int) -> Iterator[tuple[_Rows, _Rows]]:
@@ -122,7 +123,7 @@ def near_pairs(hashes: NDArray[np.uint64], max_distance: int) -> Iterator[tuple[
 
 def join_copies(
     products: Products,
-    photos: _Rows,
+    photos: _Codes,
     max_group_size: int,
     *,
     fixed: NDArray[np.bool_],
@@ -132,7 +133,7 @@ def join_copies(
 
     Args:
         products: the product of each of N items.
-        photos: (N,) long codes of photos, equal for copies, below N.
+        photos: (N,) int codes of photos, equal for copies, below N.
         max_group_size: a photo of more items is a placeholder, which shows no product.
         fixed: (N,) whether an item's product, or that it has none, must not change.
         item_id: reads the id of an item.
@@ -174,7 +175,7 @@ def join_copies(
 def report_copies(
     products: Products,
     splits: NDArray[np.int8],
-    photos: _Rows,
+    photos: _Codes,
     report: Report,
     *,
     item_id: Callable[[int], str],
@@ -184,17 +185,17 @@ def report_copies(
     Args:
         products: the product of each of N items.
         splits: (N,) number of each item's split, in the order of `SPLITS`.
-        photos: (N,) long codes of photos, equal for copies, below N.
+        photos: (N,) int codes of photos, equal for copies, below N.
         report: the report that gets the section `photo_copies`.
         item_id: reads the id of an item.
     """
-    shown = _Shown.of(products.codes, splits, photos)
-    copied = shown.items[photos] > 1
-    foreign, apart = shown.products[photos] > 1, shown.splits[photos] > 1
+    copied = np.bincount(photos)[photos] > 1
+    foreign = _differ(photos, products.codes, products.known)
+    apart = _differ(photos, splits, np.ones(len(splits), dtype=bool))
     crossing = copied & (apart | foreign)
     examples = [*_first_photos(photos, crossing), *_first_photos(photos, copied & ~crossing)]
     report.photo_copies = {
-        "groups": int((shown.items > 1).sum()),
+        "groups": len(np.unique(photos[copied])),
         "items": int(copied.sum()),
         "across_products": int(foreign.sum()),
         "across_splits": {
@@ -219,29 +220,19 @@ def report_copies(
         log.warning("copies of photos: %s (photo_copies in report.json)", "; ".join(parts))
 
 
-class _Shown(NamedTuple):
-    """How many items, products and splits show each photo, (N,) by the code of the photo."""
-
-    items: _Rows
-    products: _Rows
-    splits: _Rows
-
-    @classmethod
-    def of(cls, products: _Rows, splits: NDArray[np.int8], photos: _Rows) -> "_Shown":
-        count = len(photos)
-        width = int(products.max(initial=0)) + 1
-        known = products >= 0
-        pairs = np.unique(photos[known] * width + products[known])
-        in_split = np.zeros((len(SPLITS), count), dtype=bool)
-        in_split[splits, photos] = True
-        return cls(
-            np.bincount(photos, minlength=count),
-            np.bincount(pairs // width, minlength=count),
-            in_split.sum(axis=0),
-        )
+def _differ(
+    photos: _Codes, codes: NDArray[np.signedinteger[Any]], known: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which items' photos are shown by items with different known codes, (N,) bool."""
+    least = np.full(len(photos), np.iinfo(codes.dtype).max, dtype=codes.dtype)
+    most = np.full(len(photos), np.iinfo(codes.dtype).min, dtype=codes.dtype)
+    np.minimum.at(least, photos[known], codes[known])
+    np.maximum.at(most, photos[known], codes[known])
+    differ: NDArray[np.bool_] = (least < most)[photos]
+    return differ
 
 
-def _first_photos(photos: _Rows, chosen: NDArray[np.bool_]) -> list[int]:
+def _first_photos(photos: _Codes, chosen: NDArray[np.bool_]) -> list[int]:
     """The first photos of some items, in the order of the items."""
     found, first = np.unique(photos[chosen], return_index=True)
     order = np.argsort(first)[:_EXAMPLES]
@@ -249,7 +240,7 @@ def _first_photos(photos: _Rows, chosen: NDArray[np.bool_]) -> list[int]:
 
 
 def _crossing_splits(
-    splits: NDArray[np.int8], photos: _Rows, foreign: NDArray[np.bool_], apart: NDArray[np.bool_]
+    splits: NDArray[np.int8], photos: _Codes, foreign: NDArray[np.bool_], apart: NDArray[np.bool_]
 ) -> Iterator[str]:
     """Describe how many photos of a split are also in another one, or are of several products."""
     for split, other in (("validation", "train"), ("test", "train"), ("test", "validation")):
@@ -274,7 +265,7 @@ def _crossing_splits(
 
 
 def _placeholders(
-    splits: NDArray[np.int8], photos: _Rows, item_id: Callable[[int], str]
+    splits: NDArray[np.int8], photos: _Codes, item_id: Callable[[int], str]
 ) -> Iterator[str]:
     """Describe the splits in which more than half of the items have the same photo."""
     for split in np.unique(splits).tolist():

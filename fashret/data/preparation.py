@@ -95,7 +95,6 @@ def _write_table(source: Source, folder: Path, resume_log: ResumeLog) -> Report:
     photos = find_copies(encode(draft.strings("photo_hash"))[0], draft.signatures)
     products, groups = _products(source, draft, photos, report)
     splits = splits_of_items(source, draft, groups, report, without_split=writer.without_split)
-    del groups  # of as many strings as there are items
     report_copies(products, splits, photos, report, item_id=draft.item_id)
     table = draft.table(products, photos, splits)
     table.select(np.argsort(splits, kind="stable")).save_to_disk(str(folder / "table"))
@@ -142,33 +141,35 @@ def _read_items(
 
 
 def _products(
-    source: Source, draft: Draft, photos: NDArray[np.int64], report: Report
-) -> tuple[Products, pa.Array]:
+    source: Source, draft: Draft, photos: NDArray[np.int32], report: Report
+) -> tuple[Products, Products]:
     """Find the product of each item, and those whose items must be in one split.
 
     Args:
         source: the source, with the rules of inferred products.
         draft: the items.
-        photos: (N,) long codes of photos, equal for copies.
+        photos: (N,) int codes of photos, equal for copies.
         report: gets a note of inferred products.
 
     Returns:
-        The products; and the ids of those that are in one split, (N,), null for none.
+        The products; and those of them whose items are in one split.
     """
     codes, names = encode(draft.strings("_product"))
-    keys, _ = encode(draft.strings("_key"))
-    joins = np.flatnonzero(keys >= 0)
-    if len(joins):  # items of one key and one photo are the product of the first of them
-        pairs = keys[joins] * len(photos) + photos[joins]
+    if draft.strings("_key").null_count < len(draft):
+        # Items of one key and one photo are the product of the first of them.
+        keys = encode(draft.strings("_key"))[0]
+        joins = np.flatnonzero(keys >= 0)
+        pairs = keys[joins].astype(np.int64) * len(photos) + photos[joins]
         _, first, same = np.unique(pairs, return_index=True, return_inverse=True)
+        codes = codes.copy()  # what Arrow returns is read-only
         codes[joins] = codes[joins[first]][same]
     products = Products(codes, draft.confidence, names)
     if source.groups is None:
-        return products, products.column()
+        return products, products
     products = join_copies(
         products, photos, source.groups.largest, fixed=draft.fixed, item_id=draft.item_id
     )
-    together = replace(products, codes=source.groups.split_groups(products)).column()
+    together = replace(products, codes=source.groups.split_groups(products))
     products = source.groups.final_products(products)
     if inferred := int(((products.confidence > 0.0) & (products.confidence < STATED)).sum()):
         report.note(

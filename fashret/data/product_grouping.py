@@ -57,12 +57,12 @@ class Products:
     """The products of N items.
 
     Attributes:
-        codes: (N,) long code of each item's product, UNKNOWN (-1) where it has none.
+        codes: (N,) int code of each item's product, UNKNOWN (-1) where it has none.
         confidence: (N,) float confidence that it is right, 0 to 1; `STATED` by the data set.
         names: the ids of the products by code.
     """
 
-    codes: NDArray[np.int64]
+    codes: NDArray[np.int32]
     confidence: NDArray[np.float64]
     names: pa.Array
 
@@ -142,19 +142,19 @@ class Grouping:
                 return match["product"], confidence
         return stem, 0.0
 
-    def split_groups(self, products: "Products") -> NDArray[np.int64]:
+    def split_groups(self, products: Products) -> NDArray[np.int32]:
         """Choose the products whose items must be in one split: stated ones and small ones.
 
         Args:
             products: the product of each of N items.
 
         Returns:
-            (N,) long product of each item, -1 where its items may be in different splits.
+            (N,) int product of each item, -1 where its items may be in different splits.
         """
         together = (products.confidence >= STATED) | (products.sizes <= self.largest)
-        return np.where(together, products.codes, UNKNOWN)
+        return np.where(together, products.codes, np.int32(UNKNOWN))
 
-    def final_products(self, products: "Products") -> "Products":
+    def final_products(self, products: Products) -> Products:
         """Finish the inferred products: the confidence of the best photo, and none too large.
 
         So `dress` is a photo of the product of `dress-back`. Stated products do not change.
@@ -169,7 +169,9 @@ class Grouping:
         raised = products.known & inferred
         best[raised] = highest[codes[raised]]
         none = ~products.known | (inferred & (products.sizes > self.largest)) | (best <= 0.0)
-        return Products(np.where(none, UNKNOWN, codes), np.where(none, 0.0, best), products.names)
+        return Products(
+            np.where(none, np.int32(UNKNOWN), codes), np.where(none, 0.0, best), products.names
+        )
 
     def join_by_title(
         self, titles: Sequence[str], images: Tensor, products: Tensor

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, groupby, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,32 +134,45 @@ def _cuts(shares: Mapping[str, float], used: Sequence[str]) -> NDArray[np.float6
     return np.cumsum([shares[split] for split in used])[:-1]
 
 
-def assign_splits(
-    groups: Iterable[str], shares: Mapping[str, float], seed: int
-) -> NDArray[np.int8]:
-    """Assign every group of items to a split, as `split_of` does, but leave no split empty.
+def group_hashes(groups: Iterable[str], seed: int, count: int = -1) -> NDArray[np.uint64]:
+    """Hash the names of groups, each as `split_of` does.
 
     Args:
-        groups: G different names.
-        shares: share of each split, adding up to 1.
+        groups: the group of each of N items; those of one group may follow one another.
         seed: seed of the hash.
+        count: their number, where it is known: a large array is then made once.
 
     Returns:
-        (G,) number of each group's split, in the order of `SPLITS`. In a data set so small that a
+        (N,) hashes, below 2^48.
+    """
+    runs = groupby(groups)  # the items of a product mostly follow one another
+    hashes = (repeat(int(digest([seed, name]), 16), len([*run])) for name, run in runs)
+    return np.fromiter(chain.from_iterable(hashes), dtype=np.uint64, count=count)
+
+
+def assign_splits(hashes: NDArray[np.uint64], shares: Mapping[str, float]) -> NDArray[np.int8]:
+    """Assign items to splits by the hashes of their groups, but leave no split empty.
+
+    Args:
+        hashes: (N,) hash of each item's group (`group_hashes`).
+        shares: share of each split, adding up to 1.
+
+    Returns:
+        (N,) number of each item's split, in the order of `SPLITS`. In a data set so small that a
         split would stay empty, the groups whose hashes are nearest to it are assigned to it.
     """
-    hashes = np.fromiter((int(digest([seed, name]), 16) for name in groups), dtype=np.uint64)
-    order = np.argsort(hashes, kind="stable")
     used = [split for split in SPLITS if shares.get(split, 0.0) > 0.0]
-    number = np.searchsorted(_cuts(shares, used), hashes[order] / 2**48, side="right")
-    if len(order) >= len(used):
-        cuts = np.searchsorted(number, np.arange(len(used)))
-        for i in range(1, len(used)):
-            cuts[i] = max(cuts[i - 1] + 1, min(int(cuts[i]), len(order) - len(used) + i))
-        number = np.searchsorted(cuts, np.arange(len(order)), side="right") - 1
-    assigned = np.empty(len(order), dtype=np.int8)
-    assigned[order] = np.array([SPLITS.index(split) for split in used])[number]
-    return assigned
+    number = np.searchsorted(_cuts(shares, used), hashes / 2**48, side="right")
+    if len(np.unique(number)) < len(used):
+        groups, place = np.unique(hashes, return_inverse=True)
+        of_group = np.searchsorted(_cuts(shares, used), groups / 2**48, side="right")
+        if len(groups) >= len(used):
+            cuts = np.searchsorted(of_group, np.arange(len(used)))
+            for i in range(1, len(used)):
+                cuts[i] = max(cuts[i - 1] + 1, min(int(cuts[i]), len(groups) - len(used) + i))
+            of_group = np.searchsorted(cuts, np.arange(len(groups)), side="right") - 1
+        number = of_group[place]
+    return np.array([SPLITS.index(split) for split in used], dtype=np.int8)[number]
 
 
 def digest(value: object) -> str:

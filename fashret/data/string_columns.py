@@ -14,7 +14,7 @@ _READ = 4096
 
 def encode(
     column: pa.ChunkedArray, unknown: Sequence[str] = ()
-) -> tuple[NDArray[np.int64], pa.Array]:
+) -> tuple[NDArray[np.int32], pa.Array]:
     """Encode a column of strings as codes into its sorted distinct values.
 
     Args:
@@ -22,7 +22,7 @@ def encode(
         unknown: spellings of no value.
 
     Returns:
-        (N,) long codes, -1 where there is no value; and the values.
+        (N,) int codes, -1 where there is no value; and the values.
     """
     if unknown:
         is_unknown = pc.is_in(column, value_set=pa.array(unknown))
@@ -30,7 +30,7 @@ def encode(
     distinct = pc.drop_null(pc.unique(column))
     values = distinct.take(pc.sort_indices(distinct))
     codes = pc.fill_null(pc.index_in(column, value_set=values), -1)
-    return codes.to_numpy().astype(np.int64), values
+    return codes.to_numpy(), values
 
 
 class Strings(Sequence[str]):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fashret.functional.judged import JudgedPairs
+from fashret.functional.neighbour_blocks import neighbours
 from fashret.functional.topk import topk
 from fashret.types import UNKNOWN
 
@@ -21,6 +22,8 @@ class HardPairs:
         similarity: (P,) float64 inner product of the two embeddings, to single precision.
         differs: (P, A) bool: the attribute is known for both items, and differs.
         counts: number of candidates that were looked at (`asked`), `kept`, and dropped by reason.
+        recall: share of the nearest that were looked at; below 1 where a category was so large that
+            they were looked for in blocks (`neighbours`).
     """
 
     anchor: Tensor
@@ -29,6 +32,7 @@ class HardPairs:
     similarity: Tensor
     differs: Tensor
     counts: dict[str, int]
+    recall: float = 1.0
 
 
 def hard_negatives(
@@ -40,6 +44,7 @@ def hard_negatives(
     *,
     depth: int,
     keep: int,
+    exact_up_to: int | None = None,
 ) -> HardPairs:
     """Find the nearest items of the same category that differ in a known attribute.
 
@@ -54,14 +59,17 @@ def hard_negatives(
         attributes: (N, A) long codes of the values of A attributes.
         depth: number of nearest items of its category that are looked at for each anchor.
         keep: largest number of hard negatives per anchor.
+        exact_up_to: largest category all of whose pairs are compared; None for any.
     """
     parts = []
     reasons = ("same product", "same caption", "no difference", "beyond miner.keep")
     counts = dict.fromkeys(("asked", "kept", *reasons), 0)
-    for code in category[category != UNKNOWN].unique().tolist():
+    found, known = 0.0, category[category != UNKNOWN]
+    for code in known.unique().tolist():
         rows = (category == code).nonzero()[:, 0]
         own = embeddings[rows]
-        ranking = topk(own, own, min(depth + 1, len(rows)), scored=0)
+        ranking = neighbours(own, min(depth + 1, len(rows)), exact_up_to=exact_up_to)
+        found += ranking.recall * len(rows)
         anchor = rows[:, None].expand_as(ranking.rows)
         other = rows[ranking.rows.clamp(min=0)]
         candidate = (ranking.rows >= 0) & (other != anchor)
@@ -100,7 +108,8 @@ def hard_negatives(
     columns = [torch.cat(column) for column in zip(*parts, strict=True)]
     order = columns[0].argsort(stable=True)
     anchors, negatives, ranks, similarities, differing = (column[order] for column in columns)
-    return HardPairs(anchors, negatives, ranks, similarities, differing, counts)
+    recall = found / len(known)
+    return HardPairs(anchors, negatives, ranks, similarities, differing, counts, recall)
 
 
 def query_hard_negatives(

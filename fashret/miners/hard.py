@@ -44,6 +44,9 @@ class HardMiner:
         skip: for judged queries, nearest items that are left out, since they may be relevant.
         margin: for judged queries, how much less similar a negative is than the query's relevant
             items are on average, -2 to 2.
+        exact_up_to: the largest category of which every two items are compared; in a larger one the
+            nearest are looked for in blocks, and the share of them that is found is written. null
+            for any.
     """
 
     def __init__(
@@ -57,12 +60,15 @@ class HardMiner:
         random: float = 0.3,
         skip: int = 10,
         margin: float = 0.0,
+        exact_up_to: int | None = 200_000,
     ) -> None:
         if not 0.0 <= random <= 1.0 or ramp < 0 or depth < 1 or keep < 1 or skip < 0:
             raise ConfigError(
                 f"miner: random={random} must be within 0 and 1, ramp={ramp} and skip={skip} at "
                 f"least 0, depth={depth} and keep={keep} at least 1"
             )
+        if exact_up_to is not None and exact_up_to < 1:
+            raise ConfigError(f"miner.exact_up_to={exact_up_to}: it must be at least 1, or null")
         # Every process mines the same items; the first one writes them.
         self.folder = None if folder is None or not is_first() else Path(folder)
         self.depth = depth
@@ -72,6 +78,7 @@ class HardMiner:
         self.random = random
         self.skip = skip
         self.margin = margin
+        self.exact_up_to = exact_up_to
         self._partners = np.zeros((0, 0), dtype=np.int64)
         self._of_queries = np.zeros((0, 0), dtype=np.int64)
 
@@ -171,6 +178,7 @@ class HardMiner:
             torch.stack(values, dim=1) if values else torch.zeros(len(rows), 0, dtype=torch.long),
             depth=self.depth,
             keep=self.keep,
+            exact_up_to=self.exact_up_to,
         )
         ids = np.array(items.ids, dtype=object)[rows.numpy()]
         frame = pd.DataFrame(
@@ -193,9 +201,16 @@ class HardMiner:
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             frame.to_parquet(self.folder / f"{name}.parquet", index=False)
-            (self.folder / f"{name}.json").write_text(json.dumps(pairs.counts, indent=1))
+            written = pairs.counts | ({"recall": pairs.recall} if pairs.recall < 1.0 else {})
+            (self.folder / f"{name}.json").write_text(json.dumps(written, indent=1))
         counts = ", ".join(f"{n} {what}" for what, n in pairs.counts.items())
         log.info("%s: %s", name.replace("_", " "), counts)
+        if pairs.recall < 1.0:
+            log.info(
+                "large categories were searched in blocks, which hold %.0f %% of the nearest "
+                "(miner.exact_up_to)",
+                100.0 * pairs.recall,
+            )
 
     def compose(self, batches: RowBatchSampler, *, seed: int) -> RowBatchSampler:
         """Wrap a sampler, so that its batches are anchors and their hard negatives."""

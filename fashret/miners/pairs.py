@@ -39,6 +39,7 @@ class PairMiner(HardMiner):
         random: share of a batch that stays random, 0 to 1.
         skip: for judged queries, nearest items that are left out, see `HardMiner`.
         margin: for judged queries, see `HardMiner`.
+        exact_up_to: the largest category of which every two items are compared, see `HardMiner`.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class PairMiner(HardMiner):
         random: float = 0.3,
         skip: int = 10,
         margin: float = 0.0,
+        exact_up_to: int | None = 200_000,
     ) -> None:
         super().__init__(
             folder=folder,
@@ -65,6 +67,7 @@ class PairMiner(HardMiner):
             random=random,
             skip=skip,
             margin=margin,
+            exact_up_to=exact_up_to,
         )
         if set(shares) - set(TIERS) or abs(sum(shares.values()) - 1.0) > 1e-6 or count < 1:
             raise ConfigError(

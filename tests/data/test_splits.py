@@ -9,14 +9,21 @@ import pytest
 
 from fashret.data.preparation import prepare
 from fashret.data.sources import Hub
-from fashret.data.splits import SPLITS, assign_splits, looks_like_split, split_named, split_of
+from fashret.data.splits import (
+    SPLITS,
+    assign_splits,
+    group_hashes,
+    looks_like_split,
+    split_named,
+    split_of,
+)
 from fashret.errors import DataError
 from support.sources import COMMON, folder, photo, rows
 
 
 def split_of_each(groups: Iterable[str], seed: int = 0) -> dict[str, str]:
     names = list(groups)
-    numbers = assign_splits(names, COMMON["splits"], seed)
+    numbers = assign_splits(group_hashes(names, seed), COMMON["splits"])
     return {name: SPLITS[number] for name, number in zip(names, numbers, strict=True)}
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fashret.functional import neighbour_blocks
 from fashret.functional.judged import JudgedPairs
 from fashret.functional.mining import hard_negatives, query_hard_negatives
 from fashret.types import JudgedQueries
@@ -163,3 +164,32 @@ def test_hard_negatives_of_queries_are_within_the_ranks_and_the_margin() -> None
     counts = dict(found.counts)
     assert counts.pop("asked") == sum(counts.values())
     assert counts["kept"] == len(found.anchor) > 0
+
+
+def test_a_large_category_is_searched_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbour_blocks, "_PROBED", 4)
+    drawn = torch.Generator().manual_seed(3)
+    count = 1500
+    codes = {
+        name: torch.randint(kinds, (count,), generator=drawn)
+        for name, kinds in (("category", 2), ("product", 700), ("caption", 900))
+    }
+    table = codes | {
+        "embeddings": normalize(torch.randn(count, 8, generator=drawn), dim=1),
+        "attributes": torch.randint(-1, 4, (count, 3), generator=drawn),
+    }
+    exact = hard_negatives(**table, depth=20, keep=5)
+    found = hard_negatives(**table, depth=20, keep=5, exact_up_to=100)
+    assert exact.recall == 1.0
+    assert 0.5 < found.recall < 1.0
+    ours, theirs = (
+        {(a, b) for a, b in zip(pairs.anchor.tolist(), pairs.negative.tolist(), strict=True)}
+        for pairs in (found, exact)
+    )
+    assert len(ours & theirs) / len(theirs) > 0.5
+    assert bool((table["category"][found.anchor] == table["category"][found.negative]).all())
+    assert bool((table["product"][found.anchor] != table["product"][found.negative]).all())
+    assert bool(found.differs.any(dim=1).all())
+    large = int((table["category"] == 0).sum())  # only one of them is larger than this
+    at_most = hard_negatives(**table, depth=20, keep=5, exact_up_to=max(large, count - large) - 1)
+    assert found.recall < at_most.recall < 1.0
