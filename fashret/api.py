@@ -131,6 +131,10 @@ def build_catalog(*overrides: str) -> "Catalog":
 
     with _composed("build_catalog", overrides) as composed:
         options = catalog_options(composed)
+    if options.part is not None:
+        raise ConfigError(
+            f"catalog.part={options.part} builds no catalog: it is for jobs of the command line"
+        )
     return _of_rank_zero(run(options))
 
 

@@ -20,6 +20,8 @@ KEYS: dict[str, Any] = {
     "baseline": str | None,
     "catalog.dir": str | None,
     "catalog.index": Literal["exact", "hnsw", "ivfpq", "int8", "binary", "milvus"] | None,
+    "catalog.parquet": str | None,
+    "catalog.part": str | None,
     "catalog.uri": str | None,
     "catalog.dtype": Literal["float32", "float16"],
     "ckpt": str,

@@ -15,7 +15,7 @@ import torch
 
 from fashret.cache import mark_used
 from fashret.catalog import folder as catalog_folder
-from fashret.catalog.contents import Contents, FeatureStores, stores_folder
+from fashret.catalog.contents import Contents, FeatureStores, Missing, Part, stores_folder
 from fashret.catalog.encode import Encoder
 from fashret.catalog.folder import Catalog, open_catalog, verify
 from fashret.catalog.growth import Changes, link_files, store_features, switch
@@ -131,6 +131,54 @@ def ensure_catalog(
     if first:
         verify(catalog)
     return catalog.changed(features=features)
+
+
+def encode_part(
+    table: ItemTable,
+    identity: Mapping[str, Any],
+    load: Callable[[], Retriever],
+    cache_dir: Path,
+    part: Part,
+    *,
+    label: str,
+    dtype: str = "float32",
+    device: torch.device | str = "cpu",
+    num_workers: int = 0,
+) -> Missing:
+    """Encode and store one part of a data set's photos and texts, and build no catalog.
+
+    Jobs that know nothing of one another share the work: each has a range of hashes, so that none
+    encodes what another does. When all are done, `ensure_catalog` encodes what none had.
+
+    Args:
+        table: the items.
+        identity: the identity of the encoder.
+        load: loads the encoder; called only if something has to be encoded.
+        cache_dir: the cache, which the jobs share.
+        part: the range of hashes.
+        label: the name of the encoder.
+        dtype: the dtype of the stored features, float16 or float32.
+        device: the device of the encoder.
+        num_workers: worker processes that decode photos.
+
+    Returns:
+        What was encoded.
+
+    Raises:
+        CatalogError: features contain NaN or Inf; the disk is too small.
+    """
+    folder, contents = stores_folder(cache_dir, label, identity, dtype), Contents(table)
+    stores = FeatureStores.open(folder)
+    if stores is not None and not stores.missing(contents).within(part, contents):
+        return Missing.nothing()
+    retriever = load().eval().requires_grad_(False).to(device)
+    stores = FeatureStores.create(folder, retriever, dtype, identity)
+    missing = stores.missing(contents).within(part, contents)
+    mark_used(folder)
+    Encoder(retriever=retriever, device=device, num_workers=num_workers).encode_table(
+        contents, stores, missing
+    )
+    return missing
 
 
 @dataclass(frozen=True)

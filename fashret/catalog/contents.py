@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from fashret.catalog.feature_store import (
     content_digests,
 )
 from fashret.data.items import ItemTable
-from fashret.errors import CatalogError
+from fashret.errors import CatalogError, ConfigError
 from fashret.models.retriever import Retriever
 from fashret.types import UNKNOWN
 
@@ -70,6 +71,38 @@ class Contents:
         return content_digests((text.encode() for text in self.captions), len(self.captions))
 
 
+class Part(NamedTuple):
+    """One of several ranges of hashes, which together hold every content once.
+
+    Attributes:
+        number: which of them, from 1.
+        of: how many there are.
+    """
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        """Read a part such as 3/16.
+
+        Raises:
+            ConfigError: the text is no such part.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        part = cls(*map(int, match.groups())) if match else cls(0, 0)
+        if not 1 <= part.number <= part.of:
+            raise ConfigError(f"catalog.part={text}: expected such as 3/16, from 1/16 to 16/16")
+        return part
+
+    def holds(self, digests: Digests) -> NDArray[np.bool_]:
+        """Return which contents are in the part, (N,) bool."""
+        whole = np.ascontiguousarray(digests).view(np.uint8).reshape(-1, DIGEST_BYTES)
+        first = np.ascontiguousarray(whole[:, :4]).view(">u4").ravel().astype(np.uint64)
+        held: NDArray[np.bool_] = first * np.uint64(self.of) >> np.uint64(32) == self.number - 1
+        return held
+
+
 class Missing(NamedTuple):
     """What is not in the stores.
 
@@ -82,6 +115,17 @@ class Missing(NamedTuple):
     photos: NDArray[np.int64]
     captions: NDArray[np.int64]
     damaged: tuple[Mapping[bytes, int], Mapping[bytes, int]] = ({}, {})
+
+    @classmethod
+    def nothing(cls) -> "Missing":
+        """Nothing is missing."""
+        return cls(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+
+    def within(self, part: "Part", contents: Contents) -> "Missing":
+        """What of this is in a part of all contents."""
+        photos = self.photos[part.holds(contents.photos[self.photos])]
+        captions = self.captions[part.holds(contents.texts[self.captions])]
+        return Missing(photos, captions, self.damaged)
 
     def __bool__(self) -> bool:
         return len(self.photos) + len(self.captions) > 0

@@ -259,6 +259,8 @@ def catalog_options(composed: Composed) -> CatalogOptions:
         folder=folder,
         index=cfg.catalog.index,
         uri=cfg.catalog.uri,
+        part=cfg.catalog.part,
+        parquet=None if cfg.catalog.parquet is None else Path(cfg.catalog.parquet).expanduser(),
     )
 
 

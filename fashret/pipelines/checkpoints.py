@@ -1,11 +1,14 @@
 """Load the model of a checkpoint, and build the catalogs of trained models."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from fashret.catalog.build import encode_part
+from fashret.catalog.contents import Missing, Part
 from fashret.catalog.folder import Catalog
 from fashret.models.checkpoint import learned_digest, with_weights
 from fashret.models.retriever import Retriever
@@ -57,6 +60,34 @@ def embedding_catalog(
         features={"image": base.image_features, "text": base.text_features},
         preprocess=base.manifest["preprocess"],
         folder=folder,
+    )
+
+
+def encode_features(session: Session, state: Mapping[str, Tensor] | None, part: Part) -> Missing:
+    """Encode one part of the data with a model's towers, see `encode_part`.
+
+    Args:
+        session: the model and the data.
+        state: the trained weights; None for the untrained model.
+        part: the part.
+
+    Returns:
+        What was encoded.
+    """
+    identity, load = session.identity, session.untrained
+    if state is not None and not session.spec.frozen:
+        identity = learned_identity(session, state)
+        load = partial(session.trained_towers, state)
+    return encode_part(
+        session.table,
+        identity,
+        load,
+        session.cache_dir,
+        part,
+        label=session.spec.label,
+        dtype=session.options.catalog_dtype,
+        device=session.device,
+        num_workers=session.source.workers,
     )
 
 

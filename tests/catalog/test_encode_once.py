@@ -289,3 +289,28 @@ def test_damaged_features_are_encoded_again(shop: Shop, caplog: pytest.LogCaptur
     assert shop.catalog() == (1, 0)
     assert "1 features differ from their checksums and are encoded again" in caplog.text
     assert shop.catalog() == (0, 0)
+
+
+def test_jobs_encode_a_part_each_and_the_catalog_is_joined(
+    shop: Shop, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """The last features differ from those of one job by what another batch changes."""
+    counted = []
+    for number in (3, 1, 2):
+        with caplog.at_level(logging.INFO):
+            counted.append(shop.catalog(f"catalog.part={number}/3"))
+        photos, texts = counted[-1]
+        assert f"part {number}/3: {photos} photos and {texts} texts encoded" in caplog.text
+        assert shop.catalog(f"catalog.part={number}/3") == (0, 0)
+        assert not list((tmp_path / "cache").glob("catalogs/*"))
+    assert [sum(each) for each in zip(*counted, strict=True)] == [150, 150]
+    assert all(20 < photos < 80 and 20 < texts < 80 for photos, texts in counted)
+    shards = shop.run.at("shards")
+    assert shop.catalog(f"catalog.parquet={shards}") == (0, 0)
+    assert [path.name for path in shards.iterdir()] == ["shard-00000-of-00001.parquet"]
+    joined = open_catalog(next((tmp_path / "cache").glob("catalogs/*[!k]")))
+    shop.run.cache_dir = tmp_path / "alone"
+    assert shop.catalog() == (150, 150)
+    alone = open_catalog(next((tmp_path / "alone").glob("catalogs/*[!k]")))
+    assert torch.allclose(joined.image, alone.image, atol=1e-5)
+    assert torch.allclose(joined.text, alone.text, atol=1e-5)
