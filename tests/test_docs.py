@@ -207,6 +207,14 @@ def desk(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     exported = {"id": ids, "vector": list(vectors), "text_vector": list(vectors[::-1])}
     pq.write_table(pa.table(exported), desk / "vectors.parquet")
     (desk / "views").symlink_to(desk / "photos")
+    (desk / "shards").mkdir()
+    photos = [(desk / "photos" / name).read_bytes() for name in ids]
+    shard = {
+        "item_id": ids,
+        "image": photos,
+        "text": [said[n % 3].format("top") for n in range(60)],
+    }
+    pq.write_table(pa.table(shard), desk / "shards" / "train-00000-of-00001.parquet")
     export = ["Handle,Title,Type,Image Src"]
     export += [f"h{n // 2},A {kinds[n // 2 % 3]} {n // 2},{kinds[n // 2 % 3]},photos/{n}.jpg"
                for n in range(60)]  # fmt: skip

@@ -2,13 +2,20 @@
 
 import json
 import logging
-from contextlib import closing
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets.utils import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
 from numpy.typing import NDArray
 
 from fashret.cache import mark_used
@@ -97,10 +104,24 @@ def _write_table(source: Source, folder: Path, resume_log: ResumeLog) -> Report:
     splits = splits_of_items(source, draft, groups, report, without_split=writer.without_split)
     report_copies(products, splits, photos, report, item_id=draft.item_id)
     table = draft.table(products, photos, splits)
-    table.select(np.argsort(splits, kind="stable")).save_to_disk(str(folder / "table"))
+    with _bar_in_a_terminal():
+        table.select(np.argsort(splits, kind="stable")).save_to_disk(str(folder / "table"))
     draft.delete()
     _report_coverage(source, splits, report)
     return report
+
+
+@contextmanager
+def _bar_in_a_terminal() -> Iterator[None]:
+    """Let `datasets` draw its progress in a terminal alone: in a file it writes one long line."""
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _read_items(
