@@ -24,10 +24,9 @@ def encode(
     Returns:
         (N,) int codes, -1 where there is no value; and the values.
     """
-    if unknown:
-        is_unknown = pc.is_in(column, value_set=pa.array(unknown))
-        column = pc.if_else(is_unknown, pa.scalar(None, pa.string()), column)
     distinct = pc.drop_null(pc.unique(column))
+    if unknown:
+        distinct = distinct.filter(pc.invert(pc.is_in(distinct, value_set=pa.array(unknown))))
     values = distinct.take(pc.sort_indices(distinct))
     codes = pc.fill_null(pc.index_in(column, value_set=values), -1)
     return codes.to_numpy(), values
