@@ -83,6 +83,8 @@ def train(*overrides: str) -> "TrainResult":
     from fashret.pipelines.train import train as run
 
     with _composed("train", overrides) as composed:
+        if composed.cfg.dry_run:
+            raise ConfigError("dry_run=true trains nothing: it is for the command line")
         options = train_options(composed)
         write_hydra_folder(composed)
     result = _of_rank_zero(run(options))

@@ -26,6 +26,7 @@ KEYS: dict[str, Any] = {
     "catalog.dtype": Literal["float32", "float16"],
     "ckpt": str,
     "device": str,
+    "dry_run": bool,
     "fail_on_regression": bool,
     "gallery": bool,
     "gather": bool,

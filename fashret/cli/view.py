@@ -1,5 +1,7 @@
 """`fashret view`: write a page of a prepared data set, to inspect and correct it."""
 
+from shutil import get_terminal_size
+
 from omegaconf import DictConfig
 
 from fashret.cli.command import run
@@ -17,8 +19,9 @@ def view(cfg: DictConfig) -> None:
     from fashret.pipelines.view import write_view
 
     composed = Composed.checked(cfg, "view")
-    page = write_view(composed.session(), build(cfg.view))
+    overview, page = write_view(composed.session(), build(cfg.view))
     print(
+        f"{overview.wrapped(get_terminal_size().columns)}\n"
         f"page: {page}\n"
         f"to correct items, fill in {page.with_name('overrides.csv')} and pass it as "
         "data.overrides=<that file>"

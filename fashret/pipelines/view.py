@@ -4,10 +4,11 @@ from pathlib import Path
 
 from fashret.pipelines.session import Session, SessionOptions
 from fashret.pipelines.systems import System
+from fashret.reports.overview import Overview, describe_table
 from fashret.reports.viewer import NearDuplicates, Viewer
 
 
-def write_view(options: SessionOptions, viewer: Viewer) -> Path:
+def write_view(options: SessionOptions, viewer: Viewer) -> tuple[Overview, Path]:
     """Prepare a data set, and write its page.
 
     Args:
@@ -15,11 +16,12 @@ def write_view(options: SessionOptions, viewer: Viewer) -> Path:
         viewer: the options of the page.
 
     Returns:
-        The page's path.
+        What the data hold in words, and the page's path.
     """
     session = Session.open(options)
     near_duplicates = None
     if viewer.alike is not None and len(session.table) > 1:
         image = System.untrained(session).embeddings.image.float()
         near_duplicates = NearDuplicates.find(image, session.table.products(), viewer.alike)
-    return viewer.write(session.output_dir, session.table, session.source, near_duplicates)
+    page = viewer.write(session.output_dir, session.table, session.source, near_duplicates)
+    return Overview(describe_table(session.table)), page
