@@ -1,4 +1,4 @@
-"""Reading of users' tables: CSV, TSV, JSON lines, parquet."""
+"""Reading of users' tables: CSV, TSV, JSON lines, parquet, Excel."""
 
 import csv
 import gzip
@@ -18,12 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features
 
+from fashret.data.excel import read_sheet
 from fashret.data.preparation_report import Report
 from fashret.errors import DataError
 
 _DELIMITERS = ",;\t|"
 _JSON_LINES = (".jsonl", ".ndjson")
-SUFFIXES = (".csv", ".tsv", *_JSON_LINES, ".parquet")
+_EXCEL = (".xlsx", ".xlsm")
+SUFFIXES = (".csv", ".tsv", *_JSON_LINES, ".parquet", *_EXCEL)
 """The endings of the files that are read, in any case."""
 
 _UNREADABLE = (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile)
@@ -78,16 +80,22 @@ def read_table(
     try:
         if path.suffix.lower() == ".parquet":
             return _parquet(path, columns)
+        if path.suffix.lower() in _EXCEL:
+            return _excel(path, report, key)
         name, encoded = _unpacked(path, key)
         suffix = Path(name).suffix.lower()
-        if suffix in (*_JSON_LINES, *SUFFIXES) and suffix != ".parquet":
+        if suffix in SUFFIXES and suffix not in (".parquet", *_EXCEL):
             text = _decoded(encoded, f"{key}={path}", encoding, report)
             if suffix in _JSON_LINES:
                 return _json_lines(path, text)
             return _delimited(path, text, report, photos)
     except (*_UNREADABLE, pa.ArrowException) as e:
         raise DataError(f"{key}={path} cannot be read: {e}") from e
-    raise DataError(f"{key}={path} has none of the endings {', '.join(SUFFIXES)}")
+    hint = "; save it as .xlsx" if path.suffix.lower() in (".xls", ".ods") else ""
+    raise DataError(
+        f"{key}={path} has none of the endings {', '.join(SUFFIXES)}, nor .gz or .zip of a text "
+        f"file{hint}"
+    )
 
 
 def as_text(value: object, column: str, where: str) -> str:
@@ -268,6 +276,20 @@ def _delimited(path: Path, text: str, report: Report, photos: Sequence[str]) -> 
         rows.append((where, dict(zip(header, kept, strict=True))))
     columns = [name for name in header if name]
     return Table(columns, columns, rows)
+
+
+def _excel(path: Path, report: Report, key: str) -> Table:
+    (_, first), *rows = read_sheet(path, report, key=key)
+    header = ["" if name is None else str(name).strip() for name in first]
+    while header and not header[-1]:
+        header.pop()
+    _check_names(header, path)
+    columns = [name for name in header if name]
+    return Table(
+        columns,
+        columns,
+        [(where, {n: v for n, v in zip(header, row, strict=False) if n}) for where, row in rows],
+    )
 
 
 def _check_names(columns: Sequence[str], path: Path) -> None:

@@ -3,12 +3,15 @@
 import gzip
 import io
 import json
+import sys
 import unicodedata
 import zipfile
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import openpyxl
 import pyarrow as pa
 import pytest
 
@@ -235,7 +238,9 @@ def test_what_is_packed_otherwise_is_refused(shop: Shop) -> None:
 def test_endings_are_read_in_any_case_and_others_are_refused(shop: Shop) -> None:
     assert len(shop(PLAIN, "ITEMS.CSV")) == 12
     with pytest.raises(DataError, match=r"none of the endings .csv, .tsv, .jsonl"):
-        shop(PLAIN, "items.xlsx")
+        shop(PLAIN, "items.txt")
+    with pytest.raises(DataError, match=r"nor .gz or .zip of a text file; save it as .xlsx"):
+        shop(PLAIN, "items.xls")
 
 
 def test_a_line_that_is_no_object_is_refused_by_number(shop: Shop) -> None:
@@ -276,3 +281,52 @@ def test_photos_behind_a_link_are_found_and_those_outside_are_not(
     assert len(shop(lines("image", "img/{i}.jpg"))) == 12
     with pytest.raises(DataError, match=r"image outside data.root"):
         shop(lines("image", "../disk/{i}.jpg"))
+
+
+def workbook(**sheets: list[list[Any]]) -> bytes:
+    """An Excel file of some sheets."""
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, lines_of_it in sheets.items():
+        sheet = book.create_sheet(name)
+        for line in lines_of_it:
+            sheet.append(line)
+    for sheet in book:
+        for cell in sheet["D"]:
+            cell.number_format = "00000"
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def test_an_excel_file_is_read_as_it_is_shown(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    body = [
+        [f"{i}.jpg", f"tee {i}", ["tees", "#N/A"][i == 3], i // 2, 2.0 * i, date(2026, 1, 1 + i)]
+        for i in range(12)
+    ]
+    header = ["image", "Text", "category", "product_id", "size", "added"]
+    encoded = workbook(
+        Notes=[["How to fill in this file"]],
+        Items=[[], header, *body, [], [None] * 6],
+        Prices=[["sku", "price"], ["1", 2]],
+    )
+    table = shop(encoded, "Items.XLSX", attributes=["size", "added"])
+    found = rows(table)
+    assert len(found) == 12
+    assert found["4.jpg"]["text"] == "tee 4"
+    assert found["4.jpg"]["product_id"] == "00002"
+    assert (found["4.jpg"]["size"], found["4.jpg"]["added"]) == ("8", "2026-01-05")
+    assert found["3.jpg"]["category"] == "unknown"
+    assert table.report["repaired"]["cell with an error: empty"] == 1
+    assert "the sheet Items is read, Prices not" in caplog.text
+    assert "Notes" not in caplog.text
+
+
+def test_what_is_no_workbook_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"items.xlsx cannot be read as an Excel workbook"):
+        shop(PLAIN, "items.xlsx")
+    with pytest.raises(DataError, match=r"has no sheet with names of columns and a row"):
+        shop(workbook(Empty=[["image", "text"]]), "items.xlsx")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(DataError, match=r"Excel files need another package \(openpyxl\)"):
+        shop(b"not looked at", "items.xlsx")

@@ -1,5 +1,7 @@
 """Google Merchant's and Facebook's product feeds, as a table or as XML."""
 
+import gzip
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,12 +49,15 @@ def offers(rows: Rows, report: Report) -> Iterator[Offer]:
 def xml_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Read the items of an RSS 2.0 or Atom feed; photos that repeat give a list.
 
+    Args:
+        path: path of the file, .xml or .xml.gz.
+
     Raises:
         DataError: the file is not XML, or has no items.
     """
     number = 0
     try:
-        for _, element in ElementTree.iterparse(path):
+        for element in _elements(path):
             if _local(element.tag) not in ("item", "entry"):
                 continue
             number += 1
@@ -67,10 +72,17 @@ def xml_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                     row[name], is_google[name] = text, google  # g:id is the item's, id is Atom's
             element.clear()
             yield f"{path.name} item {number}", row
-    except ElementTree.ParseError as e:
+    except (ElementTree.ParseError, EOFError, OSError, zlib.error) as e:
         raise DataError(f"data.table={path} is not XML after item {number}: {e}") from e
     if not number:
         raise DataError(f"data.table={path} has no <item> (RSS) and no <entry> (Atom)")
+
+
+def _elements(path: Path) -> Iterator[ElementTree.Element]:
+    """The elements of a file in the order of their ends, which may be packed."""
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as opened:
+        for _, element in ElementTree.iterparse(opened):
+            yield element
 
 
 def _local(tag: str) -> str:

@@ -191,7 +191,7 @@ class Feed(Source):
 
     def _read(self) -> Table:
         path = self._path
-        if path.suffix.lower() == ".xml":
+        if path.name.lower().endswith((".xml", ".xml.gz")):
             rows = list(xml_rows(path))
             columns = list(dict.fromkeys(name for _, row in rows for name in row))
             return Table(columns, columns, rows)

@@ -1,5 +1,7 @@
 """Google Merchant's feed as a table and as XML."""
 
+import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,10 @@ ATOM = """<feed xmlns="http://www.w3.org/2005/Atom" xmlns:g="http://base.google.
 def test_an_xml_feed_is_read_as_its_table_would_be(tmp_path: Path) -> None:
     (tmp_path / "feed.xml").write_text(RSS)
     report = Report()
+    (tmp_path / "feed.xml.gz").write_bytes(gzip.compress(RSS.encode()))
     (found,) = offers(xml_rows(tmp_path / "feed.xml"), report)
+    (packed,) = offers(xml_rows(tmp_path / "feed.xml.gz"), Report())
+    assert replace(packed, where=found.where) == found
     assert (found.item_id, found.product_id, found.where) == ("007", "G1", "feed.xml item 1")
     assert found.title == "Robe dété & ceinture"
     assert found.photos == [f"https://x.y/{name}.jpg" for name in "abc"]
