@@ -23,6 +23,8 @@ def view(cfg: DictConfig) -> None:
     print(
         f"{overview.wrapped(get_terminal_size().columns)}\n"
         f"page: {page}\n"
+        f"products of several photos: {page.with_name('groups.json')}, the least certain in "
+        "groups_audit.csv\n"
         f"to correct items, fill in {page.with_name('overrides.csv')} and pass it as "
         "data.overrides=<that file>"
     )

@@ -3,11 +3,14 @@
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fashret.catalog.folder import Catalog
+from fashret.data.items import ItemTable
 from fashret.data.leakage import find_leaking
 from fashret.errors import DataError
 from fashret.losses import Composite
@@ -44,17 +47,9 @@ def training_items(
         DataError: no training item is left, or none has anything to learn from.
         ConfigError: a batch would have a single item.
     """
-    table, grouping, codes = session.table, session.source.groups, session.codes
-    product, confidence = codes.product, torch.from_numpy(table.confidence)
-    joined = torch.zeros(len(table), dtype=torch.bool)
-    by_title = grouping is not None and grouping.title_confidence >= grouping.min_confidence
-    if (
-        grouping is not None and by_title and not session.spec.random
-    ):  # random towers see no similarity
-        product, joined = grouping.join_by_title(table.column("text"), baseline.image, product)
-        confidence = torch.where(joined, grouping.title_confidence, confidence)
-    rows = torch.from_numpy(table.rows("train"))
-    leaks, copied = find_leaking(table, rows, product, joined, confidence)
+    table, codes = session.table, session.codes
+    found = find_products(session, baseline.image)
+    rows, leaks, copied = found.rows, found.leaks, found.copied
     if bool(leaks.any()):
         log.warning(
             "dropping %d training items whose photo or product also occurs in validation or test "
@@ -68,7 +63,9 @@ def training_items(
             f"the photo itself. photo_copies in {table.folder / 'report.json'} names them; "
             "data.groups.title_confidence=0 joins no products by their titles"
         )
-    items = codes.training_items(table, rows[~leaks], product=product, tiers=session.source.tiers)
+    items = codes.training_items(
+        table, rows[~leaks], product=found.product, tiers=session.source.tiers
+    )
     items = replace(
         items,
         by_product=all(task.by_product for task in tasks),
@@ -77,8 +74,51 @@ def training_items(
     )
     check_items(session, items, tasks, loss, gather=gather)
     if session.group.global_rank == 0:
-        write_groups(session.output_dir / "mining", table, product, confidence, rows[leaks])
+        found.write(session.output_dir / "mining", table)
     return items
+
+
+class FoundProducts(NamedTuple):
+    """Products as training knows them, and the training items that occur in another split too.
+
+    Attributes:
+        product: (N,) long code of each item's product, UNKNOWN for none.
+        confidence: (N,) float confidence of the product, 0 to 1.
+        rows: (n,) long rows of the training split.
+        leaks: (n,) bool: the photo or product of the row also occurs in validation or test.
+        copied: (n,) bool: the photo does.
+    """
+
+    product: Tensor
+    confidence: Tensor
+    rows: Tensor
+    leaks: Tensor
+    copied: Tensor
+
+    def write(self, folder: Path, table: ItemTable) -> None:
+        """Write groups.json and groups_audit.csv."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_groups(folder, table, self.product, self.confidence, self.rows[self.leaks])
+
+
+def find_products(session: Session, image: Tensor | None) -> FoundProducts:
+    """Find the products of the items, also by titles of photos that look alike.
+
+    Args:
+        session: the model and the data.
+        image: (N, D) embeddings of the photos by the untrained model; None joins none by title.
+    """
+    table, grouping = session.table, session.source.groups
+    product, confidence = session.codes.product, torch.from_numpy(table.confidence)
+    joined = torch.zeros(len(table), dtype=torch.bool)
+    by_title = grouping is not None and grouping.title_confidence >= grouping.min_confidence
+    # Random towers see no similarity.
+    if grouping is not None and by_title and image is not None and not session.spec.random:
+        product, joined = grouping.join_by_title(table.column("text"), image, product)
+        confidence = torch.where(joined, grouping.title_confidence, confidence)
+    rows = torch.from_numpy(table.rows("train"))
+    leaks, copied = find_leaking(table, rows, product, joined, confidence)
+    return FoundProducts(product, confidence, rows, leaks, copied)
 
 
 def training_queries(
