@@ -79,7 +79,7 @@ def write_catalog(
                 _copy(features[kind], partial / path, dtype)
         _embed(retriever, table, features, partial, dtype)
         _write_heads(retriever, partial / HEADS)
-        pq.write_table(item_columns(table), partial / META)
+        _write_items(item_columns(table), partial / META)
         (partial / "key").unlink()
     except OSError as e:
         raise CatalogError(
@@ -169,6 +169,13 @@ def _batches(table: ItemTable) -> Iterator[Tensor]:
     for split in table.splits:
         rows = torch.from_numpy(table.rows(split))
         yield from rows.split(EVALUATION_BATCH)
+
+
+def _write_items(items: pa.Table, path: Path) -> None:
+    """Write the items some rows at a time: all columns of a part of the table's files at once."""
+    with pq.ParquetWriter(path, items.schema) as writer:
+        for start in range(0, len(items), _COPIED):
+            writer.write_table(items.slice(start, _COPIED))
 
 
 def _write_heads(retriever: Retriever, path: Path) -> None:

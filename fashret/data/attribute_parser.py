@@ -24,7 +24,7 @@ _NOUNS = frozenset(
 """A value that ends in one of these belongs to a garment before it: *with short sleeves*."""
 
 _ENDS = frozenset(".;!?\u3002")
-_NEGATIONS = frozenset("no not without non never".split())
+_NEGATIONS = frozenset("no not without non never free".split())
 _BETWEEN = frozenset("a an the any is are with made of".split())
 _REACH = 5
 """Largest number of words between a value and the head word that it needs."""
@@ -67,7 +67,8 @@ class Schema:
         garments: nouns of garments by slot: upper, outer, full, lower.
         attributes: rules by attribute: `values` (phrases by value); `garments`, the slots of the
             garments that can have the attribute, any by default; `heads`, words of which one must
-            be near a phrase that ends in `*`; and `of: text` for an attribute of the whole text,
+            be near a phrase that ends in `*`; `not_before`, words before which a phrase states
+            nothing (*denim-look*); and `of: text` for an attribute of the whole text,
             not of a garment. Phrases are words of any script, or numbers.
         names: phrases without a meaning, such as brands: *Red Tape* is not a colour.
         base: the schema that the other arguments change (the name of a word list, a path, a
@@ -139,11 +140,11 @@ class Schema:
                 raise ConfigError(f"data.schema.{name}: {getattr(self, name)!r} is no mapping")
         for name, attribute in self.attributes.items():
             keys = list(attribute) if isinstance(attribute, Mapping) else [attribute]
-            unknown = set(map(str, keys)) - {"values", "garments", "heads", "of"}
+            unknown = set(map(str, keys)) - {"values", "garments", "heads", "of", "not_before"}
             if unknown or not isinstance(attribute.get("values"), Mapping):
                 raise ConfigError(
-                    f"data.schema.attributes.{name} needs values, and may have garments, heads "
-                    f"and of; it has {', '.join(map(str, keys))}"
+                    f"data.schema.attributes.{name} needs values, and may have garments, heads, "
+                    f"not_before and of; it has {', '.join(map(str, keys))}"
                 )
             key, values = f"data.schema.attributes.{name}", attribute["values"]
             assert isinstance(values, Mapping)
@@ -157,8 +158,8 @@ class Schema:
                         f"{key}.values.{value}: '{starred[0]}' counts only beside one of "
                         f"{key}.heads, which is empty, so that no text matches it"
                     )
-            if "heads" in attribute:
-                check_phrases(attribute["heads"], f"{key}.heads", one_word=True)
+            for part in {"heads", "not_before"} & attribute.keys():
+                check_phrases(attribute[part], f"{key}.{part}", one_word=True)
         for slot, nouns in self.garments.items():
             check_phrases(nouns, f"data.schema.garments.{slot}")
         if self.names:
@@ -183,6 +184,8 @@ class Schema:
         for mention in mentions:
             name = mention.meaning.attribute
             if name is None or name in values or _is_negated(mention, tokens):
+                continue
+            if not self._not_before[name].isdisjoint(tokens[mention.end : mention.end + 1]):
                 continue
             if self.attributes[name].get("of") == "text":
                 values[name] = mention.meaning.value
@@ -329,12 +332,11 @@ class Schema:
 
     @cached_property
     def _heads(self) -> dict[str, frozenset[str]]:
-        return {
-            name: frozenset(
-                head for said in as_texts(attribute.get("heads", ())) for head in tokenize(said)
-            )
-            for name, attribute in self.attributes.items()
-        }
+        return {name: _words(of.get("heads", ())) for name, of in self.attributes.items()}
+
+    @cached_property
+    def _not_before(self) -> dict[str, frozenset[str]]:
+        return {name: _words(of.get("not_before", ())) for name, of in self.attributes.items()}
 
     @cached_property
     def _phrases(self) -> dict[str, list[tuple[list[str], list[_Meaning]]]]:
@@ -364,6 +366,10 @@ class Schema:
         for words, meanings in sorted(lookup.items(), key=lambda entry: -len(entry[0])):
             by_first.setdefault(words[0], []).append((list(words), meanings))
         return by_first
+
+
+def _words(texts: object) -> frozenset[str]:
+    return frozenset(word for text in as_texts(texts) for word in tokenize(text))
 
 
 def _is_negated(mention: _Mention, tokens: list[str]) -> bool:

@@ -412,12 +412,20 @@ def test_a_word_list_is_read_by_its_name_or_its_path(tmp_path: Path) -> None:
         assert build(cfg.data).parser == named
 
 
-def test_the_key_of_a_prepared_set_is_that_of_its_words_however_they_are_given() -> None:
-    """Keys from before the words were a file: sets that are prepared stay so."""
-    known = {"sample": "a81ad1aa94f1", "fashion_products": "b6fd34447b38", "hm": "64f2e2b7311c"}
-    for data, key in known.items():
-        source = build(composed("train", [f"data={data}", "paths.output_dir=."]).data)
-        assert digest(source.options()) == key
+@pytest.mark.parametrize("data", ["sample", "fashion_products", "hm"])
+def test_the_key_of_a_prepared_set_is_that_of_its_words_however_they_are_given(data: str) -> None:
+    packaged = Path(attribute_parser.__file__).parent / "schemas" / "fashion.yaml"
+    whole = yaml.safe_load(packaged.read_text())
+
+    def key(schema: object) -> str:
+        cfg = composed("train", [f"data={data}", "paths.output_dir=."])
+        with open_dict(cfg):
+            cfg.data.schema = schema
+        return digest(build(cfg.data).options())
+
+    assert key("fashion") == key(str(packaged)) == key(whole) == key({"base": "fashion"})
+    changed = {"base": "fashion", "attributes": {"material": {"values": {"denim": ["chambray"]}}}}
+    assert key(changed) != key("fashion")
 
 
 def test_single_words_of_a_word_list_are_changed(tmp_path: Path) -> None:
@@ -484,3 +492,48 @@ def test_overrides_of_single_words_go_on_working() -> None:
     assert own == ["data.schema={base: my.yaml}", "++data.schema.names=[a]"]
     for untouched in (["data.schema=my.yaml"], ["data.schema=null", "seed=1"], []):
         assert with_schema_overrides(untouched) == (untouched, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "category", "expected"),
+    [
+        ("lace-up boots in suede", "shoes", {"material": "suede"}),
+        ("sneakers with shoe laces", "shoes", {}),
+        ("a lace dress", "dresses", {"material": "lace"}),
+        ("faux leather jacket", "jackets", {"material": "faux_leather"}),
+        ("vegan leather bag", "bags", {"material": "faux_leather"}),
+        ("leather-look leggings", "leggings", {"material": "faux_leather"}),
+        ("genuine leather jacket", "jackets", {"material": "leather"}),
+        ("denim-look trousers", "pants", {}),
+        ("silk-like blouse", "blouses", {}),
+        ("jacket free of leather", "jackets", {}),
+        ("leather-free bag", "bags", {}),
+        ("polo neck sweater", "sweaters", {"neckline": "high"}),
+        ("roll neck jumper", "sweaters", {"neckline": "high"}),
+        ("crewneck t-shirt", "tees", {"neckline": "crew"}),
+        ("Polo Ralph Lauren V-Neck Sweater", "sweaters", {"neckline": "v_neck"}),
+        ("shirt with 3/4th sleeves", "shirts", {"sleeve": "medium"}),
+        ("elbow-length sleeve blouse", "blouses", {"sleeve": "medium"}),
+        ("rose gold watch", "watches", {"colour": "rose_gold"}),
+        ("lilac dress", "dresses", {"colour": "purple"}),
+        ("gingham shirt dress", "dresses", {"pattern": "checked"}),
+        ("t-shirt, no print", "tees", {"pattern": "solid"}),
+        ("Miami Blues shirt in white", "shirts", {"colour": "white"}),
+        ("Black Coffee kurta", "kurtas", {}),
+    ],
+)
+def test_what_only_sounds_like_a_value_states_none(
+    text: str, category: str, expected: dict[str, str]
+) -> None:
+    assert Schema.from_config("fashion").read(text, category) == expected
+
+
+def test_a_word_list_says_what_a_value_does_not_stand_before() -> None:
+    values = {"denim": ["denim"]}
+    changed = {"attributes": {"material": {"values": values, "not_before": ["style"]}}}
+    schema = Schema.from_config({"garments": {"lower": ["pants"]}} | changed)
+    assert schema.read("denim style pants", "pants") == {}
+    assert schema.read("denim pants, new style", "pants") == {"material": "denim"}
+    changed["attributes"]["material"]["not_before"] = ["two words"]
+    with pytest.raises(ConfigError, match=r"data.schema.attributes.material.not_before"):
+        Schema.from_config({"garments": {"lower": ["pants"]}} | changed)
