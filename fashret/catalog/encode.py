@@ -234,12 +234,12 @@ def _announce(contents: Contents, stores: FeatureStores, missing: Missing) -> No
     what = f"the features of {len(missing.photos)} photos and {len(missing.captions)} texts"
     require_space(stores.image.folder, needed, what)
     stored = [
-        f"{total - len(absent)} {kind}"
-        for kind, total, absent in (
-            ("photos", len(np.unique(contents.photos)), missing.photos),
-            ("texts", len(contents.captions), missing.captions),
+        f"{found} {kind}"
+        for kind, store, digests in (
+            ("photos", stores.image, np.unique(contents.photos)),
+            ("texts", stores.text, contents.texts),
         )
-        if total > len(absent)
+        if (found := int((store.find(digests) >= 0).sum()))
     ]
     log.info(
         "encoding %d photos and %d texts, %s of features%s",

@@ -304,6 +304,10 @@ def test_jobs_encode_a_part_each_and_the_catalog_is_joined(
         assert shop.catalog(f"catalog.part={number}/3") == (0, 0)
         assert not list((tmp_path / "cache").glob("catalogs/*"))
     assert [sum(each) for each in zip(*counted, strict=True)] == [150, 150]
+    photos, texts = counted[0]
+    # the second job finds what the first one stored, and nothing else
+    assert caplog.text.count(" are stored already") == 2
+    assert f"; {photos} photos and {texts} texts are stored already" in caplog.text
     assert all(20 < photos < 80 and 20 < texts < 80 for photos, texts in counted)
     shards = shop.run.at("shards")
     assert shop.catalog(f"catalog.parquet={shards}") == (0, 0)
