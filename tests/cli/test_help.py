@@ -108,5 +108,5 @@ def test_the_whole_configuration_is_a_flag_away() -> None:
     status, text = output(["train.py", "--cfg", "job"], None)
     assert status == 0
     assert len(text.splitlines()) > 150
-    assert "schema: fashion" in text
+    assert "schema: first_edition" in text
     assert "red tape" not in text  # the words are a file

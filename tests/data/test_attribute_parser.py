@@ -428,6 +428,14 @@ def test_the_key_of_a_prepared_set_is_that_of_its_words_however_they_are_given(d
     assert key(changed) != key("fashion")
 
 
+def test_sets_that_were_prepared_with_the_first_words_stay_so() -> None:
+    known = {"sample": "a81ad1aa94f1", "fashion_products": "b6fd34447b38", "hm": "64f2e2b7311c"}
+    for data, key in known.items():
+        words = [] if data == "sample" else ["data.schema=first_edition"]
+        cfg = composed("train", [f"data={data}", "paths.output_dir=.", *words])
+        assert digest(build(cfg.data).options()) == key
+
+
 def test_single_words_of_a_word_list_are_changed(tmp_path: Path) -> None:
     fashion = Schema.from_config("fashion")
     (tmp_path / "shop.yaml").write_text(
@@ -447,7 +455,7 @@ def test_single_words_of_a_word_list_are_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("nowhere.yaml", r"data\.schema=nowhere\.yaml: file not found; give one of fashion, or"),
+        ("nowhere.yaml", r"data\.schema=nowhere\.yaml: file not found; give one of fashion, first_edition, or"),
         ({"names": []}, r"needs garments and attributes; to change .* data\.schema={base: fash"),
         ({"bas": "fashion"}, r"data\.schema has bas; a word list has garments, attributes, names"),
         ({"base": 3}, r"data\.schema\.base=3: this is not a word list"),

@@ -1,7 +1,7 @@
 """The built-in sample: garments drawn by the project itself."""
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from fashret.cpu import cores
+from fashret.data.attribute_parser import Schema
 from fashret.data.preparation_report import Report
 from fashret.data.source import Item, Source
 from fashret.data.synthetic.draw import draw_views
@@ -50,6 +51,7 @@ class Sample(Source):
         "colour",
     )
     batch_size: int = 128
+    schema: Schema | Mapping[str, object] | str | None = "first_edition"
     products: int = 3600
     views: int = 2
 
