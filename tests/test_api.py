@@ -98,7 +98,13 @@ def test_what_cannot_be_read_or_loaded_is_named(tmp_path: Path) -> None:
         model.encode_image([tmp_path / "none.jpg"])
     torch.save({"state_dict": {}, "more": print}, tmp_path / "objects.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    for name, why in (("objects", "only running code could make"), ("other", "no configuration")):
+    torch.save(torch.zeros(3), tmp_path / "tensor.ckpt")
+    torch.save({"hyper_parameters": {"config": "a.yaml"}}, tmp_path / "foreign.ckpt")
+    none = "no configuration"
+    for name, why in (
+        ("objects", "only running code could make"), ("other", none), ("tensor", none),
+        ("foreign", none),
+    ):  # fmt: skip
         with pytest.raises(fashret.CheckpointError, match=rf"{name}.ckpt .*{why}"):
             fashret.load(tmp_path / f"{name}.ckpt")
     with pytest.raises(fashret.CheckpointError, match="elsewhere is not a model: give a run"):

@@ -19,6 +19,9 @@ from fashret.progress import progress
 SHARD_ROWS = 250_000
 """Items of a shard: 512 dimensions in single precision make files of a gigabyte."""
 
+_BYTES = 4
+"""Bytes of a number: shards are in single precision."""
+
 _READ = 8192
 """Items that are written at a time."""
 
@@ -42,14 +45,18 @@ def write_shards(catalog: Catalog, folder: Path, *, shard_rows: int = SHARD_ROWS
     Raises:
         CatalogError: the folder holds something else, cannot be written, or the disk is too small.
     """
+    before = folder.with_name(f"{folder.name}.before")
+    if before.is_dir() and not folder.exists():  # killed between two renames
+        before.rename(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CatalogError(f"catalog.parquet={folder} is a file: choose a new folder")
     foreign = [path.name for path in folder.glob("*") if not path.match("shard-*-of-*.parquet")]
     if foreign:
         raise CatalogError(
             f"catalog.parquet={folder} holds {', '.join(sorted(foreign)[:3])}: choose a new folder"
         )
     count = -(-len(catalog) // shard_rows)
-    size = catalog.image.numel() * catalog.image.element_size()
-    require_space(folder, 2 * size, f"the shards of {len(catalog)} items")
+    require_space(folder, 2 * _BYTES * catalog.image.numel(), f"the shards of {len(catalog)} items")
     draft = folder.with_name(f"{folder.name}.partial")
     try:
         shutil.rmtree(draft, ignore_errors=True)
@@ -59,8 +66,8 @@ def write_shards(catalog: Catalog, folder: Path, *, shard_rows: int = SHARD_ROWS
             parts = _parts(catalog, shard_rows)
             for path, (_, rows) in zip(paths, groupby(parts, lambda part: part[0]), strict=True):
                 _write_shard(path, (table for _, table in rows), bar)
-        before = folder.with_name(f"{folder.name}.before")
         if folder.exists():
+            shutil.rmtree(before, ignore_errors=True)
             folder.rename(before)
         draft.rename(folder)
         shutil.rmtree(before, ignore_errors=True)

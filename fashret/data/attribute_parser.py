@@ -24,7 +24,7 @@ _NOUNS = frozenset(
 """A value that ends in one of these belongs to a garment before it: *with short sleeves*."""
 
 _ENDS = frozenset(".;!?\u3002")
-_NEGATIONS = frozenset("no not without non never free".split())
+_NEGATIONS = frozenset("no not without non never".split())
 _BETWEEN = frozenset("a an the any is are with made of".split())
 _REACH = 5
 """Largest number of words between a value and the head word that it needs."""
@@ -373,9 +373,10 @@ def _words(texts: object) -> frozenset[str]:
 
 
 def _is_negated(mention: _Mention, tokens: list[str]) -> bool:
-    """Return whether the words before a value negate it: *no stripes*, *not made of denim*."""
-    for token in reversed(tokens[max(0, mention.start - 4) : mention.start]):
-        if token in _NEGATIONS:
+    """Return whether the words before a value negate it: *no stripes*, *free of leather*."""
+    before = tokens[max(0, mention.start - 4) : mention.start]
+    for place, token in reversed(list(enumerate(before))):
+        if token in _NEGATIONS or before[place : place + 2] == ["free", "of"]:
             return True
         if token not in _BETWEEN:
             return False

@@ -106,8 +106,8 @@ class DatasetRows:
         """Count the rows; shards are read for it."""
         if not self.is_streamed:
             return len(self._rows)
-        name = next(n for n, kind in self.features.items() if isinstance(kind, Value))
-        return sum(1 for _ in self.read([name]))
+        values = (name for name, kind in self.features.items() if isinstance(kind, Value))
+        return sum(1 for _ in self.read([next(values, next(iter(self.features)))]))
 
     @property
     def _own(self) -> set[str]:

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
 from fashret.data.preparation_report import Report
@@ -24,8 +26,8 @@ def read_sheet(path: Path, report: Report, *, key: str) -> Iterator[tuple[str, l
 
     Yields:
         File, sheet and row, for messages; and the values of the row, from the names of the columns
-        on: texts and numbers as they are shown, None for an empty cell. Rows without a value are
-        left out.
+        on: dates as 2026-01-31, whole numbers with the zeros that their format puts in front, other
+        numbers as they are stored, None for an empty cell. Rows without a value are left out.
 
     Raises:
         DataError: openpyxl is not installed, or the file cannot be read or has no table.
@@ -39,17 +41,14 @@ def read_sheet(path: Path, report: Report, *, key: str) -> Iterator[tuple[str, l
             '"fashret[excel]", or save the table as CSV'
         ) from e
     try:
-        book = load_workbook(path, read_only=True, data_only=True)
-    except (InvalidFileException, BadZipFile, KeyError, ValueError, OSError) as e:
-        raise DataError(f"{key}={path} cannot be read as an Excel workbook: {e}") from e
-    try:
         tables = {}
-        for sheet in book.worksheets:
-            rows = list(_rows(sheet, path, report))
-            if len(rows) > 1:
-                tables[sheet.title] = rows
-    finally:
-        book.close()
+        with closing(load_workbook(path, read_only=True, data_only=True)) as book:
+            for sheet in book.worksheets:
+                rows = list(_rows(sheet, path, report))
+                if len(rows) > 1:
+                    tables[sheet.title] = rows
+    except (InvalidFileException, BadZipFile, ParseError, KeyError, ValueError, OSError) as e:
+        raise DataError(f"{key}={path} cannot be read as an Excel workbook: {e}") from e
     if not tables:
         raise DataError(f"{key}={path} has no sheet with names of columns and a row below them")
     name, *others = tables
@@ -62,6 +61,7 @@ def read_sheet(path: Path, report: Report, *, key: str) -> Iterator[tuple[str, l
 
 
 def _rows(sheet: Any, path: Path, report: Report) -> Iterator[tuple[str, list[Any]]]:
+    sheet.reset_dimensions()  # of another program, the range that a sheet states may be wrong
     for number, row in enumerate(sheet.iter_rows(), start=1):
         where = f"{path.name} {sheet.title} row {number}"
         values = [_value(cell, where, report) for cell in row]
@@ -70,7 +70,7 @@ def _rows(sheet: Any, path: Path, report: Report) -> Iterator[tuple[str, list[An
 
 
 def _value(cell: Any, where: str, report: Report) -> Any:
-    """The value of a cell as it is shown."""
+    """The value of a cell."""
     value = cell.value
     if cell.data_type == "e":
         report.repair("cell with an error: empty", f"{where}: {value}")

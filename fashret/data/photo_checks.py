@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,8 @@ _LINE = 2 * _HASH_BYTES + 1 + 2 * SIGNATURE_BYTES + 1
 _PART = 64
 """Photos that a thread reads and checks at a time."""
 
+_A_LINE = re.compile(rb"[0-9a-f]{%d} [0-9a-f]{%d}\n" % (2 * _HASH_BYTES, 2 * SIGNATURE_BYTES))
+
 _REMEMBERED = 100_000
 """Photos of a preparation whose signatures are not computed again when other items show them."""
 
@@ -47,7 +50,7 @@ class ResumeLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._recent: dict[str, bytes] = {}
-        lines = path.stat().st_size // _LINE if path.exists() else 0  # the last may be cut off
+        lines = _whole_lines(path)
         if path.exists():
             os.truncate(path, lines * _LINE)
         self._lines = np.memmap(path, f"S{_LINE}", "r", shape=(lines,)) if lines else None
@@ -92,6 +95,24 @@ class ResumeLog:
             prefixes[start : start + len(part)] = [int(digits, 16) for digits in part.tolist()]
         order = np.argsort(prefixes, kind="stable")
         return prefixes[order], order
+
+
+def _whole_lines(path: Path) -> int:
+    """Count the whole lines at the beginning of a log: the last of a killed run may be cut off."""
+    if not path.exists():
+        return 0
+    count, stated = 0, path.stat().st_size // _LINE
+    with path.open("rb") as file:
+        while block := file.read(_READ * _LINE):
+            lines = [block[at : at + _LINE] for at in range(0, len(block), _LINE)]
+            whole = next((i for i, line in enumerate(lines) if not _A_LINE.fullmatch(line)), None)
+            if whole is not None:
+                count += whole
+                break
+            count += len(lines)
+    if count < stated:
+        log.warning("%s is damaged after %d photos: the others are checked again", path, count)
+    return count
 
 
 def checked_items(

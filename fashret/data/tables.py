@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -288,7 +289,10 @@ def _excel(path: Path, report: Report, key: str) -> Table:
     return Table(
         columns,
         columns,
-        [(where, {n: v for n, v in zip(header, row, strict=False) if n}) for where, row in rows],
+        [
+            (where, {n: v for n, v in zip_longest(header, row[: len(header)]) if n})
+            for where, row in rows
+        ],
     )
 
 

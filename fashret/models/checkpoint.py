@@ -36,6 +36,9 @@ class Trainable(Protocol):
         ...
 
 
+_OF_ANOTHER_FORM = (KeyError, TypeError, ValueError, IndexError, AttributeError)
+"""What reading a file of other contents raises, such as a single tensor."""
+
 Model = TypeVar("Model", bound=Trainable)
 
 
@@ -78,7 +81,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     loaded = _loaded(path)
     try:
         return dict(loaded["hyper_parameters"]["config"]), loaded["state_dict"]
-    except (KeyError, TypeError) as e:
+    except _OF_ANOTHER_FORM as e:
         raise CheckpointError(
             f"{path} is not a checkpoint of fashret: it has no configuration and trained weights"
         ) from e
@@ -93,7 +96,7 @@ def trained_epochs(path: Path) -> int:
     loaded = _loaded(path, mmap=True)
     try:
         return int(loaded["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-    except (KeyError, TypeError) as e:
+    except _OF_ANOTHER_FORM as e:
         raise CheckpointError(f"{path} is not a checkpoint of a training run") from e
 
 
@@ -102,7 +105,7 @@ def _loaded(path: Path, *, mmap: bool = False) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as e:  # torch raises various errors for a broken file
-        why = f"{type(e).__name__}: {str(e).splitlines()[0][:200]}"
+        why = f"{type(e).__name__}: {str(e)[:200].partition(chr(10))[0]}"
         if isinstance(e, UnpicklingError) and "Weights only load failed" in str(e):
             why = "it holds objects that only running code could make"
         raise CheckpointError(f"{path} cannot be read as a checkpoint of fashret ({why})") from e

@@ -52,6 +52,9 @@ def test_nothing_else_is_replaced_and_a_killed_writing_leaves_the_shards(
     (tmp_path / "photos" / "mine.jpg").write_bytes(b"photo")
     with pytest.raises(CatalogError, match=r"catalog.parquet=.*photos holds mine.jpg: choose"):
         write_shards(catalog, tmp_path / "photos")
+    (tmp_path / "items.parquet").write_bytes(b"mine")
+    with pytest.raises(CatalogError, match=r"items.parquet is a file: choose a new folder"):
+        write_shards(catalog, tmp_path / "items.parquet")
     before = write_shards(catalog, tmp_path / "shards")[0].read_bytes()
 
     def killed(path: Path, tables: object, bar: object) -> None:
@@ -63,6 +66,15 @@ def test_nothing_else_is_replaced_and_a_killed_writing_leaves_the_shards(
         with pytest.raises(KeyboardInterrupt):
             write_shards(catalog, tmp_path / "shards", shard_rows=100)
     assert [path.read_bytes() for path in (tmp_path / "shards").iterdir()] == [before]
+    # killed between two renames, and while the former shards were removed
+    (tmp_path / "shards").rename(tmp_path / "shards.before")
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "require_space", full)
+        with pytest.raises(OSError, match="No space left"):
+            write_shards(catalog, tmp_path / "shards")
+    assert [path.read_bytes() for path in (tmp_path / "shards").iterdir()] == [before]
+    (tmp_path / "shards.before").mkdir()
+    (tmp_path / "shards.before" / "shard-00000-of-00001.parquet").write_bytes(before)
     assert len(write_shards(catalog, tmp_path / "shards", shard_rows=100)) == 3
     monkeypatch.setattr(module, "_write_shard", full)
     with pytest.raises(CatalogError, match="No space left"):

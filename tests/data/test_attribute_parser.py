@@ -455,7 +455,7 @@ def test_single_words_of_a_word_list_are_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("nowhere.yaml", r"data\.schema=nowhere\.yaml: file not found; give one of fashion, first_edition, or"),
+        ("nowhere.yaml", r"schema=nowhere\.yaml: file not found; give one of fashion, first_ed"),
         ({"names": []}, r"needs garments and attributes; to change .* data\.schema={base: fash"),
         ({"bas": "fashion"}, r"data\.schema has bas; a word list has garments, attributes, names"),
         ({"base": 3}, r"data\.schema\.base=3: this is not a word list"),
@@ -528,6 +528,11 @@ def test_overrides_of_single_words_go_on_working() -> None:
         ("t-shirt, no print", "tees", {"pattern": "solid"}),
         ("Miami Blues shirt in white", "shirts", {"colour": "white"}),
         ("Black Coffee kurta", "kurtas", {}),
+        ("Women Cotton Free Size Dress", "dresses", {"material": "cotton", "gender": "women"}),
+        ("denim like new jacket", "jackets", {}),
+        ("free cotton bag", "bags", {"material": "cotton"}),
+        ("black dress with elbow length gloves", "dresses", {"colour": "black"}),
+        ("Men Cotton Polo Dress Shirt", "shirts", {"material": "cotton", "gender": "men"}),
     ],
 )
 def test_what_only_sounds_like_a_value_states_none(

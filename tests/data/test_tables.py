@@ -3,9 +3,11 @@
 import gzip
 import io
 import json
+import re
 import sys
 import unicodedata
 import zipfile
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -322,11 +324,42 @@ def test_an_excel_file_is_read_as_it_is_shown(shop: Shop, caplog: pytest.LogCapt
     assert "Notes" not in caplog.text
 
 
+def changed(book: bytes, change: Callable[[str], str]) -> bytes:
+    """A workbook with another text of its first sheet."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(made, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name.endswith("sheet1.xml"):
+                content = change(content.decode()).encode()
+            new.writestr(name, content)
+    return made.getvalue()
+
+
+def test_a_wrong_range_of_an_excel_sheet_loses_nothing(shop: Shop) -> None:
+    body = [[f"{i}.jpg", f"tee {i}", "tees" if i else None, i] for i in range(12)]
+    book = workbook(Items=[["image", "text", "category", "product_id"], *body])
+    wrong = changed(
+        book, lambda text: re.sub(r'<dimension ref="[^"]*"', '<dimension ref="A1:B2"', text)
+    )
+    assert wrong != book
+    found = rows(shop(wrong, "items.xlsx"))
+    assert {name: row["text"] for name, row in found.items()} == {
+        f"{i}.jpg": f"tee {i}" for i in range(12)
+    }
+    assert found["5.jpg"]["category"] == "tees"
+
+
 def test_what_is_no_workbook_is_named(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"items.xlsx cannot be read as an Excel workbook"):
         shop(PLAIN, "items.xlsx")
     with pytest.raises(DataError, match=r"has no sheet with names of columns and a row"):
         shop(workbook(Empty=[["image", "text"]]), "items.xlsx")
+    whole = workbook(
+        Items=[["image", "text", "category", "id"], *[[f"{i}.jpg"] for i in range(50)]]
+    )
+    with pytest.raises(DataError, match=r"items.xlsx cannot be read as an Excel workbook"):
+        shop(changed(whole, lambda text: text[: len(text) // 2]), "items.xlsx")
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(DataError, match=r"Excel files need another package \(openpyxl\)"):
         shop(b"not looked at", "items.xlsx")

@@ -72,8 +72,10 @@ def xml_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                     row[name], is_google[name] = text, google  # g:id is the item's, id is Atom's
             element.clear()
             yield f"{path.name} item {number}", row
-    except (ElementTree.ParseError, EOFError, OSError, zlib.error) as e:
+    except ElementTree.ParseError as e:
         raise DataError(f"data.table={path} is not XML after item {number}: {e}") from e
+    except (EOFError, OSError, zlib.error) as e:
+        raise DataError(f"data.table={path} cannot be read after item {number}: {e}") from e
     if not number:
         raise DataError(f"data.table={path} has no <item> (RSS) and no <entry> (Atom)")
 

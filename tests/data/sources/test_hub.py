@@ -130,3 +130,19 @@ def test_a_shard_that_is_cut_short_is_named(tmp_path: Path) -> None:
     (folder / "train-00000.tar").write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(DataError, match=rf"data.name={folder} cannot be read to its end"):
         prepare(Hub(name=str(folder), attributes=[], **COMMON), tmp_path)
+
+
+def test_shards_without_a_plain_column_are_counted(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["coat", "dress"])}
+    )
+    (tmp_path / "shards").mkdir()
+    for split in ("train", "test"):
+        files = [str(photo(tmp_path / "raw" / f"{split}{i}.png", i)) for i in range(9)]
+        made = datasets.Dataset.from_dict({"image": files, "label": [0, 1, 0] * 3}, features)
+        made.to_parquet(str(tmp_path / "shards" / f"{split}-00000-of-00001.parquet"))
+    options = COMMON | {"columns": {"category": "label"}, "split_names": {"test": None}}
+    table = prepare(Hub(name=str(tmp_path / "shards"), attributes=[], **options), tmp_path)
+    assert len(table) == 9
+    assert table.report["dropped"] == {"split left out by data.split_names": 9}
+    assert set(table.column("category")) == {"coat", "dress"}
