@@ -33,8 +33,8 @@ def main() -> None:
     found = neighbours(embeddings, NEAREST, exact_up_to=1)
     seconds = time.perf_counter() - began
     print(
-        f"{items:,} x {embeddings.shape[1]}, the nearest {NEAREST}: in blocks {seconds:,.0f} s with "
-        f"a recall of {found.recall:.3f}, exactly {exact:,.0f} s"
+        f"{items:,} x {embeddings.shape[1]}, the nearest {NEAREST}: in blocks {seconds:,.0f} s "
+        f"with a recall of {found.recall:.3f}, exactly {exact:,.0f} s"
     )
 
 
